@@ -1,0 +1,91 @@
+package failover
+
+import (
+	"time"
+
+	"github.com/remora-ha/remora/topology"
+)
+
+// Kind of a recovery.
+type Kind string
+
+// The kinds.
+const (
+	KindFailover   Kind = "failover"
+	KindSwitchover Kind = "switchover"
+)
+
+// Intent is the committed decision to change a cluster's primary. While it is
+// open every proxy holds the writer closed: fenced for a failover, paused for a
+// switchover. It is closed by committing the route to its end (To as writer), or
+// by rolling back to From.
+type Intent struct {
+	ID      string        `json:"id"` // the recovery's; chosen by who proposes, so that a repeated command is recognised
+	Cluster string        `json:"cluster"`
+	Kind    Kind          `json:"kind"`
+	From    topology.Addr `json:"from"`
+	To      topology.Addr `json:"to"`
+	Reason  string        `json:"reason"` // a sentence
+	Code    Code          `json:"code,omitempty"`
+	// Evidence are sentences: who saw what when the decision was made.
+	Evidence []string `json:"evidence,omitempty"`
+	// Forced says that an operator overrode refusals; By names who asked.
+	Forced bool   `json:"forced,omitempty"`
+	By     string `json:"by,omitempty"`
+	Epoch  uint64 `json:"epoch"` // the raft index of its commit; set by the ledger
+	// At is when it was proposed. A switchover that has not passed its point of
+	// no return by Deadline is rolled back.
+	At       time.Time `json:"at"`
+	Deadline time.Time `json:"deadline,omitzero"`
+}
+
+// Mode is what the proxies do with the writer while the intent is open.
+func (i *Intent) Mode() topology.Mode {
+	if i.Kind == KindSwitchover {
+		return topology.Paused
+	}
+	return topology.Fenced
+}
+
+// Request is what an operator asks for.
+type Request struct {
+	ID      string        `json:"id"` // the same id asked twice is one request
+	Kind    Kind          `json:"kind"`
+	To      topology.Addr `json:"to,omitempty"` // empty: the best candidate
+	Force   bool          `json:"force,omitempty"`
+	By      string        `json:"by,omitempty"`
+	Reason  string        `json:"reason,omitempty"`
+	Timeout Duration      `json:"timeout,omitempty"` // 0: the policy's
+}
+
+// Recovery is one failover or switchover with its outcome, kept as history.
+type Recovery struct {
+	Intent  Intent        `json:"intent"`
+	Outcome Outcome       `json:"outcome"`
+	To      topology.Addr `json:"to,omitempty"` // who became primary
+	Steps   []StepResult  `json:"steps"`
+	Routed  time.Time     `json:"routed,omitzero"` // when the new route was committed
+	Ended   time.Time     `json:"ended,omitzero"`
+	Error   string        `json:"error,omitempty"`
+	// Lost names transactions known to be lost or kept out, and replicas set aside.
+	Lost []string `json:"lost,omitempty"`
+	// Acknowledged releases the anti-flap period.
+	Acknowledged *Acknowledgement `json:"acknowledged,omitempty"`
+}
+
+// Acknowledgement says that a human has seen a recovery.
+type Acknowledgement struct {
+	By      string    `json:"by"`
+	Comment string    `json:"comment,omitempty"`
+	At      time.Time `json:"at"`
+}
+
+// Outcome of a recovery.
+type Outcome string
+
+// The outcomes.
+const (
+	InProgress Outcome = "in progress"
+	Succeeded  Outcome = "succeeded"
+	RolledBack Outcome = "rolled back"
+)

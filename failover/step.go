@@ -1,0 +1,79 @@
+package failover
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/remora-ha/remora/internal/gtid"
+	"github.com/remora-ha/remora/topology"
+)
+
+// Step is one piece of work that remains. A plan is data: one place executes it,
+// and [Remaining] alone says whether it is done.
+type Step struct {
+	Do     Act           `json:"do"`
+	Target topology.Addr `json:"target,omitempty"` // the instance acted upon
+	Source topology.Addr `json:"source,omitempty"` // Repoint: the new source
+	Until  gtid.Set      `json:"until,omitzero"`   // CatchUp: what Target must have executed
+	Wait   Duration      `json:"wait,omitempty"`   // how long the step may take; 0: the executor's default
+	Mode   topology.Mode `json:"mode,omitempty"`   // CloseProxies: what they must acknowledge
+	// SemiSync says how to set semi-sync on Target (Promote, Repoint).
+	SemiSync *SemiSyncPlan `json:"semi_sync,omitempty"`
+	// Optional steps may fail without failing the recovery; repair takes them up.
+	Optional bool   `json:"optional,omitempty"`
+	Why      string `json:"why"` // a sentence
+}
+
+// SemiSyncPlan is semi-sync's setting on an instance.
+type SemiSyncPlan struct {
+	Source    bool `json:"source"`
+	Replica   bool `json:"replica"`
+	WaitCount int  `json:"wait_count,omitempty"`
+}
+
+// Act names what a step does.
+type Act string
+
+// The acts. Each is idempotent.
+const (
+	CloseProxies Act = "close_proxies" // wait until every proxy acknowledged the intent's epoch, or its lease is over
+	SetReadOnly  Act = "set_read_only" // (super_)read_only on Target, then end its application sessions
+	CatchUp      Act = "catch_up"      // wait until Target has executed Until
+	Drain        Act = "drain"         // wait until Target has applied all that it received; its IO thread is stopped
+	Retarget     Act = "retarget"      // commit Target as the intent's To
+	Promote      Act = "promote"       // Target: stop and forget its source, set semi-sync, become writable
+	CommitRoute  Act = "commit_route"  // commit the route with Target as the open writer
+	Repoint      Act = "repoint"       // Target replicates from Source
+	SetWritable  Act = "set_writable"  // rollback: Target (the old primary) takes writes again
+	RollBack     Act = "roll_back"     // commit the intent's end with Target as the open writer again
+	Conclude     Act = "conclude"      // commit the intent's end
+)
+
+// Stage is a group of steps that may run at the same time; the next stage starts
+// when all its steps that are not optional have ended.
+type Stage []Step
+
+// StepResult is how a step went, for the history.
+type StepResult struct {
+	Step    Step      `json:"step"`
+	Started time.Time `json:"started"`
+	Took    Duration  `json:"took"`
+	Node    string    `json:"node"` // the leader that did it
+	Error   string    `json:"error,omitempty"`
+}
+
+// String says what the step does: "repoint b:3306 to c:3306".
+func (s Step) String() string {
+	switch s.Do {
+	case CloseProxies:
+		return fmt.Sprintf("proxies: writer %s", s.Mode)
+	case Repoint:
+		return fmt.Sprintf("repoint %s to %s", s.Target, s.Source)
+	case CatchUp:
+		return fmt.Sprintf("catch up %s", s.Target)
+	case Conclude:
+		return "conclude"
+	default:
+		return fmt.Sprintf("%s %s", string(s.Do), s.Target)
+	}
+}

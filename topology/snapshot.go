@@ -1,0 +1,95 @@
+package topology
+
+import (
+	"slices"
+	"time"
+)
+
+// Snapshot is all that is known of one cluster at one instant: the sidecars'
+// fresh views merged, what the proxies said, and the committed route.
+type Snapshot struct {
+	Cluster   string     `json:"cluster"`
+	Taken     time.Time  `json:"taken"`
+	Observers []string   `json:"observers"` // all sidecars that should observe, heard or not; sorted
+	Instances []Instance `json:"instances"` // sorted by address
+	Route     Route      `json:"route"`
+	Proxies   []Proxy    `json:"proxies"` // sorted by node
+}
+
+// Instance is one instance of a snapshot.
+type Instance struct {
+	Addr Addr `json:"addr"`
+	// Reach is the sidecars' verdict, see [Merge].
+	Reach Verdict `json:"reach"`
+	// State is the freshest reading of all, nil when nobody ever had one; it may
+	// be older than the failure that Reach tells of: see ReadAt.
+	State  *State    `json:"state,omitempty"`
+	ReadAt time.Time `json:"read_at,omitzero"`
+	Views  []View    `json:"views,omitempty"` // the evidence, one an observer; without states
+}
+
+// Verdict is what all the evidence says of an instance.
+type Verdict string
+
+// The verdicts.
+const (
+	Up      Verdict = "up"      // a sidecar has a fresh reading
+	Stuck   Verdict = "stuck"   // it lives but answers nobody usefully: too many connections, wrong credentials
+	Down    Verdict = "down"    // a majority of all sidecars cannot reach it and none can
+	Partial Verdict = "partial" // some sidecars cannot reach it, too few for Down
+	Unclear Verdict = "unknown" // no fresh evidence either way
+)
+
+// Proxy is what a sidecar last said of its own ProxySQL for this cluster.
+type Proxy struct {
+	Node string    `json:"node"`
+	Seen time.Time `json:"seen,omitzero"` // when the leader heard of it last
+	// Epoch is the newest epoch that the proxy has applied and read back.
+	Epoch  uint64 `json:"epoch"`
+	Writer Addr   `json:"writer,omitempty"` // routed as writer now
+	Mode   Mode   `json:"mode,omitempty"`
+	// Drained says that no connection to the writer is in use: a pause is complete.
+	Drained bool `json:"drained,omitempty"`
+	// LeaseOver says that the sidecar was not heard of for its lease and the
+	// fence time: by then it has fenced its proxy by itself.
+	LeaseOver bool   `json:"lease_over,omitempty"`
+	Error     string `json:"error,omitempty"` // why Epoch is not the newest
+	// Drift names rows that another hand changed and that were mended.
+	Drift []string `json:"drift,omitempty"`
+	// Conflict names what would fight over the managed hostgroups; Remora does
+	// not touch such a proxy.
+	Conflict string `json:"conflict,omitempty"`
+	Version  string `json:"version,omitempty"`
+}
+
+// Holds says whether the proxy certainly sends no writes to `writer` after
+// applying `epoch`: it acknowledged that, or its lease has run out.
+func (p Proxy) Holds(epoch uint64) bool { return p.LeaseOver || p.Epoch >= epoch }
+
+// Instance finds an instance by address; nil when the snapshot has none.
+func (s *Snapshot) Instance(a Addr) *Instance {
+	i, ok := slices.BinarySearchFunc(s.Instances, a, func(x Instance, a Addr) int {
+		switch {
+		case x.Addr < a:
+			return -1
+		case x.Addr > a:
+			return 1
+		}
+		return 0
+	})
+	if !ok {
+		return nil
+	}
+	return &s.Instances[i]
+}
+
+// State is the reading of an instance, nil when unknown.
+func (s *Snapshot) State(a Addr) *State {
+	if i := s.Instance(a); i != nil {
+		return i.State
+	}
+	return nil
+}
+
+// Fresh says whether the instance answered within this snapshot.
+func (i *Instance) Fresh() bool { return i != nil && i.Reach == Up && i.State != nil }
