@@ -1,0 +1,205 @@
+package lab
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"net"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"github.com/go-sql-driver/mysql"
+)
+
+// ServerOptions describe a MariaDB server. The zero value but for a name is a small, durable, read-only one.
+type ServerOptions struct {
+	// Name is unique in the lab.
+	Name string
+	// ServerID is the replication id; 0 for the next free one.
+	ServerID int
+	// SemiSync turns the replica's side of semi-synchronous replication on and sets the primary's side up, to wait after
+	// the sync of the binary log. The primary's side itself is off at boot, and Topology turns it on at the primary:
+	// where it is on, a replica that has no replicas waits for the time-out before it applies its first transaction,
+	// and one that has returned from the dead would, too.
+	SemiSync bool
+	// SemiSyncTimeout is how long a primary waits for a replica before it goes on without; 0 for 10 s.
+	SemiSyncTimeout time.Duration
+	// Writable boots the server with read_only off. By default it boots read-only, so that one that returns from the
+	// dead takes no writes.
+	Writable bool
+	// MaxConnections bounds the clients; 0 for 200.
+	MaxConnections int
+	// ExtraArgs are added last, so they win over all others.
+	ExtraArgs []string
+}
+
+// Server is a MariaDB server with a data directory of its own. The methods of Process end, freeze and start it; after a
+// new start it has the same address and data, and is read-only again unless made Writable.
+type Server struct {
+	*Process
+	// Addr is "127.0.0.1:port", also what the server reports to its source.
+	Addr string
+	// Host and Port are the parts of Addr.
+	Host string
+	Port int
+	// ServerID is the replication id.
+	ServerID int
+
+	opts ServerOptions
+	db   *sql.DB
+}
+
+// MariaDB starts a server that replicates from no one, with the accounts of Users, and waits until it serves.
+func (l *Lab) MariaDB(ctx context.Context, opts ServerOptions) (*Server, error) {
+	mariadbd, err := find("mariadbd")
+	if err != nil {
+		return nil, fmt.Errorf("start %s: %w (Debian package %s)", opts.Name, err, serverPackage)
+	}
+	dir, err := l.subdir(opts.Name)
+	if err != nil {
+		return nil, err
+	}
+	port, err := l.Port()
+	if err != nil {
+		return nil, fmt.Errorf("start %s: %w", opts.Name, err)
+	}
+	if opts.ServerID == 0 {
+		opts.ServerID = int(l.serverIDs.Add(1))
+	}
+	data := filepath.Join(dir, "data")
+	if err := l.copyTemplate(ctx, mariadbd, data); err != nil {
+		return nil, fmt.Errorf("start %s: %w", opts.Name, err)
+	}
+	s := &Server{Addr: loopback(port), Host: "127.0.0.1", Port: port, ServerID: opts.ServerID, opts: opts}
+	if s.db, err = sql.Open("mysql", s.DSN(RootUser)); err != nil {
+		return nil, fmt.Errorf("start %s: %w", opts.Name, err)
+	}
+	if err := l.onClose(s.db.Close); err != nil {
+		return nil, fmt.Errorf("start %s: %w", opts.Name, err)
+	}
+	s.Process, err = l.Process(ctx, ProcessOptions{
+		Name: opts.Name, Path: mariadbd, Args: s.args(l, data), Ready: s.ready, dir: dir, as: l.account,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+func (s *Server) args(l *Lab, data string) []string {
+	args := []string{
+		"--no-defaults", "--datadir=" + data, "--tmpdir=" + filepath.Dir(data),
+		// Relative to the data directory: the path of a socket may not be long.
+		"--socket=mysql.sock", "--pid-file=pid",
+		"--bind-address=" + s.Host, "--port=" + strconv.Itoa(s.Port),
+		"--report-host=" + s.Host, "--report-port=" + strconv.Itoa(s.Port),
+		"--server-id=" + strconv.Itoa(s.ServerID),
+		"--log-bin=binlog", "--log-slave-updates=1", "--binlog-format=ROW", "--gtid-strict-mode=1",
+		"--relay-log=relay", "--skip-slave-start", "--slave-net-timeout=4",
+		"--sync-binlog=1", "--innodb-flush-log-at-trx-commit=1",
+		"--skip-name-resolve", "--max-connections=" + strconv.Itoa(orDefault(s.opts.MaxConnections, 200)),
+		"--innodb-buffer-pool-size=16M", redoLogSize, "--innodb-log-buffer-size=2M", "--key-buffer-size=64K",
+		"--aria-pagecache-buffer-size=1M", "--table-open-cache=200", "--innodb-fast-shutdown=2",
+		"--innodb-buffer-pool-dump-at-shutdown=0", "--innodb-buffer-pool-load-at-startup=0",
+	}
+	if l.account == nil {
+		args = append(args, "--user=root") // what it would refuse without being told; others' it ignores
+	}
+	if !s.opts.Writable {
+		args = append(args, "--read-only=1")
+	}
+	if s.opts.SemiSync {
+		timeout := orDefault(s.opts.SemiSyncTimeout, 10*time.Second)
+		args = append(args, "--rpl-semi-sync-slave-enabled=1", "--rpl-semi-sync-master-wait-point=AFTER_SYNC",
+			"--rpl-semi-sync-master-timeout="+strconv.FormatInt(timeout.Milliseconds(), 10))
+	}
+	return append(args, s.opts.ExtraArgs...)
+}
+
+func (s *Server) ready(ctx context.Context) (bool, string) {
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	// Not through the pool, which may hold a connection to the server's life before.
+	conn, err := net.DialTimeout("tcp", s.Addr, time.Second)
+	if err != nil {
+		return false, err.Error()
+	}
+	_ = conn.Close()
+	if err := s.db.PingContext(ctx); err != nil {
+		return false, err.Error()
+	}
+	return true, "serves"
+}
+
+// DB is a pool of connections as root, closed with the lab.
+func (s *Server) DB() *sql.DB { return s.db }
+
+// DSN is the data source name of a user for go-sql-driver, without a database.
+func (s *Server) DSN(u User) string { return dsn(s.Addr, u, "").FormatDSN() }
+
+// dsn has no parameter that makes the driver send a SET.
+func dsn(addr string, u User, database string) *mysql.Config {
+	cfg := mysql.NewConfig()
+	cfg.Net, cfg.Addr, cfg.User, cfg.Passwd, cfg.DBName = "tcp", addr, u.Name, u.Password, database
+	cfg.Timeout = 5 * time.Second
+	cfg.Logger = &mysql.NopLogger{} // servers that die are what a lab is for
+	return cfg
+}
+
+// Exec runs statements as root, one after the other, on one connection.
+func (s *Server) Exec(ctx context.Context, statements ...string) error {
+	conn, err := s.db.Conn(ctx)
+	if err != nil {
+		return fmt.Errorf("connect to %s: %w", s.Name, err)
+	}
+	defer conn.Close()
+	for _, st := range statements {
+		if _, err := conn.ExecContext(ctx, st); err != nil {
+			return fmt.Errorf("%s: %s: %w", s.Name, st, err)
+		}
+	}
+	return nil
+}
+
+// Row runs a query as root and gives its first row by column name, NULL as the empty string; nil when there is none.
+func (s *Server) Row(ctx context.Context, query string) (map[string]string, error) {
+	rows, err := s.db.QueryContext(ctx, query)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %s: %w", s.Name, query, err)
+	}
+	defer rows.Close()
+	names, err := rows.Columns()
+	if err != nil || !rows.Next() {
+		return nil, firstError(err, rows.Err())
+	}
+	values, targets := make([]sql.NullString, len(names)), make([]any, len(names))
+	for i := range values {
+		targets[i] = &values[i]
+	}
+	if err := rows.Scan(targets...); err != nil {
+		return nil, fmt.Errorf("%s: %s: %w", s.Name, query, err)
+	}
+	row := make(map[string]string, len(names))
+	for i, name := range names {
+		row[name] = values[i].String
+	}
+	return row, rows.Close()
+}
+
+func firstError(errs ...error) error {
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func orDefault[T comparable](v, otherwise T) T {
+	var zero T
+	if v == zero {
+		return otherwise
+	}
+	return v
+}

@@ -1,0 +1,3 @@
+package lab
+
+const serverPackage = "mariadb-server-core"
