@@ -26,9 +26,11 @@
 // 100", which makes a full state (gtid_binlog_state) a vector clock over pairs of
 // domain and server, and inclusion of states an exact partial order.
 //
-// A position (gtid_current_pos, gtid_slave_pos) is less than a state: it has one
-// entry per domain, and only implies the transactions of other servers that came
-// before. Therefore 0-1-100 and 0-2-105 are Divergent here, though the second
+// A position (gtid_binlog_pos, gtid_slave_pos, gtid_current_pos) is less than a
+// state: it has one entry per domain, and only implies the transactions of other
+// servers that came before. gtid_current_pos is the least of them: it leaves out a
+// domain whose last transaction in the binary log bears another server's id.
+// Therefore 0-1-100 and 0-2-105 are Divergent here, though the second
 // may well have grown out of the first: the two strings do not say. Where servers
 // run in gtid_strict_mode, history within a domain is linear, so holding the
 // head of a server's state means holding all of it, and the question "has a

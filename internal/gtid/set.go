@@ -128,10 +128,11 @@ func addSaturating(a, b uint64) uint64 {
 }
 
 // Heads gives, for MariaDB, the position that belongs to a state: of every
-// domain only the entry with the highest sequence number, as gtid_current_pos
-// prints it. Where several servers of a domain share the highest number, which
-// cannot happen in a linear history, all of them are kept. Transactions of MySQL
-// have no such order; they are all kept.
+// domain only the entry with the highest sequence number, which in a linear
+// history is the last one written, as gtid_binlog_pos prints it. Where several
+// servers of a domain share the highest number, which cannot happen in a linear
+// history, all of them are kept. Transactions of MySQL have no such order; they
+// are all kept.
 //
 // See the package comment for when to compare with a position.
 func (a Set) Heads() Set {

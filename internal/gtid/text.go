@@ -14,7 +14,8 @@ import (
 // first, then the tags in ascending order, as in uuid:1-3:5:tag:1-2.
 //
 // A MariaDB set prints as domain-server-sequence, ascending by domain and then
-// server. What only a difference can be, numbers that do not start at 1, prints
+// server, as the server prints a position; a state it prints with the servers of
+// a domain in no order, the last writer last. What only a difference can be, numbers that do not start at 1, prints
 // as a range: 0-1-(91..100) for ten transactions, 0-1-(100) for one alone,
 // 0-1-5,0-1-(91..100) for a part and another.
 func (a Set) String() string { return string(a.append(nil)) }
