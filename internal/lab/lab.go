@@ -41,7 +41,6 @@ type Lab struct {
 	closed    bool
 	closers   []func() error // run in reverse order
 	processes []*Process
-	tools     map[string]string
 	writers   atomic.Int64 // the last writer number given to a Load
 	serverIDs atomic.Int64 // the last replication id given to a server
 
@@ -68,8 +67,7 @@ func New(ctx context.Context, opts Options) (*Lab, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &Lab{opts: opts, dir: dir, lock: lock, account: who, spawner: newSpawner(), ports: newPorts(),
-		tools: map[string]string{}}
+	l := &Lab{opts: opts, dir: dir, lock: lock, account: who, spawner: newSpawner(), ports: newPorts()}
 	l.ctx, l.cancel = context.WithCancel(context.Background())
 	l.unwatch = context.AfterFunc(ctx, func() { _ = l.Close() })
 	return l, nil

@@ -72,7 +72,7 @@ func (l *Lab) MariaDB(ctx context.Context, opts ServerOptions) (*Server, error) 
 		return nil, fmt.Errorf("start %s: %w", opts.Name, err)
 	}
 	s := &Server{Addr: loopback(port), Host: "127.0.0.1", Port: port, ServerID: opts.ServerID, opts: opts}
-	if s.db, err = sql.Open("mysql", s.DSN(RootUser)); err != nil {
+	if s.db, err = openDB(dsn(s.Addr, RootUser, "")); err != nil {
 		return nil, fmt.Errorf("start %s: %w", opts.Name, err)
 	}
 	if err := l.onClose(s.db.Close); err != nil {
@@ -145,6 +145,15 @@ func dsn(addr string, u User, database string) *mysql.Config {
 	cfg.Timeout = 5 * time.Second
 	cfg.Logger = &mysql.NopLogger{} // servers that die are what a lab is for
 	return cfg
+}
+
+// openDB keeps the configuration's logger, which a data source name cannot hold.
+func openDB(cfg *mysql.Config) (*sql.DB, error) {
+	connector, err := mysql.NewConnector(cfg)
+	if err != nil {
+		return nil, err
+	}
+	return sql.OpenDB(connector), nil
 }
 
 // Exec runs statements as root, one after the other, on one connection.
