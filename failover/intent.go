@@ -32,6 +32,9 @@ type Intent struct {
 	// Forced says that an operator overrode refusals; By names who asked.
 	Forced bool   `json:"forced,omitempty"`
 	By     string `json:"by,omitempty"`
+	// Chosen says that an operator named To: nobody is taken in its place, and
+	// who is ahead of it serves as its donor.
+	Chosen bool   `json:"chosen,omitempty"`
 	Epoch  uint64 `json:"epoch"` // the raft index of its commit; set by the ledger
 	// At is when it was proposed. A switchover that has not passed its point of
 	// no return by Deadline is rolled back.
