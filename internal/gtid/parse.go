@@ -64,7 +64,8 @@ func (a *Set) UnmarshalText(text []byte) error {
 }
 
 func parse(s string, add func(b *builder, entry string) error) (Set, error) {
-	var b builder
+	entries := min(strings.Count(s, ",")+1, 1024) // a guess: absurd input must not reserve memory
+	b := builder{parts: make([]part, 0, entries), spans: make([]span, 0, entries)}
 	for more := true; more; {
 		var entry string
 		entry, s, more = strings.Cut(s, ",")

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 )
 
 // String prints the set in canonical form: equal sets print alike, and Parse
@@ -24,6 +25,7 @@ func (a Set) String() string { return string(a.append(nil)) }
 func (a Set) MarshalText() ([]byte, error) { return a.append([]byte{}), nil }
 
 func (a Set) append(text []byte) []byte {
+	text = slices.Grow(text, 48*len(a.streams)) // about a uuid and one interval each
 	var prev *stream
 	for i := range a.streams {
 		s := &a.streams[i]
