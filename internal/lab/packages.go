@@ -1,3 +1,65 @@
 package lab
 
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+)
+
 const serverPackage = "mariadb-server-core"
+
+// needs are the programs that the lab runs, with the Debian packages they are in.
+var needs = []struct{ program, debian string }{
+	{"mariadbd", serverPackage},
+	{"mariadb-install-db", serverPackage},
+	{"my_print_defaults", "mariadb-client-core"}, // for mariadb-install-db
+	{"mariadb", "mariadb-client-core"},
+}
+
+// Missing names the Debian packages that have to be installed before a database server can be started.
+func Missing() []string {
+	var missing []string
+	for _, need := range needs {
+		if _, err := find(need.program); err != nil && !slices.Contains(missing, need.debian) {
+			missing = append(missing, need.debian)
+		}
+	}
+	return missing
+}
+
+// Install installs what is missing, when root, and shows the installer's output on w. Otherwise the error is the
+// command to type. Where nothing is missing it does nothing.
+func Install(ctx context.Context, w io.Writer) error {
+	missing := Missing()
+	if len(missing) == 0 {
+		return nil
+	}
+	install := append([]string{"apt-get", "install", "-y", "--no-install-recommends"}, missing...)
+	command := strings.Join(install, " ")
+	if os.Geteuid() != 0 {
+		return fmt.Errorf("missing: %s; to install, type: sudo apt-get update && sudo %s", strings.Join(missing, ", "), command)
+	}
+	if _, err := exec.LookPath("apt-get"); err != nil {
+		return fmt.Errorf("missing: %s, and there is no apt-get to install them with: %w", strings.Join(missing, ", "), err)
+	}
+	for _, args := range [][]string{{"apt-get", "update"}, install} {
+		if _, err := fmt.Fprintln(w, "$", strings.Join(args, " ")); err != nil {
+			return err
+		}
+		cmd := exec.CommandContext(ctx, args[0], args[1:]...)
+		cmd.Env = append(os.Environ(), "DEBIAN_FRONTEND=noninteractive")
+		cmd.Stdout, cmd.Stderr = w, w
+		if err := cmd.Run(); err != nil {
+			return fmt.Errorf("%s: %w", strings.Join(args, " "), err)
+		}
+	}
+	if missing = Missing(); len(missing) > 0 {
+		return errors.New("still missing after the installation: " + strings.Join(missing, ", "))
+	}
+	return nil
+}

@@ -1,0 +1,50 @@
+package lab
+
+import (
+	"context"
+	"os"
+	"strings"
+)
+
+// TB is what ForTest needs of a *testing.T or *testing.B.
+type TB interface {
+	Helper()
+	Cleanup(f func())
+	Failed() bool
+	Fatalf(format string, args ...any)
+	Logf(format string, args ...any)
+	Skipf(format string, args ...any)
+}
+
+// ForTest makes a lab that is closed at the end of a test, also of one that is interrupted by a signal. When the test
+// has failed, the ends of all logs are printed first. Where the database server is missing the test is skipped, and says
+// which package it needs; with REMORA_LAB=required in the environment it fails instead.
+func ForTest(t TB, opts Options) *Lab {
+	t.Helper()
+	if missing := Missing(); len(missing) > 0 {
+		if os.Getenv("REMORA_LAB") == "required" {
+			t.Fatalf("NOT RUN: it needs the Debian packages %s", strings.Join(missing, ", "))
+		}
+		t.Skipf("NOT RUN: it needs the Debian packages %s", strings.Join(missing, ", "))
+	}
+	if opts.Logf == nil {
+		opts.Logf = t.Logf
+	}
+	l, err := New(context.Background(), opts)
+	if err != nil {
+		t.Fatalf("%v", err)
+	}
+	stop := l.OnSignal()
+	t.Cleanup(func() {
+		stop()
+		if t.Failed() {
+			for _, p := range l.Processes() {
+				t.Logf("%s", p.LogTail(15))
+			}
+		}
+		if err := l.Close(); err != nil {
+			t.Fatalf("close the lab: %v", err)
+		}
+	})
+	return l
+}

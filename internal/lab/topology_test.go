@@ -1,0 +1,186 @@
+package lab_test
+
+import (
+	"database/sql"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/go-sql-driver/mysql"
+
+	"github.com/remora-ha/remora/internal/lab"
+)
+
+func TestTopologyOfThree(t *testing.T) {
+	t.Parallel()
+	ctx := within(t)
+	l := lab.ForTest(t, lab.Options{Dir: t.TempDir()})
+	top, err := l.Topology(ctx, lab.Spec{Server: lab.ServerOptions{SemiSync: true}})
+	must(t, err)
+	primary, replica := top.Primary(), top.Servers[1]
+
+	t.Run("writes arrive", func(t *testing.T) {
+		must(t, primary.Exec(ctx, "INSERT INTO lab.writes VALUES (1, 1)"))
+		must(t, top.CaughtUp(ctx))
+		for _, s := range top.Servers {
+			if got := row(t, s, "SELECT COUNT(*) AS n FROM lab.writes WHERE writer=1")["n"]; got != "1" {
+				t.Errorf("%s has %s rows", s.Name, got)
+			}
+		}
+	})
+	t.Run("only the primary is writable", func(t *testing.T) {
+		for i, s := range top.Servers {
+			if got, want := row(t, s, "SELECT @@read_only AS r")["r"], strconv.Itoa(min(i, 1)); got != want {
+				t.Errorf("%s has read_only=%s, want %s", s.Name, got, want)
+			}
+		}
+	})
+	t.Run("semi-sync waits for both", func(t *testing.T) {
+		status := func(name string) string { return row(t, primary, "SHOW GLOBAL STATUS LIKE '"+name+"'")["Value"] }
+		if status("Rpl_semi_sync_master_clients") != "2" || status("Rpl_semi_sync_master_no_tx") != "0" ||
+			status("Rpl_semi_sync_master_yes_tx") == "0" {
+			t.Errorf("clients %s, acknowledged %s, not acknowledged %s", status("Rpl_semi_sync_master_clients"),
+				status("Rpl_semi_sync_master_yes_tx"), status("Rpl_semi_sync_master_no_tx"))
+		}
+		if row(t, primary, "SELECT @@rpl_semi_sync_master_wait_point AS p")["p"] != "AFTER_SYNC" {
+			t.Error("it does not wait after the sync")
+		}
+	})
+	t.Run("the replica reports its address", func(t *testing.T) {
+		hosts := map[string]bool{}
+		rows, err := primary.DB().QueryContext(ctx, "SHOW SLAVE HOSTS")
+		must(t, err)
+		defer rows.Close()
+		for rows.Next() {
+			var id, host, port, source string
+			must(t, rows.Scan(&id, &host, &port, &source))
+			hosts[host+":"+port] = true
+		}
+		must(t, rows.Err())
+		if !hosts[replica.Addr] {
+			t.Errorf("%s is not among %v", replica.Addr, hosts)
+		}
+	})
+	t.Run("the accounts may do what they are for", func(t *testing.T) { accounts(t, top) })
+	t.Run("a killed replica returns", func(t *testing.T) {
+		pid := replica.PID()
+		must(t, replica.Kill())
+		if replica.Running() {
+			t.Error("it runs")
+		}
+		must(t, replica.Kill()) // once more is no error
+		must(t, replica.Start(ctx))
+		if !replica.Running() || replica.PID() == pid {
+			t.Error("it does not run anew")
+		}
+		must(t, replica.Exec(ctx, "START SLAVE"))
+		must(t, replica.Replicating(ctx))
+		must(t, primary.Exec(ctx, "INSERT INTO lab.writes VALUES (1, 2)"))
+		must(t, top.CaughtUp(ctx))
+	})
+	t.Run("a stopped replica returns", func(t *testing.T) {
+		must(t, replica.Freeze()) // which a stop undoes
+		must(t, replica.Restart(ctx))
+		if got := row(t, replica, "SELECT @@read_only AS r")["r"]; got != "1" {
+			t.Errorf("it came back with read_only=%s", got)
+		}
+	})
+}
+
+func accounts(t *testing.T, top *lab.Topology) {
+	open := func(s *lab.Server, u lab.User) *sql.DB {
+		db, err := sql.Open("mysql", s.DSN(u))
+		must(t, err)
+		t.Cleanup(func() { _ = db.Close() })
+		return db
+	}
+	replica := open(top.Servers[2], lab.RemoraUser)
+	// What a sidecar does to a server, as it does it.
+	for _, st := range []string{
+		"SHOW ALL SLAVES STATUS", "SHOW MASTER STATUS", "SHOW SLAVE HOSTS", "SHOW PROCESSLIST", "SHOW BINARY LOGS",
+		"SELECT @@gtid_binlog_pos, @@gtid_slave_pos, @@gtid_current_pos",
+		"STOP SLAVE", "SET GLOBAL gtid_slave_pos=@@gtid_current_pos", "SET GLOBAL rpl_semi_sync_master_enabled=1",
+		"SET GLOBAL rpl_semi_sync_master_enabled=0", "SET GLOBAL read_only=0", "SET GLOBAL read_only=1",
+		"CHANGE MASTER TO MASTER_CONNECT_RETRY=1", "START SLAVE",
+	} {
+		if _, err := replica.ExecContext(within(t), st); err != nil {
+			t.Errorf("remora: %s: %v", st, err)
+		}
+	}
+	app := open(top.Servers[2], lab.AppUser)
+	if _, err := app.ExecContext(within(t), "INSERT INTO lab.writes VALUES (9, 9)"); err == nil {
+		t.Error("the application could write to a replica")
+	}
+	must(t, top.Servers[2].Replicating(within(t)))
+	monitor := open(top.Servers[2], lab.MonitorUser)
+	if _, err := monitor.ExecContext(within(t), "SHOW SLAVE STATUS"); err != nil {
+		t.Errorf("monitor: %v", err)
+	}
+}
+
+func TestChainAndDelay(t *testing.T) {
+	t.Parallel()
+	ctx := within(t)
+	l := lab.ForTest(t, lab.Options{Dir: t.TempDir()})
+	top, err := l.Topology(ctx, lab.Spec{Servers: 4, Chain: map[int]int{2: 1}, Delayed: map[int]int{3: 3600}})
+	must(t, err)
+	for i, source := range []int{1: 0, 2: 1, 3: 0} {
+		if i == 0 {
+			continue
+		}
+		status := row(t, top.Servers[i], "SHOW SLAVE STATUS")
+		if want := strconv.Itoa(top.Servers[source].Port); status["Master_Port"] != want {
+			t.Errorf("server %d replicates from port %s, want %s", i, status["Master_Port"], want)
+		}
+	}
+	must(t, top.Primary().Exec(ctx, "INSERT INTO lab.writes VALUES (1, 1)"))
+	must(t, top.CaughtUp(ctx)) // not waiting for the delayed one
+	if got := row(t, top.Servers[2], "SELECT COUNT(*) AS n FROM lab.writes")["n"]; got != "1" {
+		t.Errorf("the end of the chain has %s rows", got)
+	}
+	if got := row(t, top.Servers[3], "SHOW SLAVE STATUS")["SQL_Delay"]; got != "3600" {
+		t.Errorf("the delayed one has a delay of %s", got)
+	}
+	// The primary's first transactions are received there, and not applied.
+	_, err = top.Servers[3].DB().ExecContext(ctx, "SELECT 1 FROM lab.writes")
+	var refused *mysql.MySQLError
+	if !isMySQL(err, &refused) || refused.Number != 1146 && refused.Number != 1049 {
+		t.Errorf("the delayed one applied what it should hold back: %v", err)
+	}
+}
+
+func TestBadChainIsRefused(t *testing.T) {
+	t.Parallel()
+	l, err := lab.New(t.Context(), lab.Options{Dir: t.TempDir()})
+	must(t, err)
+	defer l.Close()
+	for _, chain := range []map[int]int{{1: 2}, {1: 1}, {3: 0}} {
+		if _, err := l.Topology(within(t), lab.Spec{Servers: 3, Chain: chain}); err == nil {
+			t.Errorf("the chain %v was accepted", chain)
+		}
+	}
+}
+
+func TestFrozenServerAnswersNothing(t *testing.T) {
+	t.Parallel()
+	ctx := within(t)
+	l := lab.ForTest(t, lab.Options{Dir: t.TempDir()})
+	s, err := l.MariaDB(ctx, lab.ServerOptions{Name: "alone"})
+	must(t, err)
+	must(t, s.Freeze())
+	if !s.Running() || !s.Frozen() {
+		t.Error("it should run, frozen")
+	}
+	answered := make(chan error, 1)
+	go func() { answered <- s.Exec(ctx, "DO 1") }()
+	select {
+	case err := <-answered:
+		t.Errorf("a frozen server answered: %v", err)
+	case <-time.After(200 * time.Millisecond):
+	}
+	must(t, s.Thaw())
+	must(t, <-answered)
+	if s.Frozen() {
+		t.Error("it should be thawed")
+	}
+}
