@@ -1,0 +1,115 @@
+package consensus
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/hashicorp/raft"
+	raftboltdb "github.com/hashicorp/raft-boltdb/v2"
+	"go.etcd.io/bbolt"
+)
+
+const (
+	logFile      = "raft.db"
+	identityFile = "node.json"
+	// lockWait is how long another process may hold the directory; one that is
+	// just ending needs a moment.
+	lockWait = 500 * time.Millisecond
+	// keptSnapshots: the newest, and one to fall back on.
+	keptSnapshots = 2
+	cachedLogs    = 512
+)
+
+// stores is where a node keeps what must outlive it.
+type stores struct {
+	logs      raft.LogStore
+	stable    raft.StableStore
+	snapshots raft.SnapshotStore
+	close     func() error
+}
+
+func openStores(cfg Config) (*stores, error) {
+	if cfg.Dir == "" {
+		mem := raft.NewInmemStore()
+		return &stores{logs: mem, stable: mem, snapshots: raft.NewInmemSnapshotStore(), close: func() error { return nil }}, nil
+	}
+	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
+		return nil, fmt.Errorf("make the node's directory: %w", err)
+	}
+	bolt, err := openBolt(cfg.Dir)
+	if err != nil {
+		return nil, err
+	}
+	s, err := dirStores(cfg, bolt)
+	if err != nil {
+		return nil, errors.Join(err, bolt.Close())
+	}
+	return s, nil
+}
+
+func dirStores(cfg Config, bolt *raftboltdb.BoltStore) (*stores, error) {
+	if err := claim(cfg.Dir, cfg.Name); err != nil {
+		return nil, err
+	}
+	snapshots, err := raft.NewFileSnapshotStoreWithLogger(cfg.Dir, keptSnapshots, hclogger(cfg.Log))
+	if err != nil {
+		return nil, fmt.Errorf("open the snapshots in %s: %w", cfg.Dir, err)
+	}
+	logs, err := raft.NewLogCache(cachedLogs, bolt)
+	if err != nil {
+		return nil, err
+	}
+	return &stores{logs: logs, stable: bolt, snapshots: snapshots, close: bolt.Close}, nil
+}
+
+// openBolt opens the log, which locks the directory.
+func openBolt(dir string) (*raftboltdb.BoltStore, error) {
+	path := filepath.Join(dir, logFile)
+	bolt, err := raftboltdb.New(raftboltdb.Options{Path: path, BoltOptions: &bbolt.Options{Timeout: lockWait}})
+	switch {
+	case errors.Is(err, bbolt.ErrTimeout):
+		return nil, fmt.Errorf("open %s: %w", dir, ErrDirInUse)
+	case err != nil:
+		return nil, fmt.Errorf("open %s: %w: %w; when it is damaged, move the directory away and the node comes back from the others", path, ErrForeignDir, err)
+	}
+	return bolt, nil
+}
+
+// identity is what marks a directory as a node's.
+type identity struct {
+	Version int    `json:"version"`
+	Node    string `json:"node"`
+}
+
+// claim makes the directory this node's, or says whose it is. A log under another
+// name would let one node vote twice.
+func claim(dir, name string) error {
+	path := filepath.Join(dir, identityFile)
+	data, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		data, err = json.Marshal(identity{Version: 1, Node: name})
+		if err != nil {
+			return err
+		}
+		if err := os.WriteFile(path, append(data, '\n'), 0o600); err != nil {
+			return fmt.Errorf("claim %s: %w", dir, err)
+		}
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("read whose %s is: %w", dir, err)
+	}
+	var id identity
+	if err := json.Unmarshal(data, &id); err != nil {
+		return fmt.Errorf("read %s: %w: %w", path, ErrForeignDir, err)
+	}
+	if id.Version != 1 || id.Node != name {
+		return fmt.Errorf("open %s: %w: it belongs to node %q (format %d), this is node %q", dir, ErrForeignDir, id.Node, id.Version, name)
+	}
+	return nil
+}
