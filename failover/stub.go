@@ -2,9 +2,6 @@ package failover
 
 import "github.com/remora-ha/remora/topology"
 
-// Analyze matches the catalogue against the case; most urgent first.
-func Analyze(c *Case) []Finding { return nil }
-
 // Candidates lists who could become primary, best first.
 func Candidates(c *Case) []Candidate { return nil }
 

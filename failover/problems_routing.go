@@ -1,0 +1,122 @@
+package failover
+
+import (
+	"fmt"
+
+	"github.com/remora-ha/remora/topology"
+)
+
+// routingProblems are those of sidecars and their proxies.
+var routingProblems = []Problem{
+	{
+		Code: "SidecarAlone", Priority: weak,
+		Explain: "A sidecar cannot reach an instance that others reach. That is the sidecar's own problem, and never a failover.",
+		match:   sidecarAlone,
+	},
+	{
+		Code: "SidecarSilent", Priority: weak,
+		Explain: "A sidecar that should observe has sent no fresh view. It counts as one that sees nothing, never as one that sees death.",
+		match: func(f *facts) []hit {
+			var found []hit
+			for _, name := range f.s.Observers {
+				if !f.heardOf(name) && len(f.s.Instances) > 0 {
+					found = append(found, hit{sentence: fmt.Sprintf("sidecar %s sends no fresh view; %d of %d observe", name, f.observing(), len(f.s.Observers))})
+				}
+			}
+			return found
+		},
+	},
+	{
+		Code: "ProxyConflict", Priority: broken,
+		Explain: "Something else manages the hostgroups of a proxy; Remora does not touch it, so a failover has to wait for its lease.",
+		match: proxies(func(f *facts, p topology.Proxy) string {
+			if p.Conflict == "" {
+				return ""
+			}
+			return fmt.Sprintf("the proxy of %s is not touched: %s", p.Node, p.Conflict)
+		}),
+	},
+	{
+		Code: "ProxyBehind", Priority: broken,
+		Explain: "A proxy has not applied the newest epoch.",
+		match: proxies(func(f *facts, p topology.Proxy) string {
+			want := f.epoch()
+			switch {
+			case p.Conflict != "" || p.Epoch >= want:
+				return ""
+			case p.LeaseOver:
+				return fmt.Sprintf("the proxy of %s is at epoch %d of %d and was last heard of %s; its lease is over, so it routes no writes", p.Node, p.Epoch, want, f.ago(p.Seen))
+			}
+			return fmt.Sprintf("the proxy of %s is at epoch %d of %d, heard of %s%s", p.Node, p.Epoch, want, f.ago(p.Seen), colon(p.Error))
+		}),
+	},
+	{
+		Code: "ProxyDrift", Priority: weak,
+		Explain: "Another hand changed rows that Remora manages; they were put back.",
+		match: proxies(func(_ *facts, p topology.Proxy) string {
+			if len(p.Drift) == 0 {
+				return ""
+			}
+			return fmt.Sprintf("the proxy of %s was changed by another hand and put back: %s", p.Node, joinNames(p.Drift))
+		}),
+	},
+}
+
+// epoch is what proxies should have applied: the open intent's while its end is
+// not routed, else the route's.
+func (f *facts) epoch() uint64 {
+	if f.c.Intent != nil {
+		return max(f.c.Intent.Epoch, f.s.Route.Epoch)
+	}
+	return f.s.Route.Epoch
+}
+
+func proxies(words func(*facts, topology.Proxy) string) func(*facts) []hit {
+	return func(f *facts) []hit {
+		var found []hit
+		for _, p := range f.s.Proxies {
+			if sentence := words(f, p); sentence != "" {
+				found = append(found, hit{sentence: sentence})
+			}
+		}
+		return found
+	}
+}
+
+func sidecarAlone(f *facts) []hit {
+	var found []hit
+	for _, i := range f.members() {
+		blamers := f.blamers(i)
+		if len(blamers) == 0 || i.Reach != topology.Up && i.Reach != topology.Stuck {
+			continue
+		}
+		found = append(found, hit{
+			i.Addr,
+			fmt.Sprintf("%s cannot reach %s, which others reach: that is its own problem", joinNames(blamers), i.Addr),
+			f.saw(i),
+		})
+	}
+	return found
+}
+
+// heardOf says that an observer has sent a fresh view of any instance.
+func (f *facts) heardOf(observer string) bool {
+	for _, i := range f.s.Instances {
+		for _, v := range i.Views {
+			if v.Observer == observer && f.s.Taken.Sub(v.At) <= f.p.Detection.Fresh.D() {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func (f *facts) observing() int {
+	n := 0
+	for _, name := range f.s.Observers {
+		if f.heardOf(name) {
+			n++
+		}
+	}
+	return n
+}
