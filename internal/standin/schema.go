@@ -1,0 +1,57 @@
+package standin
+
+import (
+	"embed"
+	"fmt"
+	"io/fs"
+	"regexp"
+	"strings"
+)
+
+//go:embed schema
+var schemaFiles embed.FS
+
+var createTable = regexp.MustCompile(`(?s)CREATE TABLE (\w+) \(.*?\n\);`)
+
+// table is a CREATE TABLE statement and the name it creates.
+type table struct {
+	name string
+	sql  string
+}
+
+// in is the statement that creates the table in another attached database, or under a prefix.
+func (t table) in(database, prefix string) string {
+	return strings.Replace(t.sql, "CREATE TABLE "+t.name, "CREATE TABLE IF NOT EXISTS "+database+"."+prefix+t.name, 1)
+}
+
+// tables reads one of the schema files.
+func tables(file string) ([]table, error) {
+	text, err := fs.ReadFile(schemaFiles, "schema/"+file)
+	if err != nil {
+		return nil, fmt.Errorf("schema: %w", err)
+	}
+	found := createTable.FindAllStringSubmatch(string(text), -1)
+	list := make([]table, 0, len(found))
+	for _, m := range found {
+		list = append(list, table{name: m[1], sql: m[0]})
+	}
+	return list, nil
+}
+
+// variable is a row of global_variables.
+type variable struct{ name, value string }
+
+// defaultVariables are those of a fresh ProxySQL.
+func defaultVariables() ([]variable, error) {
+	text, err := fs.ReadFile(schemaFiles, "schema/variables.txt")
+	if err != nil {
+		return nil, fmt.Errorf("schema: %w", err)
+	}
+	var list []variable
+	for line := range strings.Lines(string(text)) {
+		if name, value, ok := strings.Cut(strings.TrimSuffix(line, "\n"), "="); ok {
+			list = append(list, variable{name, value})
+		}
+	}
+	return list, nil
+}
