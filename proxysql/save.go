@@ -1,0 +1,101 @@
+package proxysql
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+)
+
+// Save writes the rows of the two hostgroups to ProxySQL's disk, with every
+// server of the writer hostgroup OFFLINE_HARD: a ProxySQL that restarts serves its
+// disk at once, and must not come back with a writer that may be none any more.
+// Readers are saved as they are. Rows of other hostgroups are left alone.
+//
+// Nothing is written when the disk holds that already. Call it after a route
+// was applied, and now and then: an operator's SAVE MYSQL SERVERS TO DISK undoes it.
+func (a *Admin) Save(ctx context.Context, hg Hostgroups) error {
+	if err := hg.Validate(); err != nil {
+		return fmt.Errorf("proxysql %s: %w", a.cfg.Addr, err)
+	}
+	end, err := a.begin(ctx)
+	if err != nil {
+		return err
+	}
+	defer end()
+	stale, err := a.unsaved(ctx, hg)
+	if err != nil || stale == 0 {
+		return err
+	}
+	for _, st := range a.saving(hg) {
+		if err := a.exec(ctx, st); err != nil {
+			return err
+		}
+	}
+	if stale, err = a.unsaved(ctx, hg); err == nil && stale > 0 {
+		err = fmt.Errorf("proxysql %s: save: %w: %d rows on disk differ", a.cfg.Addr, ErrNotReadBack, stale)
+	}
+	return err
+}
+
+// fencedRows selects memory's rows as the disk shall hold them.
+func fencedRows(hg Hostgroups) string {
+	status := fmt.Sprintf("CASE hostgroup_id WHEN %d THEN '%s' ELSE status END", hg.Writer, offlineHard)
+	return fmt.Sprintf("SELECT %s FROM main.mysql_servers WHERE hostgroup_id IN (%d, %d)",
+		strings.Replace(columns, "status", status, 1), hg.Writer, hg.Reader)
+}
+
+const attributesTable = "mysql_hostgroup_attributes"
+
+// unsaved counts what the disk lacks or has otherwise.
+func (a *Admin) unsaved(ctx context.Context, hg Hostgroups) (int, error) {
+	parts := []string{
+		fmt.Sprintf("SELECT COUNT(*) AS n FROM (%s EXCEPT SELECT %s FROM disk.mysql_servers)", fencedRows(hg), columns),
+		fmt.Sprintf("SELECT COUNT(*) FROM disk.mysql_servers WHERE hostgroup_id = %d AND upper(status) <> '%s'", hg.Writer, offlineHard),
+	}
+	if a.tables[attributesTable] {
+		parts = append(parts, fmt.Sprintf("SELECT COUNT(*) FROM (SELECT * FROM main.%[1]s WHERE hostgroup_id = %[2]d EXCEPT "+
+			"SELECT * FROM disk.%[1]s)", attributesTable, hg.Writer))
+	}
+	if hg.TakeOver {
+		for _, c := range claimants {
+			if a.tables[c.table] {
+				parts = append(parts, fmt.Sprintf("SELECT COUNT(*) FROM disk.%s WHERE %s", c.table, names(c.hg, hg)))
+			}
+		}
+	}
+	rows, err := a.query(ctx, statement{"compare the disk", fmt.Sprintf("SELECT SUM(n) FROM (%s)", strings.Join(parts, " UNION ALL "))})
+	if err != nil {
+		return 0, err
+	}
+	if len(rows) != 1 || len(rows[0]) != 1 {
+		return 0, fmt.Errorf("proxysql %s: compare the disk: %d rows, want 1", a.cfg.Addr, len(rows))
+	}
+	n, err := strconv.ParseFloat(rows[0][0], 64)
+	if err != nil {
+		return 0, fmt.Errorf("proxysql %s: compare the disk: %w", a.cfg.Addr, err)
+	}
+	return int(n), nil
+}
+
+// saving is what brings the disk up to date; each statement is safe by itself,
+// and the fence comes first.
+func (a *Admin) saving(hg Hostgroups) []statement {
+	list := []statement{
+		{"fence the disk", fmt.Sprintf("UPDATE disk.mysql_servers SET status = '%s' WHERE hostgroup_id = %d AND upper(status) <> '%[1]s'",
+			offlineHard, hg.Writer)},
+		{"save servers", fmt.Sprintf("INSERT OR REPLACE INTO disk.mysql_servers (%s) %s", columns, fencedRows(hg))},
+	}
+	if a.tables[attributesTable] {
+		list = append(list, statement{"save attributes", fmt.Sprintf(
+			"INSERT OR REPLACE INTO disk.%[1]s SELECT * FROM main.%[1]s WHERE hostgroup_id = %[2]d", attributesTable, hg.Writer)})
+	}
+	if hg.TakeOver {
+		for _, c := range claimants {
+			if a.tables[c.table] {
+				list = append(list, statement{"release hostgroups on disk", fmt.Sprintf("DELETE FROM disk.%s WHERE %s", c.table, names(c.hg, hg))})
+			}
+		}
+	}
+	return list
+}
