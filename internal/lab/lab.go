@@ -20,7 +20,7 @@ type Options struct {
 	// Logf receives a line for every process that is started or ended; nil for silence.
 	Logf func(format string, args ...any)
 	// User is the account that the database servers run as when the caller is root; empty to run them as root too.
-	// It is ignored for other callers.
+	// It is ignored for other callers. It needs a way to Dir, which the directories of a test are not.
 	User string
 }
 

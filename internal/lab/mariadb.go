@@ -4,7 +4,6 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
-	"net"
 	"path/filepath"
 	"strconv"
 	"time"
@@ -120,12 +119,6 @@ func (s *Server) args(l *Lab, data string) []string {
 func (s *Server) ready(ctx context.Context) (bool, string) {
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
-	// Not through the pool, which may hold a connection to the server's life before.
-	conn, err := net.DialTimeout("tcp", s.Addr, time.Second)
-	if err != nil {
-		return false, err.Error()
-	}
-	_ = conn.Close()
 	if err := s.db.PingContext(ctx); err != nil {
 		return false, err.Error()
 	}

@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"time"
 )
 
 // redoLogSize is that of the template and of every boot: a server that finds another one would resize it first.
@@ -36,8 +37,12 @@ func (l *Lab) templateDir(ctx context.Context, mariadbd string) (string, error) 
 	}
 	sum := sha256.Sum256([]byte(string(version) + redoLogSize + statements))
 	dir := filepath.Join(cache, "remora-lab", "mariadb-"+hex.EncodeToString(sum[:8]))
-	if _, err := os.Stat(dir); err == nil {
-		return dir, nil
+	now := time.Now()
+	if os.Chtimes(dir, now, now) == nil {
+		return dir, nil // there, and marked as used
+	}
+	for _, pattern := range []string{"mariadb-*", "new-*"} {
+		prune(filepath.Join(filepath.Dir(dir), pattern), now.Add(-unusedAge))
 	}
 	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
 		return "", fmt.Errorf("make the template of a data directory: %w", err)

@@ -17,8 +17,8 @@ import (
 // ErrNoGo tells that a tool cannot be built, as there is no Go toolchain.
 var ErrNoGo = errors.New("no go command on PATH")
 
-// toolAge is how long a tool that no one asked for stays in the cache.
-const toolAge = 24 * time.Hour
+// unusedAge is how long what no one asked for stays in the cache.
+const unusedAge = 24 * time.Hour
 
 // tools are the programs built by this process, shared by its labs: linking takes seconds.
 var tools = struct {
@@ -79,7 +79,7 @@ func (l *Lab) build(ctx context.Context, pkg string, flags []string) (string, er
 	if err := install(program, file, dir); err != nil {
 		return "", err
 	}
-	prune(dir, time.Now().Add(-toolAge))
+	prune(filepath.Join(dir, "*"), time.Now().Add(-unusedAge))
 	return file, nil
 }
 
@@ -103,15 +103,16 @@ func install(program []byte, file, dir string) error {
 	return err
 }
 
-// prune removes programs last used before an instant. One that still runs is none the worse.
-func prune(dir string, before time.Time) {
-	files, err := os.ReadDir(dir)
+// prune removes the files and directories of the cache that match a pattern and were last used before an instant. What
+// still runs is none the worse.
+func prune(pattern string, before time.Time) {
+	names, err := filepath.Glob(pattern)
 	if err != nil {
 		return
 	}
-	for _, f := range files {
-		if info, err := f.Info(); err == nil && info.ModTime().Before(before) {
-			_ = os.Remove(filepath.Join(dir, f.Name()))
+	for _, name := range names {
+		if info, err := os.Lstat(name); err == nil && info.ModTime().Before(before) {
+			_ = os.RemoveAll(name)
 		}
 	}
 }

@@ -2,7 +2,9 @@ package lab_test
 
 import (
 	"database/sql"
+	"os"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -164,9 +166,14 @@ func TestBadChainIsRefused(t *testing.T) {
 func TestFrozenServerAnswersNothing(t *testing.T) {
 	t.Parallel()
 	ctx := within(t)
-	l := lab.ForTest(t, lab.Options{Dir: t.TempDir()})
+	l := lab.ForTest(t, lab.Options{User: "nobody"})
 	s, err := l.MariaDB(ctx, lab.ServerOptions{Name: "alone"})
 	must(t, err)
+	status, err := os.ReadFile("/proc/" + strconv.Itoa(s.PID()) + "/status")
+	must(t, err)
+	if strings.Contains(string(status), "\nUid:\t0\t") {
+		t.Error("it runs as root")
+	}
 	must(t, s.Freeze())
 	if !s.Running() || !s.Frozen() {
 		t.Error("it should run, frozen")
