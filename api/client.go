@@ -1,0 +1,148 @@
+package api
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"github.com/remora-ha/remora/failover"
+)
+
+// maxReply bounds what a client reads of an answer.
+const maxReply = 64 << 20
+
+// Client speaks to one node.
+type Client struct {
+	base  string
+	token string
+	http  *http.Client
+}
+
+// NewClient speaks to the node at base (`host:port` or a URL). The token may be
+// empty; transport may be nil.
+func NewClient(base, token string, transport http.RoundTripper) *Client {
+	if !strings.Contains(base, "://") {
+		base = "http://" + base
+	}
+	return &Client{base: strings.TrimRight(base, "/"), token: token, http: &http.Client{Transport: transport}}
+}
+
+// Error is an answer that is not 2xx.
+type Error struct {
+	Status int
+	ErrorReply
+	node string
+}
+
+func (e *Error) Error() string { return fmt.Sprintf("%s: %s", e.node, e.ErrorReply.Error) }
+
+// Heartbeat tells the leader what this node sees.
+func (c *Client) Heartbeat(ctx context.Context, h Heartbeat) (reply HeartbeatReply, err error) {
+	return reply, c.call(ctx, http.MethodPost, "/v1/heartbeat", h, &reply)
+}
+
+// Probe asks the node to read instances now.
+func (c *Client) Probe(ctx context.Context, r ProbeRequest) (reply ProbeReply, err error) {
+	return reply, c.call(ctx, http.MethodPost, "/v1/probe", r, &reply)
+}
+
+// Status is the fleet.
+func (c *Client) Status(ctx context.Context) (s Status, err error) {
+	return s, c.call(ctx, http.MethodGet, "/v1/status", nil, &s)
+}
+
+// Topology is a cluster's replication tree.
+func (c *Client) Topology(ctx context.Context, cluster string) (t TopologyReply, err error) {
+	return t, c.call(ctx, http.MethodGet, clusterPath(cluster, "topology"), nil, &t)
+}
+
+// Snapshot is everything that a decision about the cluster depends on.
+func (c *Client) Snapshot(ctx context.Context, cluster string) (s failover.Case, err error) {
+	return s, c.call(ctx, http.MethodGet, clusterPath(cluster, "snapshot"), nil, &s)
+}
+
+// Recover asks for a switchover or a forced failover, by the request's kind.
+func (c *Client) Recover(ctx context.Context, cluster string, r RecoveryRequest) (reply RecoveryReply, err error) {
+	return reply, c.call(ctx, http.MethodPost, clusterPath(cluster, string(r.Kind)), r, &reply)
+}
+
+// Recoveries are all recoveries, newest first.
+func (c *Client) Recoveries(ctx context.Context) (list []failover.Recovery, err error) {
+	return list, c.call(ctx, http.MethodGet, "/v1/recoveries", nil, &list)
+}
+
+// Recovery is one recovery by its id.
+func (c *Client) Recovery(ctx context.Context, id string) (r failover.Recovery, err error) {
+	return r, c.call(ctx, http.MethodGet, "/v1/recoveries/"+url.PathEscape(id), nil, &r)
+}
+
+// Acknowledge releases the cluster's anti-flap period.
+func (c *Client) Acknowledge(ctx context.Context, cluster string, r AcknowledgeRequest) error {
+	return c.call(ctx, http.MethodPost, clusterPath(cluster, "acknowledge"), r, nil)
+}
+
+// Downtime begins or ends a downtime.
+func (c *Client) Downtime(ctx context.Context, cluster string, r DowntimeRequest) error {
+	return c.call(ctx, http.MethodPost, clusterPath(cluster, "downtime"), r, nil)
+}
+
+// Forget removes an instance from the cluster's known ones.
+func (c *Client) Forget(ctx context.Context, cluster, instance string) error {
+	return c.call(ctx, http.MethodDelete, clusterPath(cluster, "instances/"+url.PathEscape(instance)), nil, nil)
+}
+
+func clusterPath(cluster, rest string) string {
+	return "/v1/clusters/" + url.PathEscape(cluster) + "/" + rest
+}
+
+func (c *Client) call(ctx context.Context, method, path string, in, out any) error {
+	var body io.Reader
+	if in != nil {
+		raw, err := json.Marshal(in)
+		if err != nil {
+			return fmt.Errorf("%s %s: %w", method, path, err)
+		}
+		body = bytes.NewReader(raw)
+	}
+	req, err := http.NewRequestWithContext(ctx, method, c.base+path, body)
+	if err != nil {
+		return fmt.Errorf("%s %s: %w", method, path, err)
+	}
+	req.Header.Set("Content-Type", "application/json")
+	if c.token != "" {
+		req.Header.Set("Authorization", "Bearer "+c.token)
+	}
+	res, err := c.http.Do(req)
+	if err != nil {
+		var u *url.Error
+		if errors.As(err, &u) {
+			err = u.Err
+		}
+		return fmt.Errorf("%s %s%s: %w", method, c.base, path, err)
+	}
+	defer res.Body.Close()
+	raw, err := io.ReadAll(io.LimitReader(res.Body, maxReply))
+	if err != nil {
+		return fmt.Errorf("%s %s%s: reading the answer: %w", method, c.base, path, err)
+	}
+	if res.StatusCode/100 != 2 {
+		e := &Error{Status: res.StatusCode, node: c.base}
+		if json.Unmarshal(raw, &e.ErrorReply) != nil || e.ErrorReply.Error == "" {
+			e.ErrorReply.Error = fmt.Sprintf("%s %s: status %s, and no sentence in the answer", method, path, res.Status)
+		}
+		return e
+	}
+	if out == nil {
+		return nil
+	}
+	if err := json.Unmarshal(raw, out); err != nil {
+		return fmt.Errorf("%s %s%s: the answer is not what this version understands: %w", method, c.base, path, err)
+	}
+	return nil
+}

@@ -1,0 +1,74 @@
+package api
+
+import (
+	"time"
+
+	"github.com/remora-ha/remora/topology"
+)
+
+// Heartbeat is what a sidecar tells the leader a few times a second, and at once
+// when something changed.
+type Heartbeat struct {
+	Node string `json:"node"`
+	// Seq grows with every heartbeat of one process; a reply to an older one
+	// never shortens or prolongs what a newer one brought.
+	Seq     uint64     `json:"seq"`
+	Started time.Time  `json:"started"` // tells a restarted process from a late message
+	Views   []AgedView `json:"views,omitempty"`
+	// Proxies is the state of the sidecar's own ProxySQL by cluster; nil where
+	// the sidecar has none (a witness).
+	Proxies map[string]topology.Proxy `json:"proxies,omitempty"`
+	// Trouble are findings of the sidecar about itself.
+	Trouble []string `json:"trouble,omitempty"`
+}
+
+// AgedView is a view with its age instead of an instant, for the two clocks
+// need not agree.
+type AgedView struct {
+	topology.View
+	Age      topology.Duration `json:"age"`
+	StateAge topology.Duration `json:"state_age,omitempty"`
+}
+
+// Age makes a view fit for the wire.
+func Age(v topology.View, now time.Time) AgedView {
+	a := AgedView{View: v, Age: topology.Duration(max(0, now.Sub(v.At)))}
+	if !v.StateAt.IsZero() {
+		a.StateAge = topology.Duration(max(0, now.Sub(v.StateAt)))
+	}
+	return a
+}
+
+// Land puts the view on the receiver's clock.
+func (a AgedView) Land(now time.Time) topology.View {
+	v := a.View
+	v.At = now.Add(-a.Age.D())
+	if v.State != nil {
+		v.StateAt = now.Add(-a.StateAge.D())
+	}
+	return v
+}
+
+// HeartbeatReply is the leader's answer.
+type HeartbeatReply struct {
+	Leader string `json:"leader"`
+	Term   uint64 `json:"term"`
+	// Index is the leader's applied ledger index: a sidecar whose own ledger is
+	// behind it does not know the current epochs yet.
+	Index uint64 `json:"index"`
+	// Lease permits to keep routing writes for this long, counted from before
+	// the heartbeat was sent.
+	Lease topology.Duration `json:"lease"`
+}
+
+// ProbeRequest asks a sidecar to read instances now, not at the next tick.
+type ProbeRequest struct {
+	Cluster   string          `json:"cluster"`
+	Instances []topology.Addr `json:"instances"`
+}
+
+// ProbeReply is what it saw.
+type ProbeReply struct {
+	Node  string     `json:"node"`
+	Views []AgedView `json:"views"`
+}

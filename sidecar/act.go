@@ -1,0 +1,285 @@
+package sidecar
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/remora-ha/remora/failover"
+	"github.com/remora-ha/remora/ledger"
+	"github.com/remora-ha/remora/topology"
+)
+
+const (
+	// stepTimeout bounds a step whose plan names no bound.
+	stepTimeout = 10 * time.Second
+	// retryPause is waited after a failed stage, so that a server that refuses is
+	// not flooded.
+	retryPause = 200 * time.Millisecond
+)
+
+// advance executes the first remaining stage of the open intent. The later ones
+// are a forecast: after every stage the servers are read again and the question
+// is asked anew. It says whether something was done.
+func (d *decider) advance(ctx context.Context, c *failover.Case) bool {
+	d.newRecovery(c.Intent.ID)
+	stages := failover.Remaining(c)
+	if len(stages) == 0 {
+		return false
+	}
+	var now []failover.Step
+	waiting := false
+	for _, step := range stages[0] {
+		switch {
+		case step.Do == failover.CloseProxies:
+			waiting = true
+			d.awaitProxies(step)
+		case step.Optional:
+			d.start(ctx, step)
+		default:
+			now = append(now, step)
+		}
+	}
+	if !waiting {
+		d.proxiesClosed()
+	}
+	if len(now) == 0 {
+		return false // proxies acknowledge, or optional steps end: both wake us
+	}
+	if d.runStage(ctx, c, now) {
+		return true
+	}
+	d.giveUp(ctx, c)
+	pause(ctx, retryPause)
+	return true
+}
+
+// runStage executes steps side by side; it says whether all succeeded.
+func (d *decider) runStage(ctx context.Context, c *failover.Case, steps []failover.Step) bool {
+	results := make([]failover.StepResult, len(steps))
+	var running sync.WaitGroup
+	for i, step := range steps {
+		running.Go(func() {
+			switch step.Do {
+			case failover.Retarget, failover.CommitRoute, failover.RollBack, failover.Conclude:
+				results[i] = d.agree(ctx, c, step)
+			default:
+				results[i] = d.execute(ctx, step)
+			}
+		})
+	}
+	running.Wait()
+	ok := true
+	for _, res := range results {
+		d.record(res)
+		ok = ok && res.Error == ""
+	}
+	return ok
+}
+
+// start runs an optional step beside everything else, once at a time.
+func (d *decider) start(ctx context.Context, step failover.Step) {
+	key := step.String()
+	d.mu.Lock()
+	busy := d.inFlight[key]
+	d.inFlight[key] = true
+	d.mu.Unlock()
+	if busy {
+		return
+	}
+	d.background.Go(func() {
+		d.record(d.execute(ctx, step))
+		d.mu.Lock()
+		delete(d.inFlight, key)
+		d.mu.Unlock()
+		d.evidence.changed.notify()
+	})
+}
+
+// execute does one step on a server, after a quorum round, and reads the server
+// again so that the next plan sees what came of it.
+func (d *decider) execute(ctx context.Context, step failover.Step) failover.StepResult {
+	res := failover.StepResult{Step: step, Started: time.Now(), Node: d.cfg.Node}
+	bound := stepTimeout
+	if step.Wait > 0 {
+		bound = step.Wait.D()
+	}
+	bounded, cancel := context.WithTimeout(ctx, bound)
+	defer cancel()
+	err := d.ports.Consensus.Verify(bounded)
+	if err != nil {
+		err = fmt.Errorf("%s: this node may not lead any more, so nothing was touched: %w", step, err)
+	} else {
+		err = d.ports.Servers[d.cluster].Do(bounded, step)
+	}
+	if err != nil {
+		res.Error = err.Error()
+	}
+	res.Took = topology.Duration(time.Since(res.Started))
+	again, stop := context.WithTimeout(ctx, d.cfg.Clusters[d.cluster].Policy.Detection.Timeout.D())
+	defer stop()
+	d.observer.now(again, []topology.Addr{step.Target})
+	return res
+}
+
+// agree commits what a step of the plan wants committed.
+func (d *decider) agree(ctx context.Context, c *failover.Case, step failover.Step) failover.StepResult {
+	res := failover.StepResult{Step: step, Started: time.Now(), Node: d.cfg.Node}
+	var cmd ledger.Command
+	steps := d.takeSteps()
+	switch step.Do {
+	case failover.Retarget:
+		cmd.Retarget = &ledger.Retarget{Cluster: d.cluster, IntentID: c.Intent.ID, To: step.Target}
+	case failover.CommitRoute:
+		cmd.CommitRoute = &ledger.CommitRoute{
+			Cluster: d.cluster, IntentID: c.Intent.ID, Writer: step.Target, Readers: readersAfter(c, step.Target), Steps: steps,
+		}
+	case failover.RollBack:
+		cmd.Conclude = &ledger.Conclude{
+			Cluster: d.cluster, IntentID: c.Intent.ID, Outcome: failover.RolledBack, To: step.Target, Steps: steps, Error: d.why(step),
+		}
+	case failover.Conclude:
+		cmd.Conclude = &ledger.Conclude{
+			Cluster: d.cluster, IntentID: c.Intent.ID, Outcome: failover.Succeeded, To: c.Intent.To, Steps: steps,
+		}
+	}
+	out, err := d.commit(ctx, cmd)
+	res.Took = topology.Duration(time.Since(res.Started))
+	if err != nil {
+		res.Error = fmt.Sprintf("commit %s: %v", step, err)
+		d.setSteps(steps)
+		return res
+	}
+	if step.Do == failover.Retarget {
+		d.setSteps(steps)
+	}
+	d.log.Info("committed", "cluster", d.cluster, "step", step.String(), "epoch", out.Epoch, "took", res.Took, "why", step.Why)
+	return res
+}
+
+// why is the reason of a roll-back: the first failed step, else the plan's own.
+func (d *decider) why(step failover.Step) string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.firstError != "" {
+		return d.firstError
+	}
+	return step.Why
+}
+
+// giveUp ends a switchover at its first failure: until the point of no return
+// it costs nothing to put everything back, and writes wait meanwhile.
+func (d *decider) giveUp(ctx context.Context, c *failover.Case) {
+	if c.Intent.Kind != failover.KindSwitchover || !c.Snapshot.Taken.Before(c.Intent.Deadline) {
+		return
+	}
+	_, err := d.commit(ctx, ledger.Command{Abort: &ledger.Abort{Cluster: d.cluster, IntentID: c.Intent.ID, Reason: d.why(failover.Step{})}})
+	if err != nil {
+		d.log.Warn("a switchover could not be aborted", "cluster", d.cluster, "error", err)
+	}
+}
+
+// readersAfter are the readers that go with a new writer: those that there were
+// and still answer, less both primaries. Who replicates again, and who does not,
+// shows soon after and changes the route then.
+func readersAfter(c *failover.Case, writer topology.Addr) []topology.Reader {
+	var readers []topology.Reader
+	for _, r := range c.Snapshot.Route.Readers {
+		if r.Addr != writer && r.Addr != c.Intent.From && c.Snapshot.Instance(r.Addr).Fresh() {
+			readers = append(readers, r)
+		}
+	}
+	switch w := c.Policy.Readers.Writer; {
+	case w == failover.WriterAlways, w == failover.WriterFallback && len(readers) == 0:
+		readers = append(readers, topology.Reader{Addr: writer, Weight: c.Policy.Server(writer).Weight})
+	}
+	slices.SortFunc(readers, func(a, b topology.Reader) int { return cmp.Compare(a.Addr, b.Addr) })
+	return readers
+}
+
+// awaitProxies notes when waiting for the proxies began.
+func (d *decider) awaitProxies(step failover.Step) {
+	if d.closing.IsZero() {
+		d.closing, d.closingStep = time.Now(), step
+	}
+}
+
+// proxiesClosed records the wait once it is over.
+func (d *decider) proxiesClosed() {
+	if d.closing.IsZero() || d.closingStep.Do == "" {
+		return
+	}
+	d.record(failover.StepResult{
+		Step: d.closingStep, Started: d.closing, Node: d.cfg.Node, Took: topology.Duration(time.Since(d.closing)),
+	})
+	d.closingStep = failover.Step{}
+}
+
+// record keeps a step's result for the recovery's history and says it.
+func (d *decider) record(res failover.StepResult) {
+	d.mu.Lock()
+	d.steps = append(d.steps, res)
+	if res.Error != "" && !res.Step.Optional && d.firstError == "" {
+		d.firstError = res.Error
+	}
+	d.mu.Unlock()
+	if res.Error != "" {
+		d.log.Warn("a step failed", "cluster", d.cluster, "step", res.Step.String(), "why", res.Step.Why, "took", res.Took, "error", res.Error)
+		return
+	}
+	d.log.Info("step done", "cluster", d.cluster, "step", res.Step.String(), "took", res.Took, "why", res.Step.Why)
+}
+
+// newRecovery forgets the steps of the recovery before.
+func (d *decider) newRecovery(id string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.stepsOf != id {
+		d.stepsOf, d.steps, d.firstError = id, nil, ""
+		d.closing, d.closingStep = time.Time{}, failover.Step{}
+	}
+}
+
+func (d *decider) setSteps(steps []failover.StepResult) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.steps = steps
+}
+
+// pendingSteps are the steps of an open recovery that are not committed yet.
+func (d *decider) pendingSteps(id string) []failover.StepResult {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.stepsOf != id {
+		return nil
+	}
+	return slices.Clone(d.steps)
+}
+
+// lastVerdict is what the last cycle found.
+func (d *decider) lastVerdict() failover.Verdict {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.verdict
+}
+
+func (d *decider) takeSteps() []failover.StepResult {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	steps := d.steps
+	d.steps = nil
+	return steps
+}
+
+// pause waits, or less when ctx ends.
+func pause(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+	case <-timer.C:
+	}
+}

@@ -1,0 +1,327 @@
+package sidecar
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/remora-ha/remora/api"
+	"github.com/remora-ha/remora/failover"
+	"github.com/remora-ha/remora/ledger"
+	"github.com/remora-ha/remora/topology"
+)
+
+const (
+	// idleCycle is how often a cluster is looked at when nothing happens.
+	idleCycle = 100 * time.Millisecond
+	// askEvery bounds how often all vantage points are asked while a primary is in doubt.
+	askEvery = 50 * time.Millisecond
+	// settleReaders is how long other readers must be called for before the route
+	// changes: a replica that is being repointed is no news.
+	settleReaders = 2 * time.Second
+	// repairEvery bounds how often a repair that did not help is tried again.
+	repairEvery = 2 * time.Second
+)
+
+// decider decides and acts for one cluster while this node leads.
+type decider struct {
+	*term
+	cluster string
+	// request makes operators' requests and the decider's own cycle take turns:
+	// there are never two recoveries of a cluster at once.
+	turn sync.Mutex
+
+	mu         sync.Mutex
+	verdict    failover.Verdict      // of the last cycle, for the status
+	steps      []failover.StepResult // of the open intent, not committed yet
+	firstError string
+
+	asked       time.Time
+	said        string
+	readers     []topology.Reader
+	readersAt   time.Time
+	repaired    map[string]time.Time
+	stepsOf     string    // the intent that steps belong to
+	closing     time.Time // since when proxies are awaited
+	closingStep failover.Step
+	background  sync.WaitGroup
+	inFlight    map[string]bool
+}
+
+func newDecider(t *term, cluster string) *decider {
+	return &decider{term: t, cluster: cluster, repaired: map[string]time.Time{}, inFlight: map[string]bool{}}
+}
+
+// run looks at the cluster whenever something changed, and every idleCycle.
+func (d *decider) run(ctx context.Context) {
+	defer d.background.Wait()
+	own, stopOwn := d.observer.changed.watch()
+	defer stopOwn()
+	others, stopOthers := d.evidence.changed.watch()
+	defer stopOthers()
+	agreed, stopAgreed := d.agreed.watch()
+	defer stopAgreed()
+	tick := time.NewTicker(idleCycle)
+	defer tick.Stop()
+	for ctx.Err() == nil {
+		if d.cycle(ctx) {
+			continue // something was done: look again at once
+		}
+		select {
+		case <-ctx.Done():
+		case <-tick.C:
+		case <-own:
+		case <-others:
+		case <-agreed:
+		}
+	}
+}
+
+// cycle is gather → state → one switch → act. It says whether it changed anything.
+func (d *decider) cycle(ctx context.Context) bool {
+	d.turn.Lock()
+	defer d.turn.Unlock()
+	c := d.caseOf(d.cluster, nil)
+	if d.discover(ctx, &c) {
+		return true
+	}
+	v := failover.Examine(&c)
+	d.publish(v)
+	switch {
+	case c.Intent != nil:
+		return d.advance(ctx, &c)
+	case c.Snapshot.Route.Epoch == 0:
+		return d.adopt(ctx, &c)
+	case v.Decision.Intent != nil:
+		return d.begin(ctx, &c, v.Decision) == nil
+	case d.inDoubt(&c):
+		d.askAll(ctx, &c)
+		return false
+	default:
+		return d.repair(ctx, v.Repairs) || d.route(ctx, &c)
+	}
+}
+
+// publish keeps the verdict for the status and says it when it is news.
+func (d *decider) publish(v failover.Verdict) {
+	d.mu.Lock()
+	d.verdict = v
+	d.mu.Unlock()
+	if v.Decision.Sentence == d.said {
+		return
+	}
+	d.said = v.Decision.Sentence
+	d.log.Info(v.Decision.Sentence, "cluster", d.cluster)
+	for _, f := range v.Findings {
+		d.log.Info(f.Sentence, "cluster", d.cluster, "finding", f.Code, "instance", f.Instance)
+	}
+	for _, r := range v.Decision.Refusals {
+		d.log.Warn(r.String(), "cluster", d.cluster, "refused", r.Rule)
+	}
+}
+
+// discover adds instances that others named as source or replica.
+func (d *decider) discover(ctx context.Context, c *failover.Case) bool {
+	known := d.ports.Consensus.State().Clusters[d.cluster].Known
+	var found []topology.Addr
+	add := func(a topology.Addr) {
+		if a != "" && !slices.Contains(known, a) && !c.Policy.Server(a).Ignore {
+			found = append(found, a)
+		}
+	}
+	for _, i := range c.Snapshot.Instances {
+		if i.State == nil {
+			continue
+		}
+		self := i.Addr
+		if i.State.ReportedAs != "" {
+			self = i.State.ReportedAs // a seed may be another name of the same server
+		}
+		add(self)
+		for _, s := range i.State.Sources {
+			add(s.Addr)
+		}
+		for _, a := range i.State.Replicas {
+			add(a)
+		}
+	}
+	if found = topology.SortAddrs(found); len(found) == 0 {
+		return false
+	}
+	_, err := d.commit(ctx, ledger.Command{Discover: &ledger.Discover{Cluster: d.cluster, Addrs: found}})
+	if err != nil {
+		d.log.Warn("instances were found but could not be recorded", "cluster", d.cluster, "instances", topology.JoinAddrs(found), "error", err)
+		return false
+	}
+	d.log.Info("discovered instances", "cluster", d.cluster, "instances", topology.JoinAddrs(found))
+	return true
+}
+
+// adopt commits the first route of a cluster.
+func (d *decider) adopt(ctx context.Context, c *failover.Case) bool {
+	route, refusal := failover.Adopt(c)
+	if refusal != nil {
+		d.say(refusal.String())
+		return false
+	}
+	res, err := d.commit(ctx, ledger.Command{SetRoute: &ledger.SetRoute{
+		Cluster: d.cluster, Writer: route.Writer, Readers: route.Readers,
+	}})
+	if err != nil {
+		d.say(fmt.Sprintf("%s: adopting %s as primary failed: %v", d.cluster, route.Writer, err))
+		return false
+	}
+	d.log.Info("adopted the primary that was found", "cluster", d.cluster, "primary", route.Writer, "epoch", res.Epoch)
+	return true
+}
+
+func (d *decider) say(sentence string) {
+	d.mu.Lock()
+	d.verdict.Decision.Sentence = sentence
+	d.mu.Unlock()
+	if sentence != d.said {
+		d.said = sentence
+		d.log.Warn(sentence, "cluster", d.cluster)
+	}
+}
+
+// begin opens an intent after a quorum round.
+func (d *decider) begin(ctx context.Context, c *failover.Case, dec failover.Decision) error {
+	if err := d.ports.Consensus.Verify(ctx); err != nil {
+		return fmt.Errorf("%s: %s was decided, but this node may not lead any more: %w", d.cluster, dec.Intent.Kind, err)
+	}
+	res, err := d.commit(ctx, ledger.Command{Begin: &ledger.Begin{Intent: *dec.Intent, Expect: c.Snapshot.Route.Epoch}})
+	if err != nil {
+		d.log.Warn("an intent was not committed", "cluster", d.cluster, "intent", dec.Intent.ID, "error", err)
+		return fmt.Errorf("%s: commit the %s: %w", d.cluster, dec.Intent.Kind, err)
+	}
+	d.log.Info("began", "cluster", d.cluster, "kind", dec.Intent.Kind, "from", dec.Intent.From, "to", dec.Intent.To,
+		"epoch", res.Epoch, "reason", dec.Intent.Reason, "evidence", dec.Intent.Evidence)
+	return nil
+}
+
+// inDoubt says whether the primary is anything but well, so that all vantage
+// points and the replicas are to be asked now rather than at their next tick.
+func (d *decider) inDoubt(c *failover.Case) bool {
+	primary := c.Snapshot.Instance(c.Snapshot.Route.Writer)
+	if primary == nil {
+		return false
+	}
+	if primary.Reach != topology.Up {
+		return true
+	}
+	return slices.ContainsFunc(primary.Views, func(v topology.View) bool {
+		return v.Reach == topology.Refused || v.Reach == topology.TimedOut
+	})
+}
+
+func (d *decider) askAll(ctx context.Context, c *failover.Case) {
+	if time.Since(d.asked) < askEvery {
+		return
+	}
+	d.asked = time.Now()
+	addrs := make([]topology.Addr, len(c.Snapshot.Instances))
+	for i, inst := range c.Snapshot.Instances {
+		addrs[i] = inst.Addr
+	}
+	d.background.Go(func() { d.ask(ctx, d.cluster, addrs, c.Policy.Detection.Timeout.D()) })
+}
+
+// route commits other readers when they have been called for long enough.
+func (d *decider) route(ctx context.Context, c *failover.Case) bool {
+	cl := d.ports.Consensus.State().Clusters[d.cluster]
+	if !c.Snapshot.Instance(cl.Route.Writer).Fresh() {
+		return false
+	}
+	want := failover.Readers(c)
+	if slices.Equal(want, cl.Route.Readers) {
+		d.readersAt = time.Time{}
+		return false
+	}
+	if d.readersAt.IsZero() || !slices.Equal(want, d.readers) {
+		d.readers, d.readersAt = want, time.Now()
+	}
+	if time.Since(d.readersAt) < settleReaders {
+		return false
+	}
+	d.readersAt = time.Time{}
+	_, err := d.commit(ctx, ledger.Command{SetRoute: &ledger.SetRoute{
+		Cluster: d.cluster, Expect: cl.Route.Epoch, Writer: cl.Route.Writer, Readers: want,
+	}})
+	if err != nil {
+		d.log.Warn("other readers could not be committed", "cluster", d.cluster, "error", err)
+		return false
+	}
+	d.log.Info("other readers", "cluster", d.cluster, "readers", want)
+	return true
+}
+
+// repair does what converges the topology without an intent.
+func (d *decider) repair(ctx context.Context, steps []failover.Step) bool {
+	done := false
+	for _, step := range steps {
+		key := step.String()
+		if time.Since(d.repaired[key]) < repairEvery {
+			continue
+		}
+		d.repaired[key] = time.Now()
+		res := d.execute(ctx, step)
+		if res.Error != "" {
+			d.log.Warn("a repair failed", "cluster", d.cluster, "step", key, "why", step.Why, "error", res.Error)
+			continue
+		}
+		d.log.Info("repaired", "cluster", d.cluster, "step", key, "why", step.Why, "took", res.Took)
+		done = true
+	}
+	return done
+}
+
+// recover answers an operator's request: it decides on it, and begins unless it
+// is only a dry run.
+func (d *decider) recover(ctx context.Context, r api.RecoveryRequest) (api.RecoveryReply, error) {
+	d.turn.Lock()
+	defer d.turn.Unlock()
+	cl := d.ports.Consensus.State().Clusters[d.cluster]
+	if known := findRecovery(cl, r.ID); known != nil {
+		return api.RecoveryReply{Recovery: r.ID}, nil // the same request once more
+	}
+	// Decide on what is true now, not on views that may be an interval old.
+	d.ask(ctx, d.cluster, d.known(d.cluster), d.cfg.Clusters[d.cluster].Policy.Detection.Timeout.D())
+	c := d.caseOf(d.cluster, &r.Request)
+	v := failover.Examine(&c)
+	reply := api.RecoveryReply{Decision: v.Decision, Plan: v.Plan, Findings: v.Findings}
+	if r.DryRun {
+		return reply, nil
+	}
+	if v.Decision.Intent == nil {
+		return reply, &api.RefusedError{
+			Sentence: v.Decision.Sentence, Refusals: v.Decision.Refusals, Checks: v.Decision.Checks,
+		}
+	}
+	if err := d.begin(ctx, &c, v.Decision); err != nil {
+		var refused *ledger.RefusedError
+		if errors.As(err, &refused) {
+			return reply, &api.RefusedError{Sentence: err.Error()}
+		}
+		return reply, err
+	}
+	reply.Recovery = v.Decision.Intent.ID
+	d.evidence.changed.notify()
+	return reply, nil
+}
+
+// findRecovery finds a recovery, open or ended, by its id.
+func findRecovery(cl ledger.Cluster, id string) *failover.Recovery {
+	if cl.Recovery != nil && cl.Recovery.Intent.ID == id {
+		return cl.Recovery
+	}
+	for i := range cl.Recoveries {
+		if cl.Recoveries[i].Intent.ID == id {
+			return &cl.Recoveries[i]
+		}
+	}
+	return nil
+}

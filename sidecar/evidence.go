@@ -1,0 +1,149 @@
+package sidecar
+
+import (
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/remora-ha/remora/api"
+	"github.com/remora-ha/remora/topology"
+)
+
+// evidence is what the leader was told in its term, by all sidecars.
+type evidence struct {
+	lease   LeaseConfig
+	began   time.Time // of the term: leases granted before it are unknown
+	changed signal
+
+	mu    sync.Mutex
+	nodes map[string]*report
+}
+
+// report is what one sidecar said last.
+type report struct {
+	seq     uint64
+	started time.Time
+	heard   time.Time
+	granted time.Time // when the last lease was answered
+	views   map[topology.Addr]topology.View
+	proxies map[string]topology.Proxy
+	trouble []string
+}
+
+func newEvidence(lease LeaseConfig, began time.Time) *evidence {
+	return &evidence{lease: lease, began: began, nodes: map[string]*report{}}
+}
+
+// take keeps a heartbeat. It reports false for one that was overtaken.
+func (e *evidence) take(h api.Heartbeat, now time.Time) bool {
+	e.mu.Lock()
+	r := e.nodes[h.Node]
+	if r == nil {
+		r = &report{views: map[topology.Addr]topology.View{}}
+		e.nodes[h.Node] = r
+	}
+	if h.Started.Before(r.started) || h.Started.Equal(r.started) && h.Seq <= r.seq {
+		e.mu.Unlock()
+		return false
+	}
+	r.seq, r.started, r.heard = h.Seq, h.Started, now
+	r.proxies, r.trouble = h.Proxies, h.Trouble
+	e.putViews(r, h.Views, now)
+	e.mu.Unlock()
+	e.changed.notify()
+	return true
+}
+
+// views keeps views that came outside of a heartbeat.
+func (e *evidence) views(reply api.ProbeReply, now time.Time) {
+	e.mu.Lock()
+	r := e.nodes[reply.Node]
+	if r == nil {
+		r = &report{views: map[topology.Addr]topology.View{}}
+		e.nodes[reply.Node] = r
+	}
+	e.putViews(r, reply.Views, now)
+	e.mu.Unlock()
+	e.changed.notify()
+}
+
+func (e *evidence) putViews(r *report, views []api.AgedView, now time.Time) {
+	for _, aged := range views {
+		v := aged.Land(now)
+		old, had := r.views[v.Instance]
+		if had && old.At.After(v.At) {
+			continue
+		}
+		r.views[v.Instance] = v
+	}
+}
+
+// grant notes that a lease was answered just now.
+func (e *evidence) grant(node string, now time.Time) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if r := e.nodes[node]; r != nil {
+		r.granted = now
+	}
+}
+
+// leaseLeft is what is left of a node's lease as the grantor counts it; a lease
+// of an earlier term may have begun as late as this term.
+func (e *evidence) leaseLeft(node string, now time.Time) time.Duration {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	granted := e.began
+	if r := e.nodes[node]; r != nil && r.granted.After(granted) {
+		granted = r.granted
+	}
+	return granted.Add(e.lease.TTL.D() + e.lease.FenceTime.D()).Sub(now)
+}
+
+// all are all views of instances that others than self reported.
+func (e *evidence) all(self string, addrs []topology.Addr) []topology.View {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	var views []topology.View
+	for name, r := range e.nodes {
+		if name == self {
+			continue
+		}
+		for _, a := range addrs {
+			if v, ok := r.views[a]; ok {
+				views = append(views, v)
+			}
+		}
+	}
+	return views
+}
+
+// proxies is the state of the named nodes' proxies for a cluster.
+func (e *evidence) proxies(cluster string, nodes []string, now time.Time) []topology.Proxy {
+	list := make([]topology.Proxy, 0, len(nodes))
+	for _, name := range nodes {
+		left := e.leaseLeft(name, now)
+		e.mu.Lock()
+		p := topology.Proxy{}
+		if r := e.nodes[name]; r != nil {
+			p = r.proxies[cluster]
+			p.Seen = r.heard
+		}
+		e.mu.Unlock()
+		p.Node, p.LeaseOver = name, left <= 0
+		list = append(list, p)
+	}
+	slices.SortFunc(list, func(a, b topology.Proxy) int { return strings.Compare(a.Node, b.Node) })
+	return list
+}
+
+// node is what one sidecar said last; ok is false when it was not heard in this term.
+func (e *evidence) node(name string) (heard time.Time, trouble []string, proxies map[string]topology.Proxy, ok bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	r := e.nodes[name]
+	if r == nil || r.heard.IsZero() {
+		return time.Time{}, nil, nil, false
+	}
+	return r.heard, r.trouble, r.proxies, true
+}

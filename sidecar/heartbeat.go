@@ -1,0 +1,162 @@
+package sidecar
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/remora-ha/remora/api"
+	"github.com/remora-ha/remora/ledger"
+	"github.com/remora-ha/remora/topology"
+)
+
+// lease is the holder's side: the permission to keep routing writes, counted
+// from before it was asked for.
+type lease struct {
+	cfg     LeaseConfig
+	changed signal
+
+	mu    sync.Mutex
+	until time.Time
+	index uint64 // the ledger must have reached it for its epochs to be current
+}
+
+func newLease(cfg LeaseConfig) *lease { return &lease{cfg: cfg} }
+
+// renew notes a lease that was asked for at `asked`.
+func (l *lease) renew(asked time.Time, reply api.HeartbeatReply) {
+	if reply.Lease <= 0 {
+		return
+	}
+	l.mu.Lock()
+	before := l.until
+	if until := asked.Add(reply.Lease.D()); until.After(l.until) {
+		l.until = until
+	}
+	l.index = max(l.index, reply.Index)
+	l.mu.Unlock()
+	if before.Before(asked) { // it had run out, or is the first
+		l.changed.notify()
+	}
+}
+
+// left is how long the lease still holds, and the index that came with it.
+func (l *lease) left(now time.Time) (time.Duration, uint64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.until.Sub(now), l.index
+}
+
+// report sends heartbeats: on every tick, and at once after a change.
+func (s *Sidecar) report(ctx context.Context) {
+	views, stopViews := s.observer.changed.watch()
+	defer stopViews()
+	acks, stopAcks := s.proxies.changed.watch()
+	defer stopAcks()
+	tick := time.NewTicker(s.cfg.Lease.Heartbeat.D())
+	defer tick.Stop()
+	var seq uint64
+	var failed string
+	for {
+		seq++
+		err := s.beat(ctx, seq)
+		if now := fmt.Sprint(err); now != failed && ctx.Err() == nil {
+			failed = now
+			if err != nil {
+				s.log.Warn("no lease from the leader", "error", err)
+			} else if seq > 1 {
+				s.log.Info("the leader grants the lease again")
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		case <-views:
+		case <-acks:
+		}
+	}
+}
+
+// beat sends one heartbeat to the leader, which may be this node.
+func (s *Sidecar) beat(ctx context.Context, seq uint64) error {
+	ctx, cancel := context.WithTimeout(ctx, max(s.cfg.Lease.TTL.D()/4, s.cfg.Lease.Heartbeat.D()))
+	defer cancel()
+	leader, ok := s.ports.Consensus.Leader()
+	if !ok {
+		return fmt.Errorf("heartbeat: %w is known to %s", api.ErrNoLeader, s.cfg.Node)
+	}
+	asked := time.Now()
+	h := api.Heartbeat{Node: s.cfg.Node, Seq: seq, Started: s.started, Proxies: s.proxies.all()}
+	for _, v := range s.observer.views(nil) {
+		h.Views = append(h.Views, api.Age(v, asked))
+	}
+	var reply api.HeartbeatReply
+	var err error
+	if leader == s.cfg.Node {
+		reply, err = s.Heartbeat(ctx, h)
+	} else {
+		reply, err = s.ports.Peer(leader).Heartbeat(ctx, h)
+	}
+	if err != nil {
+		return fmt.Errorf("heartbeat to %s: %w", leader, err)
+	}
+	s.lease.renew(asked, reply)
+	return nil
+}
+
+// Heartbeat is the leader's side: it keeps the report and grants the lease, but
+// only to a sidecar whose membership is committed, for the leader waits for the
+// acknowledgements of registered proxies only.
+func (s *Sidecar) Heartbeat(ctx context.Context, h api.Heartbeat) (api.HeartbeatReply, error) {
+	t := s.leading()
+	if t == nil {
+		return api.HeartbeatReply{}, s.errFollower("heartbeat")
+	}
+	node, ok := s.member(h.Node)
+	if !ok {
+		return api.HeartbeatReply{}, fmt.Errorf("%w: heartbeat from %q, which is not in this node's configuration", api.ErrBadInput, h.Node)
+	}
+	t.evidence.take(h, time.Now())
+	reply := api.HeartbeatReply{Leader: s.cfg.Node, Term: t.number}
+	want := ledger.Node{Name: node.Name, Raft: node.Raft, API: node.API, Proxy: !node.Witness}
+	have := s.ports.Consensus.State().Nodes[h.Node]
+	if want.Since = have.Since; want != have {
+		if err := t.register(ctx, want, newestEpoch(h.Proxies)); err != nil {
+			return reply, err
+		}
+	}
+	reply.Index = s.ports.Consensus.State().Index
+	reply.Lease = s.cfg.Lease.TTL
+	t.evidence.grant(h.Node, time.Now())
+	return reply, nil
+}
+
+// newestEpoch is the highest epoch that a node's proxy remembers.
+func newestEpoch(proxies map[string]topology.Proxy) (epoch uint64) {
+	for _, p := range proxies {
+		epoch = max(epoch, p.Epoch)
+	}
+	return epoch
+}
+
+func (s *Sidecar) member(name string) (NodeConfig, bool) {
+	for _, n := range s.cfg.Nodes {
+		if n.Name == name {
+			return n, true
+		}
+	}
+	return NodeConfig{}, false
+}
+
+// Probe reads instances now, for a leader that asks all vantage points.
+func (s *Sidecar) Probe(ctx context.Context, r api.ProbeRequest) (api.ProbeReply, error) {
+	reply := api.ProbeReply{Node: s.cfg.Node}
+	views := s.observer.now(ctx, r.Instances)
+	now := time.Now()
+	for _, v := range views {
+		reply.Views = append(reply.Views, api.Age(v, now))
+	}
+	return reply, nil
+}

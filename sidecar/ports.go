@@ -1,0 +1,81 @@
+package sidecar
+
+import (
+	"context"
+
+	"github.com/remora-ha/remora/api"
+	"github.com/remora-ha/remora/consensus"
+	"github.com/remora-ha/remora/failover"
+	"github.com/remora-ha/remora/ledger"
+	"github.com/remora-ha/remora/proxysql"
+	"github.com/remora-ha/remora/topology"
+)
+
+// Prober reads one instance.
+type Prober interface {
+	// Probe reads the instance now; it returns within ctx's deadline whatever
+	// the server does.
+	Probe(ctx context.Context) topology.View
+	Close()
+}
+
+// Servers acts on instances.
+type Servers interface {
+	// Do executes a step that changes a server. Doing it twice is harmless.
+	Do(ctx context.Context, step failover.Step) error
+	Close()
+}
+
+// Proxy is the node's own ProxySQL.
+type Proxy interface {
+	// Apply brings the proxy to the route's epoch and reads it back.
+	Apply(ctx context.Context, route topology.Route, hg proxysql.Hostgroups) (topology.Proxy, error)
+	// Status reads what the proxy does now, against the route.
+	Status(ctx context.Context, route topology.Route, hg proxysql.Hostgroups) (topology.Proxy, error)
+	// Fence closes the cluster's writer without a new epoch: hard ends sessions,
+	// soft lets transactions end.
+	Fence(ctx context.Context, cluster string, hg proxysql.Hostgroups, hard bool) error
+	// EndSessions ends the client sessions that hold a connection to the writer.
+	EndSessions(ctx context.Context, hg proxysql.Hostgroups, writer topology.Addr) (int, error)
+	// Save writes the managed rows to the proxy's disk, in their fenced form.
+	Save(ctx context.Context, hg proxysql.Hostgroups) error
+	Close()
+}
+
+// Consensus is the raft node around the ledger.
+type Consensus interface {
+	// State is the local ledger; it must not be changed.
+	State() *ledger.State
+	// Watch is the local ledger, and a channel that is closed when it changes.
+	Watch() (*ledger.State, <-chan struct{})
+	// Terms delivers this node's terms as leader, each with a current ledger.
+	Terms() <-chan consensus.Term
+	// Leader is the name of the leader, if one is known.
+	Leader() (string, bool)
+	// Apply commits a command; leader only.
+	Apply(ctx context.Context, cmd ledger.Command) (ledger.Result, error)
+	// Verify makes sure by a quorum round that this node still leads.
+	Verify(ctx context.Context) error
+	Stats() consensus.Stats
+	Close(ctx context.Context) error
+}
+
+// Peer is another sidecar.
+type Peer interface {
+	Heartbeat(ctx context.Context, h api.Heartbeat) (api.HeartbeatReply, error)
+	Probe(ctx context.Context, r api.ProbeRequest) (api.ProbeReply, error)
+}
+
+// Ports are the outside world as the loops see it.
+type Ports struct {
+	// Prober makes the prober of a cluster's instance; onBreak is called at once
+	// when its kept connection breaks.
+	Prober func(cluster string, addr topology.Addr, onBreak func()) Prober
+	// Servers act on a cluster's instances, by the cluster's settings.
+	Servers   map[string]Servers
+	Proxy     Proxy // nil on a witness
+	Consensus Consensus
+	Peer      func(name string) Peer
+	// ProxyBroke delivers a signal when the connection to the proxy broke.
+	ProxyBroke <-chan struct{}
+}

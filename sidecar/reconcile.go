@@ -1,0 +1,248 @@
+package sidecar
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"maps"
+	"sync"
+	"time"
+
+	"github.com/remora-ha/remora/topology"
+)
+
+const (
+	// lookEvery is how often a proxy in line is read, to find what another hand did.
+	lookEvery = time.Second
+	// drainEvery is how often a paused proxy is read until it is drained.
+	drainEvery = 5 * time.Millisecond
+	// retryProxy is waited after the proxy did not do what was asked.
+	retryProxy = 100 * time.Millisecond
+	// saveAfter is how long a route must stand before the proxy's disk copy is
+	// written: it is only a cache, and has no place in a failover.
+	saveAfter = 3 * time.Second
+)
+
+// proxies is what this node's ProxySQL last said, by cluster.
+type proxies struct {
+	changed signal
+
+	mu sync.Mutex
+	of map[string]topology.Proxy
+}
+
+func newProxies() *proxies { return &proxies{of: map[string]topology.Proxy{}} }
+
+func (p *proxies) set(cluster string, now topology.Proxy) {
+	p.mu.Lock()
+	before := p.of[cluster]
+	p.of[cluster] = now
+	p.mu.Unlock()
+	if before.Epoch != now.Epoch || before.Mode != now.Mode || before.Drained != now.Drained || before.Error != now.Error {
+		p.changed.notify()
+	}
+}
+
+func (p *proxies) all() map[string]topology.Proxy {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return maps.Clone(p.of)
+}
+
+// keeper keeps one cluster's rows of the node's proxy in line.
+type keeper struct {
+	*Sidecar
+	cluster string
+	log     *slog.Logger
+
+	route   topology.Route // last applied
+	applied bool
+	fenced  fence     // what was done without a lease
+	paused  time.Time // when the present pause was applied
+	saved   uint64    // epoch of the disk copy
+	since   time.Time // when route was applied
+	said    string
+}
+
+type fence int
+
+const (
+	notFenced fence = iota
+	softFenced
+	hardFenced
+)
+
+// reconcile keeps the proxy in line with the ledger until ctx ends. The work is
+// driven by changes: of the ledger, of the lease, of the proxy's connection.
+func (s *Sidecar) reconcile(ctx context.Context, cluster string) {
+	k := &keeper{Sidecar: s, cluster: cluster, log: s.log.With("cluster", cluster)}
+	agreed, stopAgreed := s.agreed.watch()
+	defer stopAgreed()
+	leased, stopLeased := s.lease.changed.watch()
+	defer stopLeased()
+	broke, stopBroke := s.proxyBroke.watch()
+	defer stopBroke()
+	for {
+		wait := k.step(ctx)
+		timer := time.NewTimer(wait)
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return
+		case <-timer.C:
+		case <-agreed:
+		case <-leased:
+		case <-broke:
+			k.applied = false // a new incarnation, until it is read
+		}
+		timer.Stop()
+	}
+}
+
+// step does what is called for now and says when to look again at the latest.
+func (k *keeper) step(ctx context.Context) time.Duration {
+	now := time.Now()
+	left, index := k.lease.left(now)
+	state := k.ports.Consensus.State()
+	if left <= 0 || state.Index < index {
+		return k.withoutLease(ctx, -left)
+	}
+	k.fenced = notFenced
+	want := state.Clusters[k.cluster].Desired()
+	if want.Epoch == 0 {
+		return min(left, lookEvery) // nothing was agreed yet: nothing is ours to change
+	}
+	if !k.applied || want.Epoch != k.route.Epoch || !want.SameAssignment(k.route) {
+		return min(left, k.apply(ctx, want))
+	}
+	return min(left, k.look(ctx))
+}
+
+// withoutLease closes the writer by this node's own decision: softly at once, so
+// that transactions may end, then for good within the fence time.
+func (k *keeper) withoutLease(ctx context.Context, over time.Duration) time.Duration {
+	k.applied = false
+	hardAfter := k.cfg.Lease.FenceTime.D() / 2
+	want := softFenced
+	if over >= hardAfter {
+		want = hardFenced
+	}
+	if k.fenced >= want {
+		return max(time.Millisecond, min(lookEvery, hardAfter-over))
+	}
+	ctx, cancel := context.WithTimeout(ctx, k.cfg.ProxySQL.Timeout.D())
+	defer cancel()
+	err := k.ports.Proxy.Fence(ctx, k.cluster, k.cfg.Clusters[k.cluster].Hostgroups, want == hardFenced)
+	p := topology.Proxy{Node: k.cfg.Node, Mode: topology.Fenced}
+	if err != nil {
+		p.Error = err.Error()
+		k.say(fmt.Sprintf("no lease, and the proxy could not be fenced: %v", err))
+		k.proxies.set(k.cluster, p)
+		return retryProxy
+	}
+	k.fenced = want
+	k.proxies.set(k.cluster, p)
+	if want == hardFenced {
+		k.say("no lease: the proxy routes no writes until the current epoch is known")
+		return lookEvery
+	}
+	return max(time.Millisecond, hardAfter-over)
+}
+
+// apply brings the proxy to the wanted route.
+func (k *keeper) apply(ctx context.Context, want topology.Route) time.Duration {
+	hg := k.cfg.Clusters[k.cluster].Hostgroups
+	began := time.Now()
+	ctx, cancel := context.WithTimeout(ctx, 2*k.cfg.ProxySQL.Timeout.D())
+	defer cancel()
+	p, err := k.ports.Proxy.Apply(ctx, want, hg)
+	p.Node = k.cfg.Node
+	if err != nil {
+		p.Error = err.Error()
+		k.proxies.set(k.cluster, p)
+		k.say(fmt.Sprintf("epoch %d could not be applied to the proxy: %v", want.Epoch, err))
+		return retryProxy
+	}
+	if want.Mode == topology.Paused && (!k.applied || k.route.Mode != topology.Paused) {
+		k.paused = began
+	}
+	news := k.route.Epoch != want.Epoch
+	k.route, k.applied, k.since = want, true, began
+	k.proxies.set(k.cluster, p)
+	if news {
+		k.log.Info("the proxy applied a route", "epoch", want.Epoch, "writer", want.Writer, "mode", want.Mode,
+			"readers", len(want.Readers), "took", time.Since(began).Round(time.Microsecond))
+	}
+	k.said = ""
+	return k.next(p)
+}
+
+// look reads the proxy against the route that it has applied.
+func (k *keeper) look(ctx context.Context) time.Duration {
+	hg := k.cfg.Clusters[k.cluster].Hostgroups
+	ctx, cancel := context.WithTimeout(ctx, k.cfg.ProxySQL.Timeout.D())
+	defer cancel()
+	p, err := k.ports.Proxy.Status(ctx, k.route, hg)
+	p.Node = k.cfg.Node
+	if err != nil {
+		p.Error = err.Error()
+		k.proxies.set(k.cluster, p)
+		k.say(fmt.Sprintf("the proxy cannot be read: %v", err))
+		return retryProxy
+	}
+	if p.Epoch != k.route.Epoch || p.Mode != k.route.Mode || len(p.Drift) > 0 {
+		k.say(fmt.Sprintf("the proxy is not as it was left (epoch %d, %s; want %d, %s) %v: mending it", p.Epoch, p.Mode, k.route.Epoch, k.route.Mode, p.Drift))
+		k.applied = false
+		return 0
+	}
+	if p.Mode == topology.Paused && !p.Drained {
+		k.endSessions(ctx)
+	}
+	k.proxies.set(k.cluster, p)
+	k.save(ctx)
+	return k.next(p)
+}
+
+// next says when to look again.
+func (k *keeper) next(p topology.Proxy) time.Duration {
+	if p.Mode == topology.Paused && !p.Drained {
+		return drainEvery
+	}
+	return lookEvery
+}
+
+// endSessions ends the sessions that still hold the paused writer after the
+// policy's patience.
+func (k *keeper) endSessions(ctx context.Context) {
+	c := k.cfg.Clusters[k.cluster]
+	if time.Since(k.paused) < c.Policy.Switchover.Drain.D() {
+		return
+	}
+	n, err := k.ports.Proxy.EndSessions(ctx, c.Hostgroups, k.route.Writer)
+	if err != nil {
+		k.log.Warn("sessions on the paused writer could not be ended", "error", err)
+		return
+	}
+	if n > 0 {
+		k.log.Warn("ended sessions that held the paused writer too long", "sessions", n, "patience", c.Policy.Switchover.Drain)
+	}
+}
+
+// save writes the proxy's disk copy once a route has stood for a while.
+func (k *keeper) save(ctx context.Context) {
+	if k.saved == k.route.Epoch || k.route.Mode != topology.Open || time.Since(k.since) < saveAfter {
+		return
+	}
+	if err := k.ports.Proxy.Save(ctx, k.cfg.Clusters[k.cluster].Hostgroups); err != nil {
+		k.say(fmt.Sprintf("the proxy's disk copy could not be written: %v", err))
+		return
+	}
+	k.saved = k.route.Epoch
+}
+
+func (k *keeper) say(sentence string) {
+	if sentence != k.said {
+		k.said = sentence
+		k.log.Warn(sentence)
+	}
+}

@@ -1,0 +1,122 @@
+package sidecar
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/remora-ha/remora/api"
+	"github.com/remora-ha/remora/consensus"
+	"github.com/remora-ha/remora/mysql"
+	"github.com/remora-ha/remora/proxysql"
+	"github.com/remora-ha/remora/topology"
+)
+
+// Serve runs a node on the real world until ctx ends: raft, the HTTP API, the
+// adapters and all loops. What it began before an error it ends again.
+func Serve(ctx context.Context, cfg Config, log *slog.Logger, version string) (err error) {
+	token, err := cfg.API.Token.Read()
+	if err != nil {
+		return fmt.Errorf("api.token: %w", err)
+	}
+	listener, err := net.Listen("tcp", cfg.API.Listen)
+	if err != nil {
+		return fmt.Errorf("listen for the API on %s: %w", cfg.API.Listen, err)
+	}
+	defer listener.Close()
+	ports, err := openPorts(cfg, token, log)
+	if err != nil {
+		return err
+	}
+	s := New(cfg, ports, log, version)
+	server := &http.Server{
+		Handler: api.NewHandler(s, token, log), ReadHeaderTimeout: 5 * time.Second, IdleTimeout: 2 * time.Minute,
+		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+	}
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(listener) }()
+	log.Info("remora runs", "node", cfg.Node, "version", version, "api", cfg.API.Listen, "raft", cfg.Raft.Listen)
+
+	run, cancel := context.WithCancel(ctx)
+	defer cancel()
+	go func() {
+		select {
+		case err := <-served: // it never ends by itself but for an error
+			served <- err
+			cancel()
+		case <-run.Done():
+		}
+	}()
+	err = s.Run(run)
+	_ = server.Close()
+	if serving := <-served; !errors.Is(serving, http.ErrServerClosed) {
+		err = errors.Join(err, fmt.Errorf("serve the API on %s: %w", cfg.API.Listen, serving))
+	}
+	return err
+}
+
+// openPorts connects the loops with the real world.
+func openPorts(cfg Config, token string, log *slog.Logger) (ports Ports, err error) {
+	adapters := map[string]mysql.Config{}
+	ports.Servers = map[string]Servers{}
+	for name, c := range cfg.Clusters {
+		a, err := cfg.MySQL.adapter(c.Policy.Detection)
+		if err != nil {
+			return Ports{}, err
+		}
+		adapters[name] = a
+		ports.Servers[name] = mysql.NewServers(a, log.With("cluster", name))
+	}
+	ports.Prober = func(cluster string, addr topology.Addr, onBreak func()) Prober {
+		return mysql.NewProber(addr, adapters[cluster], cfg.Node, onBreak)
+	}
+	if !cfg.self().Witness {
+		password, err := cfg.ProxySQL.Password.Read()
+		if err != nil {
+			return Ports{}, fmt.Errorf("proxysql.password: %w", err)
+		}
+		broke := make(chan struct{}, 1)
+		ports.ProxyBroke = broke
+		ports.Proxy = proxysql.New(proxysql.Config{
+			Addr: cfg.ProxySQL.Admin, User: cfg.ProxySQL.User, Password: password, Timeout: cfg.ProxySQL.Timeout.D(),
+		}, log, func() {
+			select {
+			case broke <- struct{}{}:
+			default:
+			}
+		})
+	}
+	ports.Peer = peers(cfg, token)
+	ports.Consensus, err = consensus.Start(raftConfig(cfg, log))
+	if err != nil && ports.Proxy != nil {
+		ports.Proxy.Close()
+	}
+	return ports, err
+}
+
+func raftConfig(cfg Config, log *slog.Logger) consensus.Config {
+	rc := consensus.Config{
+		Name: cfg.Node, Bind: cfg.Raft.Listen, Advertise: cfg.self().Raft, Dir: cfg.DataDir, Log: log.With("part", "raft"),
+		Heartbeat: cfg.Raft.Heartbeat.D(), Election: cfg.Raft.Election.D(), Lease: cfg.Raft.Lease.D(),
+	}
+	for _, n := range cfg.Nodes {
+		rc.Peers = append(rc.Peers, consensus.Peer{Name: n.Name, Addr: n.Raft})
+	}
+	return rc.Defaults()
+}
+
+// peers makes a client for every other node; connections are kept.
+func peers(cfg Config, token string) func(string) Peer {
+	transport := http.DefaultTransport.(*http.Transport).Clone()
+	transport.Proxy = nil // sidecars speak to each other, not through a web proxy
+	transport.MaxIdleConnsPerHost = 8
+	clients := map[string]Peer{}
+	for _, n := range cfg.Nodes {
+		clients[n.Name] = api.NewClient(n.API, token, transport)
+	}
+	return func(name string) Peer { return clients[name] }
+}

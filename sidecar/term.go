@@ -1,0 +1,128 @@
+package sidecar
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/remora-ha/remora/api"
+	"github.com/remora-ha/remora/consensus"
+	"github.com/remora-ha/remora/failover"
+	"github.com/remora-ha/remora/ledger"
+	"github.com/remora-ha/remora/topology"
+)
+
+// commitTimeout bounds one commit with its retries.
+const commitTimeout = 3 * time.Second
+
+// term is this node's time as leader. What it holds is gone with it: all that
+// must outlive a leader is in the ledger or can be observed again.
+type term struct {
+	*Sidecar
+	number   uint64
+	evidence *evidence
+	deciders map[string]*decider
+}
+
+func newTerm(s *Sidecar, number uint64) *term {
+	t := &term{Sidecar: s, number: number, evidence: newEvidence(s.cfg.Lease, time.Now()), deciders: map[string]*decider{}}
+	for name := range s.cfg.Clusters {
+		t.deciders[name] = newDecider(t, name)
+	}
+	return t
+}
+
+// run decides for every cluster until the term ends.
+func (t *term) run(ctx context.Context) {
+	var deciders sync.WaitGroup
+	for _, d := range t.deciders {
+		deciders.Go(func() { d.run(ctx) })
+	}
+	deciders.Wait()
+}
+
+// commit puts a command into the log. After an unknown outcome the same command
+// is sent again: its id makes that harmless.
+func (t *term) commit(ctx context.Context, cmd ledger.Command) (ledger.Result, error) {
+	cmd.ID, cmd.At = rand.Text(), time.Now()
+	ctx, cancel := context.WithTimeout(ctx, commitTimeout)
+	defer cancel()
+	for {
+		res, err := t.ports.Consensus.Apply(ctx, cmd)
+		if err == nil {
+			return res, res.Err()
+		}
+		if !errors.Is(err, consensus.ErrAmbiguous) || ctx.Err() != nil {
+			return res, err
+		}
+	}
+}
+
+// register commits a sidecar's membership.
+func (t *term) register(ctx context.Context, n ledger.Node, epoch uint64) error {
+	_, err := t.commit(ctx, ledger.Command{RegisterNode: &ledger.RegisterNode{Node: n, Epoch: epoch}})
+	if err != nil {
+		return fmt.Errorf("register %s: %w", n.Name, err)
+	}
+	t.log.Info("registered a sidecar", "node", n.Name, "proxy", n.Proxy)
+	return nil
+}
+
+// caseOf puts together everything that a decision about the cluster depends on.
+func (t *term) caseOf(cluster string, request *failover.Request) failover.Case {
+	now := time.Now()
+	state := t.ports.Consensus.State()
+	cl := state.Clusters[cluster]
+	policy := t.cfg.Clusters[cluster].Policy
+	known := t.known(cluster)
+	views := append(t.observer.views(known), t.evidence.all(t.cfg.Node, known)...)
+	observers := t.cfg.observers()
+	slices.Sort(observers)
+
+	var proxyNodes []string
+	for name, n := range state.Nodes {
+		if n.Proxy {
+			proxyNodes = append(proxyNodes, name)
+		}
+	}
+	route := cl.Route
+	route.Cluster, route.Known = cluster, cl.Known
+	return failover.Case{
+		Version: failover.CaseVersion,
+		Snapshot: topology.Snapshot{
+			Cluster: cluster, Taken: now, Observers: observers, Route: route,
+			Instances: topology.Merge(now, known, observers, views, topology.MergeOptions{
+				Fresh: policy.Detection.Fresh, Timeouts: policy.Detection.Timeouts,
+			}),
+			Proxies: t.evidence.proxies(cluster, proxyNodes, now),
+		},
+		Policy: policy, Intent: cl.Intent, Last: cl.Last(), Downtime: cl.Downtimes, Request: request,
+	}
+}
+
+// ask reads instances now, at this node and at every other vantage point.
+// Answers become evidence as they arrive; ask waits for this node's own only.
+func (t *term) ask(ctx context.Context, cluster string, addrs []topology.Addr, bound time.Duration) {
+	for _, n := range t.cfg.Nodes {
+		if n.Name == t.cfg.Node {
+			continue
+		}
+		go func() {
+			bounded, cancel := context.WithTimeout(ctx, bound)
+			defer cancel()
+			reply, err := t.ports.Peer(n.Name).Probe(bounded, api.ProbeRequest{Cluster: cluster, Instances: addrs})
+			if err != nil {
+				t.log.Debug("a vantage point did not answer", "node", n.Name, "error", err)
+				return
+			}
+			t.evidence.views(reply, time.Now())
+		}()
+	}
+	bounded, cancel := context.WithTimeout(ctx, bound)
+	defer cancel()
+	t.observer.now(bounded, addrs)
+}
