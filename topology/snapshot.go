@@ -50,6 +50,9 @@ type Proxy struct {
 	Mode   Mode   `json:"mode,omitempty"`
 	// Drained says that no connection to the writer is in use: a pause is complete.
 	Drained bool `json:"drained,omitempty"`
+	// Gone says that nobody listens on the proxy's admin port: the process has
+	// ended, so it routes nothing, and it comes back with its writer fenced.
+	Gone bool `json:"gone,omitempty"`
 	// LeaseOver says that the sidecar was not heard of for its lease and the
 	// fence time: by then it has fenced its proxy by itself.
 	LeaseOver bool   `json:"lease_over,omitempty"`
@@ -63,8 +66,8 @@ type Proxy struct {
 }
 
 // Holds says whether the proxy certainly sends no writes to `writer` after
-// applying `epoch`: it acknowledged that, or its lease has run out.
-func (p Proxy) Holds(epoch uint64) bool { return p.LeaseOver || p.Epoch >= epoch }
+// applying `epoch`: it acknowledged that, it is gone, or its lease has run out.
+func (p Proxy) Holds(epoch uint64) bool { return p.LeaseOver || p.Gone || p.Epoch >= epoch }
 
 // Instance finds an instance by address; nil when the snapshot has none.
 func (s *Snapshot) Instance(a Addr) *Instance {
