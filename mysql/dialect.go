@@ -1,0 +1,217 @@
+package mysql
+
+import (
+	"context"
+	"fmt"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/remora-ha/remora/internal/gtid"
+	"github.com/remora-ha/remora/topology"
+)
+
+// dialect is how a kind of server is spoken to. It holds no state: statements
+// come out of it, results go into it.
+type dialect interface {
+	// parts are the statements of a reading, in the order in which they are sent.
+	parts() []part
+	// parse makes a reading of the parts' results, by their names. A part that was
+	// denied is absent.
+	parse(results map[string]result) (*reading, error)
+
+	readOnly(on bool) statement
+	isReadOnly(*topology.State) bool
+	kill(id uint64) statement
+
+	stop(channel string) statement         // both threads
+	stopReceiver(channel string) statement // the IO thread
+	start(channel string) statement
+	startApplier(channel string) statement // the SQL thread
+	forget(channel string) statement       // the source and its credentials
+
+	// await is a query that returns when the server has executed set, or after
+	// about `most`; ok is false when the server cannot be asked so.
+	await(set gtid.Set, most time.Duration) (query string, ok bool)
+
+	// semiSync sets semi-sync as planned; an error when the server cannot.
+	semiSync(*reading, semiSyncPlan) ([]statement, error)
+	// adopt lets a server that wrote by itself replicate from where it stands.
+	adopt(*reading) ([]statement, error)
+	// point makes a source; replication is stopped.
+	point(pointing) statement
+
+	// sleepingEvents lists events that were switched off because their server was
+	// a replica: columns db, name, definer.
+	sleepingEvents() string
+	wakeEvent(db, name, definer string) statement
+}
+
+// part is one statement of a reading.
+type part struct {
+	name, sql string
+	needs     string // the privilege, for the sentence that asks for it
+	essential bool   // a reading without it is not believed
+}
+
+// statement is SQL, and how it may be shown: without passwords.
+type statement struct{ sql, shown string }
+
+func plain(format string, args ...any) statement {
+	s := fmt.Sprintf(format, args...)
+	return statement{s, s}
+}
+
+// semiSyncPlan is what is wanted of semi-sync.
+type semiSyncPlan struct {
+	source, replica bool
+	waitCount       int
+}
+
+// pointing is what a replica is to be told of its source.
+type pointing struct {
+	channel        string
+	source         topology.Addr
+	user, password string // user is empty: keep the account
+	heartbeat      time.Duration
+	retry          time.Duration
+	tls            *bool // nil: keep what is configured
+}
+
+// reading is all that was read of a server in one round trip.
+type reading struct {
+	state    *topology.State
+	channels []channel
+	// semiSync is the word in the names of the source's semi-sync variables,
+	// "master" or "source"; empty when the server has none.
+	semiSync string
+}
+
+// channel is a replication channel, with what only this package needs to know.
+type channel struct {
+	topology.Source
+	pulse              string // changes with everything that arrives from the source
+	sqlState           string // what the SQL thread says that it does
+	ioErrno, sqlErrno  int
+	logFile            string // the source's binary log being received; empty until something came
+	received, executed string // positions in the source's binary logs
+	user               string
+	tls                bool
+}
+
+// readAll says whether the SQL thread waits at the end of the relay log.
+func (c *channel) readAll() bool { return strings.Contains(c.sqlState, "has read all relay log") }
+
+// channel is the default channel, or the only one; nil when there is none.
+func (r *reading) channel() *channel {
+	for i := range r.channels {
+		if r.channels[i].Channel == "" {
+			return &r.channels[i]
+		}
+	}
+	if len(r.channels) > 0 {
+		return &r.channels[0]
+	}
+	return nil
+}
+
+var versionPattern = regexp.MustCompile(`^(?:5\.5\.5-)?(\d+)\.(\d+)\.(\d+)`)
+
+// dialectOf chooses by the version of the greeting. MariaDB says "5.5.5-" before
+// it in series that old replicas must understand.
+func dialectOf(version string) (dialect, error) {
+	m := versionPattern.FindStringSubmatch(version)
+	if m == nil {
+		return nil, fmt.Errorf("%w: it calls itself version %q", errGarbled, version)
+	}
+	major, _ := strconv.Atoi(m[1])
+	minor, _ := strconv.Atoi(m[2])
+	switch {
+	case strings.Contains(version, "MariaDB"):
+		return mariadb{}, nil
+	case major > 8 || major == 8 && minor > 0:
+		return mysql84{}, nil
+	default:
+		return mysql80{}, nil
+	}
+}
+
+// read asks for all parts in one round trip. Parts that the account may not see
+// are left out from then on; the error of such a part is in s.denied.
+func (s *session) read(ctx context.Context) (*reading, error) {
+	return s.readAfter(ctx, "")
+}
+
+// readAfter sends a query before the reading, in the same round trip.
+func (s *session) readAfter(ctx context.Context, first string) (*reading, error) {
+	parts := s.allowed()
+	texts := make([]string, 0, len(parts)+1)
+	if first != "" {
+		texts = append(texts, first)
+	}
+	for _, p := range parts {
+		texts = append(texts, p.sql)
+	}
+	results, err := s.query(ctx, strings.Join(texts, ";"))
+	if lacksPrivilege(err) {
+		return s.readOneByOne(ctx)
+	}
+	if err != nil {
+		if s.heard && ctx.Err() != nil {
+			return nil, fmt.Errorf("%w: %w", errStalled, err)
+		}
+		return nil, err
+	}
+	if len(results) != len(texts) {
+		return nil, fmt.Errorf("%w: %d results for %d statements", errGarbled, len(results), len(texts))
+	}
+	if first != "" {
+		results = results[1:]
+	}
+	byName := make(map[string]result, len(parts))
+	for i, p := range parts {
+		byName[p.name] = results[i]
+	}
+	return s.dialect.parse(byName)
+}
+
+// allowed are the parts that are not known to be denied.
+func (s *session) allowed() []part {
+	var parts []part
+	for _, p := range s.dialect.parts() {
+		if s.denied[p.name] == nil {
+			parts = append(parts, p)
+		}
+	}
+	return parts
+}
+
+// readOneByOne finds out which parts are denied.
+func (s *session) readOneByOne(ctx context.Context) (*reading, error) {
+	byName := map[string]result{}
+	var essential error
+	for _, p := range s.allowed() {
+		results, err := s.query(ctx, p.sql)
+		switch {
+		case lacksPrivilege(err):
+			if s.denied == nil {
+				s.denied = map[string]error{}
+			}
+			s.denied[p.name] = fmt.Errorf("cannot read the %s, grant %s: %w", p.name, p.needs, err)
+			if p.essential {
+				essential = s.denied[p.name]
+			}
+			continue
+		case err != nil:
+			return nil, err
+		case len(results) != 1:
+			return nil, fmt.Errorf("%w: %d results for one statement", errGarbled, len(results))
+		}
+		byName[p.name] = results[0]
+	}
+	if essential != nil {
+		return nil, essential
+	}
+	return s.dialect.parse(byName)
+}

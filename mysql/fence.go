@@ -1,0 +1,222 @@
+package mysql
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/remora-ha/remora/failover"
+)
+
+func (a *actor) setReadOnly(ctx context.Context, _ failover.Step) error { return a.closeWrites(ctx) }
+
+// closeWrites sets the server read-only, then ends its application sessions.
+//
+// The server grants read_only when the statements in progress have ended and holds
+// new ones back meanwhile. Sessions that hold it up for longer than KillAfter are
+// ended; so are all the others once it is set, for a pool that keeps them would
+// keep using a server that is no primary any more.
+//
+// An act that fails leaves nothing behind that could take effect later: the
+// statement that waits is ended on the server too.
+func (a *actor) closeWrites(ctx context.Context) error {
+	set := a.session.dialect.readOnly(true)
+	// In whole seconds, and one at least; ctx ends the wait sooner.
+	limit := plain("SET SESSION lock_wait_timeout=%d", wholeSeconds(timeLeft(ctx)))
+	if err := a.do(ctx, limit); err != nil {
+		return err
+	}
+	done := make(chan error, 1)
+	go func() { done <- a.session.exec(ctx, set.sql) }()
+	if err := a.awaitReadOnly(ctx, done); err != nil {
+		a.withdraw(ctx)
+		return a.fail(set, err)
+	}
+	r, err := a.read(ctx)
+	if err != nil {
+		return err
+	}
+	if !a.session.dialect.isReadOnly(r.state) {
+		return a.failed("the server took %q and is not read-only: someone else set it writable", set.shown)
+	}
+	// Twice: sessions may have come while the first ones were being ended.
+	for range 2 {
+		if n, err := a.endSessions(ctx, a.session); err != nil || n == 0 {
+			return err
+		}
+	}
+	return nil
+}
+
+// awaitReadOnly waits for the statement and ends the sessions that hold it up.
+func (a *actor) awaitReadOnly(ctx context.Context, done <-chan error) error {
+	tick := time.NewTicker(a.cfg.KillAfter.D())
+	defer tick.Stop()
+	var helper *session
+	defer func() { helper.close() }()
+	for {
+		select {
+		case err := <-done:
+			return err
+		case <-tick.C:
+		}
+		if helper == nil {
+			var err error
+			if helper, err = a.open(ctx); err != nil {
+				a.log.Warn("cannot end the sessions that hold up read_only", "error", err)
+				return <-done
+			}
+		}
+		if _, err := a.endSessions(ctx, helper); err != nil {
+			a.log.Warn("cannot end the sessions that hold up read_only", "error", err)
+			return <-done
+		}
+	}
+}
+
+// withdrawLimit bounds the clearing up after an act that failed.
+const withdrawLimit = 2 * time.Second
+
+// withdraw ends our own session on the server, in case its statement still waits
+// there: set late, it would undo a roll-back.
+func (a *actor) withdraw(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), withdrawLimit)
+	defer cancel()
+	s, err := dial(ctx, a.addr, a.cfg)
+	if err == nil {
+		err = s.exec(ctx, s.dialect.kill(uint64(a.session.id)).sql)
+		s.close()
+	}
+	if err != nil && Number(err) != erNoSuchThread {
+		a.log.Warn("cannot withdraw the statement that waits for read_only", "error", err)
+	}
+}
+
+// endSessions ends all application sessions that it finds and says how many.
+func (a *actor) endSessions(ctx context.Context, s *session) (int, error) {
+	const list = "SHOW PROCESSLIST"
+	results, err := s.query(ctx, list)
+	if err != nil {
+		return 0, a.fail(plain(list), err)
+	}
+	if len(results) != 1 {
+		return 0, a.failed("%d results for %s", len(results), list)
+	}
+	ended := 0
+	for _, p := range applicationSessions(results[0], a.keep()) {
+		kill := s.dialect.kill(p.id)
+		switch err := s.exec(ctx, kill.sql); {
+		case Number(err) == erNoSuchThread:
+			continue
+		case err != nil:
+			return ended, a.fail(kill, err)
+		}
+		ended++
+		a.log.Info("ended a session", "id", p.id, "user", p.user, "from", p.host, "command", p.command, "for", p.age)
+	}
+	return ended, nil
+}
+
+// keep names the users whose sessions are left alone.
+func (a *actor) keep() []string {
+	return append([]string{a.cfg.User, a.cfg.ReplicationUser}, a.cfg.Keep...)
+}
+
+// process is a session as the process list shows it.
+type process struct {
+	id                  uint64
+	user, host, command string
+	age                 time.Duration // in this command
+}
+
+// applicationSessions picks those that are neither the server's own threads, nor
+// replication, nor of a user to be kept, nor being ended or logging in.
+func applicationSessions(list result, keep []string) []process {
+	var sessions []process
+	for _, line := range list {
+		user, command := line["User"], line["Command"]
+		switch {
+		case slices.Contains(keep, user) && user != "",
+			user == "system user", user == "event_scheduler", user == "unauthenticated user", user == "",
+			command == "Daemon", command == "Killed", command == "Connect", command == "Register Slave", command == "Register Replica",
+			strings.HasPrefix(command, "Binlog Dump"), strings.HasPrefix(command, "Slave_"):
+			continue
+		}
+		age, _ := line.seconds("Time")
+		sessions = append(sessions, process{
+			id: uint64(line.integer("Id")), user: user, host: line["Host"], command: command, age: age.D(),
+		})
+	}
+	return sessions
+}
+
+// timeLeft is what remains until ctx's deadline.
+func timeLeft(ctx context.Context) time.Duration {
+	deadline, ok := ctx.Deadline()
+	if !ok {
+		return time.Minute
+	}
+	return time.Until(deadline)
+}
+
+func (a *actor) setWritable(ctx context.Context, step failover.Step) error {
+	return a.openWrites(ctx, step.SemiSync)
+}
+
+// openWrites sets semi-sync and then lets writes in, in that order, so that no
+// write is acknowledged with less than was promised.
+func (a *actor) openWrites(ctx context.Context, plan *failover.SemiSyncPlan) error {
+	r, err := a.read(ctx)
+	if err != nil {
+		return err
+	}
+	if err := a.setSemiSync(ctx, r, plan); err != nil {
+		return err
+	}
+	set := a.session.dialect.readOnly(false)
+	if err := a.do(ctx, set); err != nil {
+		return err
+	}
+	if r, err = a.read(ctx); err != nil {
+		return err
+	}
+	if !r.state.Writable() {
+		return a.failed("the server took %q and is not writable: someone else set it read-only", set.shown)
+	}
+	return a.checkSemiSync(r, plan)
+}
+
+// setSemiSync brings semi-sync to the plan; nil leaves it as it is.
+func (a *actor) setSemiSync(ctx context.Context, r *reading, plan *failover.SemiSyncPlan) error {
+	if plan == nil || a.checkSemiSync(r, plan) == nil {
+		return nil
+	}
+	if plan.WaitCount > 1 && r.semiSync == "master" && r.state.ServerUUID == "" {
+		a.log.Warn("MariaDB waits for one acknowledgement", "wanted", plan.WaitCount)
+	}
+	statements, err := a.session.dialect.semiSync(r, semiSyncPlan{plan.Source, plan.Replica, plan.WaitCount})
+	if err != nil {
+		return a.failed("%w", err)
+	}
+	for _, st := range statements {
+		if err := a.do(ctx, st); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// checkSemiSync compares a reading with the plan.
+func (a *actor) checkSemiSync(r *reading, plan *failover.SemiSyncPlan) error {
+	if plan == nil {
+		return nil
+	}
+	have := r.state.SemiSync
+	if have.SourceEnabled == plan.Source && have.ReplicaEnabled == plan.Replica &&
+		(!plan.Source || plan.WaitCount == 0 || r.state.ServerUUID == "" || have.WaitCount == plan.WaitCount) {
+		return nil
+	}
+	return a.failed("semi-sync is source=%t replica=%t with %d acknowledgements, and not as planned: source=%t replica=%t with %d",
+		have.SourceEnabled, have.ReplicaEnabled, have.WaitCount, plan.Source, plan.Replica, plan.WaitCount)
+}

@@ -1,0 +1,106 @@
+package mysql
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/remora-ha/remora/internal/gtid"
+	"github.com/remora-ha/remora/topology"
+)
+
+func (mariadb) readOnly(on bool) statement { return plain("SET GLOBAL read_only=%d", number(on)) }
+
+func (mariadb) isReadOnly(st *topology.State) bool { return st.ReadOnly }
+
+func (mariadb) kill(id uint64) statement { return plain("KILL HARD CONNECTION %d", id) }
+
+// mariadbChannelName is the name of a connection in a statement, empty for the default.
+func mariadbChannelName(channel string) string {
+	if channel == "" {
+		return ""
+	}
+	return " " + quote(channel)
+}
+
+func (mariadb) stop(c string) statement { return plain("STOP SLAVE%s", mariadbChannelName(c)) }
+
+func (mariadb) stopReceiver(c string) statement {
+	return plain("STOP SLAVE%s IO_THREAD", mariadbChannelName(c))
+}
+
+func (mariadb) start(c string) statement { return plain("START SLAVE%s", mariadbChannelName(c)) }
+
+// startApplier starts the SQL thread alone: with GTIDs the start of an IO thread
+// throws the relay log away when both threads were stopped.
+func (mariadb) startApplier(c string) statement {
+	return plain("START SLAVE%s SQL_THREAD", mariadbChannelName(c))
+}
+
+func (mariadb) forget(c string) statement { return plain("RESET SLAVE%s ALL", mariadbChannelName(c)) }
+
+// await waits by gtid_slave_pos, which is where a position that was received ends
+// up. The server compares sequence numbers within a domain only, so the answer is
+// not taken for more than a reason to look.
+func (mariadb) await(set gtid.Set, most time.Duration) (string, bool) {
+	position := set.Heads().String()
+	if position == "" || strings.Contains(position, "(") {
+		return "", false
+	}
+	return fmt.Sprintf("SELECT MASTER_GTID_WAIT(%s, %.3f)", quote(position), most.Seconds()), true
+}
+
+// semiSync: the source waits for one acknowledgement, whatever the plan says.
+func (mariadb) semiSync(_ *reading, plan semiSyncPlan) ([]statement, error) {
+	return []statement{
+		plain("SET GLOBAL rpl_semi_sync_slave_enabled=%d", number(plan.replica)),
+		plain("SET GLOBAL rpl_semi_sync_master_enabled=%d", number(plan.source)),
+	}, nil
+}
+
+// adopt sets the replication position of a server that has no source to the end of
+// all that it executed, its own writes included: as a replica it asked for what
+// comes after gtid_slave_pos, which writes of its own do not move.
+func (mariadb) adopt(r *reading) ([]statement, error) {
+	position := r.state.Executed.Heads()
+	for domain, entries := range mariadbDomains(position) {
+		if len(entries) > 1 {
+			return nil, fmt.Errorf("its history in GTID domain %s is not linear: %s carry the same number, so no position names where it stands",
+				domain, strings.Join(entries, " and "))
+		}
+	}
+	return []statement{plain("SET GLOBAL gtid_slave_pos=%s", quote(position.String()))}, nil
+}
+
+func mariadbDomains(position gtid.Set) map[string][]string {
+	domains := map[string][]string{}
+	for entry := range strings.SplitSeq(position.String(), ",") {
+		if domain, _, ok := strings.Cut(entry, "-"); ok {
+			domains[domain] = append(domains[domain], entry)
+		}
+	}
+	return domains
+}
+
+// point leaves out what shall stay as it is: TLS options, a delay, filters.
+func (mariadb) point(p pointing) statement {
+	var b statementBuilder
+	b.add("CHANGE MASTER%s TO MASTER_HOST=%s", mariadbChannelName(p.channel), quote(p.source.Host()))
+	b.add(", MASTER_PORT=%d", p.source.Port())
+	if p.user != "" {
+		b.add(", MASTER_USER=%s", quote(p.user))
+		b.secret(", MASTER_PASSWORD=", p.password)
+	}
+	b.add(", MASTER_USE_GTID=slave_pos, MASTER_CONNECT_RETRY=%d, MASTER_HEARTBEAT_PERIOD=%.3f",
+		wholeSeconds(p.retry), p.heartbeat.Seconds())
+	if p.tls != nil {
+		b.add(", MASTER_SSL=%d", number(*p.tls))
+	}
+	return b.statement()
+}
+
+func (mariadb) sleepingEvents() string { return sleepingEventsQuery("SLAVESIDE_DISABLED") }
+
+func (mariadb) wakeEvent(db, name, definer string) statement {
+	return wakeEventStatement(db, name, definer)
+}

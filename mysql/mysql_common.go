@@ -1,0 +1,191 @@
+package mysql
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/remora-ha/remora/internal/gtid"
+	"github.com/remora-ha/remora/topology"
+)
+
+// oracle is what MySQL's series have in common.
+type oracle struct{}
+
+// oracleVariables may each be absent: SHOW GLOBAL VARIABLES takes that, @@name
+// would not. Two spellings stand for what was renamed within a series.
+const oracleVariables = "SHOW GLOBAL VARIABLES WHERE Variable_name IN (" +
+	"'version','server_id','server_uuid','read_only','super_read_only','log_bin','log_replica_updates','log_slave_updates'," +
+	"'binlog_format','gtid_mode','gtid_executed','gtid_purged','report_host','report_port','port','max_connections'," +
+	"'rpl_semi_sync_source_enabled','rpl_semi_sync_source_timeout','rpl_semi_sync_source_wait_for_replica_count'," +
+	"'rpl_semi_sync_master_enabled','rpl_semi_sync_master_timeout','rpl_semi_sync_master_wait_for_slave_count'," +
+	"'rpl_semi_sync_replica_enabled','rpl_semi_sync_slave_enabled','group_replication_group_name')"
+
+const oracleStatus = "SHOW GLOBAL STATUS WHERE Variable_name IN ('Uptime','Threads_connected'," +
+	"'Rpl_semi_sync_source_status','Rpl_semi_sync_source_clients','Rpl_semi_sync_source_wait_sessions','Rpl_semi_sync_replica_status'," +
+	"'Rpl_semi_sync_master_status','Rpl_semi_sync_master_clients','Rpl_semi_sync_master_wait_sessions','Rpl_semi_sync_slave_status')"
+
+// oracleHeartbeats has no row where the performance schema is off.
+const oracleHeartbeats = "SELECT c.CHANNEL_NAME AS channel, c.HEARTBEAT_INTERVAL AS period, s.COUNT_RECEIVED_HEARTBEATS AS beats," +
+	" s.LAST_HEARTBEAT_TIMESTAMP AS last, s.LAST_QUEUED_TRANSACTION AS queued" +
+	" FROM performance_schema.replication_connection_configuration c" +
+	" LEFT JOIN performance_schema.replication_connection_status s ON s.CHANNEL_NAME = c.CHANNEL_NAME"
+
+func oracleParts(replication, replicas string) []part {
+	return []part{
+		{name: partVariables, essential: true, needs: "a log-in", sql: oracleVariables},
+		{name: partReplication, essential: true, needs: "REPLICATION CLIENT ON *.*", sql: replication},
+		{name: partStatus, essential: true, needs: "a log-in", sql: oracleStatus},
+		{name: partReplicas, needs: "REPLICATION SLAVE ON *.*", sql: replicas},
+		{name: partHeartbeats, needs: "SELECT ON performance_schema.*", sql: oracleHeartbeats},
+	}
+}
+
+func (oracle) parseAs(names channelNames, results map[string]result) (*reading, error) {
+	vars, status := results[partVariables].pairs(), results[partStatus].pairs()
+	executed, err1 := gtid.ParseMySQL(vars["gtid_executed"])
+	purged, err2 := gtid.ParseMySQL(vars["gtid_purged"])
+	if err := errors.Join(err1, err2); err != nil {
+		return nil, fmt.Errorf("%w: %w", errGarbled, err)
+	}
+	st := &topology.State{
+		Flavor: string(gtid.MySQL), Version: vars["version"], ServerID: uint32(vars.integer("server_id")), ServerUUID: vars["server_uuid"],
+		ReportedAs: vars.addr("report_host", "report_port"),
+		ReadOnly:   vars.on("read_only"), SuperReadOnly: vars.on("super_read_only"),
+		LogBin: vars.on("log_bin"), LogReplicaUpdates: vars.on("log_replica_updates", "log_slave_updates"),
+		BinlogFormat: vars["binlog_format"], GTIDMode: vars["gtid_mode"], GTIDStrict: true,
+		Executed: executed, Purged: purged, Replicas: attached(results[partReplicas]),
+		Connections: status.integer("threads_connected"), MaxConnections: vars.integer("max_connections"),
+		SemiSync: topology.SemiSync{
+			SourceEnabled:  vars.on("rpl_semi_sync_source_enabled", "rpl_semi_sync_master_enabled"),
+			SourceActive:   status.on("rpl_semi_sync_source_status", "rpl_semi_sync_master_status"),
+			Timeout:        milliseconds(vars.integer("rpl_semi_sync_source_timeout", "rpl_semi_sync_master_timeout")),
+			WaitCount:      vars.integer("rpl_semi_sync_source_wait_for_replica_count", "rpl_semi_sync_master_wait_for_slave_count"),
+			Clients:        status.integer("rpl_semi_sync_source_clients", "rpl_semi_sync_master_clients"),
+			Waiting:        status.integer("rpl_semi_sync_source_wait_sessions", "rpl_semi_sync_master_wait_sessions"),
+			ReplicaEnabled: vars.on("rpl_semi_sync_replica_enabled", "rpl_semi_sync_slave_enabled"),
+			ReplicaActive:  status.on("rpl_semi_sync_replica_status", "rpl_semi_sync_slave_status"),
+		},
+	}
+	st.Uptime, _ = status.seconds("uptime")
+	if vars["group_replication_group_name"] != "" {
+		st.Member = "group_replication"
+	}
+	r := &reading{state: st, semiSync: oracleSemiSync(vars)}
+	for _, line := range results[partReplication] {
+		c, err := oracleChannel(line, names, results[partHeartbeats])
+		if err != nil {
+			return nil, err
+		}
+		if c == nil {
+			continue
+		}
+		r.channels = append(r.channels, *c)
+		st.Sources = append(st.Sources, c.Source)
+	}
+	return r, nil
+}
+
+func oracleChannel(line row, names channelNames, heartbeats result) (*channel, error) {
+	c, err := newChannel(line, names)
+	if c == nil || err != nil {
+		return nil, err
+	}
+	c.Channel = line["Channel_Name"]
+	if c.Received, err = gtid.ParseMySQL(line["Retrieved_Gtid_Set"]); err != nil {
+		return nil, fmt.Errorf("%w: %w", errGarbled, err)
+	}
+	c.GTID = line.on("Auto_Position")
+	pulse := []string{c.logFile, c.received, line["Retrieved_Gtid_Set"]}
+	for _, beat := range heartbeats {
+		if beat["channel"] == c.Channel {
+			c.Heartbeat, _ = beat.seconds("period")
+			pulse = append(pulse, beat["beats"], beat["last"], beat["queued"])
+		}
+	}
+	c.pulse = strings.Join(pulse, " ")
+	return c, nil
+}
+
+// oracleSemiSync tells by the variables which of the two plugins is installed.
+func oracleSemiSync(vars row) string {
+	for _, word := range []string{"source", "master"} {
+		if _, ok := vars["rpl_semi_sync_"+word+"_enabled"]; ok {
+			return word
+		}
+	}
+	return ""
+}
+
+// readOnly: super_read_only brings read_only with it, and read_only off takes it away.
+func (oracle) readOnly(on bool) statement {
+	if on {
+		return plain("SET GLOBAL super_read_only=1")
+	}
+	return plain("SET GLOBAL read_only=0")
+}
+
+func (oracle) isReadOnly(st *topology.State) bool { return st.SuperReadOnly }
+
+func (oracle) kill(id uint64) statement { return plain("KILL CONNECTION %d", id) }
+
+func (oracle) await(set gtid.Set, most time.Duration) (string, bool) {
+	if set.Empty() {
+		return "", false
+	}
+	return fmt.Sprintf("SELECT WAIT_FOR_EXECUTED_GTID_SET(%s, %.3f)", quote(set.String()), most.Seconds()), true
+}
+
+// semiSync speaks to the plugins that are installed. The replica's plugin is of the
+// same generation as the source's.
+func (oracle) semiSync(r *reading, plan semiSyncPlan) ([]statement, error) {
+	var source, replica, count string
+	switch r.semiSync {
+	case "source":
+		source, replica, count = "rpl_semi_sync_source_enabled", "rpl_semi_sync_replica_enabled", "rpl_semi_sync_source_wait_for_replica_count"
+	case "master":
+		source, replica, count = "rpl_semi_sync_master_enabled", "rpl_semi_sync_slave_enabled", "rpl_semi_sync_master_wait_for_slave_count"
+	default:
+		if plan.source || plan.replica {
+			return nil, errors.New("semi-sync is wanted, but its plugins are not installed")
+		}
+		return nil, nil
+	}
+	statements := []statement{plain("SET GLOBAL %s=%d", replica, number(plan.replica))}
+	if plan.source && plan.waitCount > 0 {
+		statements = append(statements, plain("SET GLOBAL %s=%d", count, plan.waitCount))
+	}
+	return append(statements, plain("SET GLOBAL %s=%d", source, number(plan.source))), nil
+}
+
+// adopt has nothing to do: the position is gtid_executed, which counts own writes.
+func (oracle) adopt(*reading) ([]statement, error) { return nil, nil }
+
+// pointAs writes out what newer servers default otherwise: they give up after ten
+// attempts and want TLS.
+func (oracle) pointAs(verb, word string, retries int, p pointing) statement {
+	var b statementBuilder
+	b.add("%s TO %s_HOST=%s, %s_PORT=%d", verb, word, quote(p.source.Host()), word, p.source.Port())
+	if p.user != "" {
+		b.add(", %s_USER=%s", word, quote(p.user))
+		b.secret(fmt.Sprintf(", %s_PASSWORD=", word), p.password)
+	}
+	b.add(", %s_AUTO_POSITION=1, %s_CONNECT_RETRY=%d, %s_RETRY_COUNT=%d, %s_HEARTBEAT_PERIOD=%.3f, GET_%s_PUBLIC_KEY=1",
+		word, word, wholeSeconds(p.retry), word, retries, word, p.heartbeat.Seconds(), word)
+	if p.tls != nil {
+		b.add(", %s_SSL=%d", word, number(*p.tls))
+	}
+	b.add("%s", oracleChannelName(p.channel))
+	return b.statement()
+}
+
+const sourceRetries = 86400
+
+// oracleChannelName is the channel clause. It is always written: without it a
+// statement is for all channels, or refused when there are several.
+func oracleChannelName(channel string) string { return " FOR CHANNEL " + quote(channel) }
+
+func (oracle) wakeEvent(db, name, definer string) statement {
+	return wakeEventStatement(db, name, definer)
+}

@@ -1,0 +1,140 @@
+package mysql
+
+import (
+	"context"
+	"time"
+
+	"github.com/remora-ha/remora/failover"
+	"github.com/remora-ha/remora/topology"
+)
+
+// settle bounds the wait for an IO thread that connects without an error.
+const settle = 2 * time.Second
+
+// repoint makes the server a replica of step.Source: read-only, with GTIDs, and
+// verified to receive.
+func (a *actor) repoint(ctx context.Context, step failover.Step) error {
+	r, err := a.read(ctx)
+	if err != nil {
+		return err
+	}
+	if !a.session.dialect.isReadOnly(r.state) {
+		if err := a.closeWrites(ctx); err != nil {
+			return err
+		}
+		if r, err = a.read(ctx); err != nil {
+			return err
+		}
+	}
+	c := r.channel()
+	if c != nil && c.Addr == step.Source && c.GTID && c.ioErrno == 0 && c.sqlErrno == 0 {
+		return a.resume(ctx, r, c, step)
+	}
+	if err := a.setSource(ctx, r, step); err != nil {
+		return err
+	}
+	return a.receives(ctx, step)
+}
+
+// resume is for a server that has the right source: what is missing is added.
+func (a *actor) resume(ctx context.Context, r *reading, c *channel, step failover.Step) error {
+	semiSync := a.checkSemiSync(r, step.SemiSync) != nil
+	running := c.IO != topology.ThreadNo && c.SQL != topology.ThreadNo
+	if running && !semiSync {
+		return a.receives(ctx, step)
+	}
+	if semiSync {
+		if c.IO != topology.ThreadNo {
+			// The IO thread takes up the setting when it starts.
+			if err := a.do(ctx, a.session.dialect.stopReceiver(c.Channel)); err != nil {
+				return err
+			}
+		}
+		if err := a.setSemiSync(ctx, r, step.SemiSync); err != nil {
+			return err
+		}
+	}
+	if err := a.do(ctx, a.session.dialect.start(c.Channel)); err != nil {
+		return err
+	}
+	return a.receives(ctx, step)
+}
+
+// setSource stops replication, points it to step.Source and starts it.
+func (a *actor) setSource(ctx context.Context, r *reading, step failover.Step) error {
+	d := a.session.dialect
+	p := pointing{
+		source: step.Source, user: a.cfg.ReplicationUser, password: a.cfg.ReplicationPassword,
+		heartbeat: a.cfg.Heartbeat.D(), retry: a.cfg.ConnectRetry.D(),
+	}
+	c := r.channel()
+	var before []statement
+	if c != nil {
+		p.channel = c.Channel
+		if c.IO != topology.ThreadNo || c.SQL != topology.ThreadNo {
+			before = append(before, d.stop(c.Channel))
+		}
+	} else {
+		tls := a.cfg.ReplicationTLS == "on"
+		p.tls = &tls
+		adopt, err := d.adopt(r)
+		if err != nil {
+			return a.failed("cannot make it a replica: %w", err)
+		}
+		before = adopt
+	}
+	if p.user == "" && (c == nil || c.user == "") {
+		return a.failed("it has no replication account to keep, and replication_user is not configured")
+	}
+	for _, st := range before {
+		if err := a.do(ctx, st); err != nil {
+			return err
+		}
+	}
+	if err := a.setSemiSync(ctx, r, step.SemiSync); err != nil {
+		return err
+	}
+	for _, st := range []statement{d.point(p), d.start(p.channel)} {
+		if err := a.do(ctx, st); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// receives waits until something has come from the source. While the IO thread
+// connects without an error it is given time; a source that is away for now is no
+// failure, for the replica goes on trying.
+func (a *actor) receives(ctx context.Context, step failover.Step) error {
+	bounded, cancel := context.WithTimeout(ctx, settle)
+	defer cancel()
+	delay := pollFirst
+	for {
+		r, err := a.read(ctx)
+		if err != nil {
+			return err
+		}
+		c := r.channel()
+		switch {
+		case c == nil || c.Addr != step.Source:
+			return a.failed("it took %s as its source and then has another: someone else repoints it", step.Source)
+		case c.sqlErrno != 0:
+			return a.failed("its SQL thread stopped with error %d: %s", c.sqlErrno, c.SQLError)
+		case c.IO == topology.ThreadNo && c.ioErrno != 0:
+			return a.failed("its IO thread stopped with error %d: %s", c.ioErrno, c.IOError)
+		case c.IO == topology.ThreadYes && c.SQL == topology.ThreadYes && c.logFile != "":
+			return a.checkSemiSync(r, step.SemiSync)
+		}
+		if pause(bounded, delay) {
+			delay = min(2*delay, pollMost)
+			continue
+		}
+		switch {
+		case c.IO == topology.ThreadNo || c.SQL == topology.ThreadNo:
+			return a.failed("its threads do not run: IO %s, SQL %s", c.IO, c.SQL)
+		case c.ioErrno != 0:
+			return a.failed("its IO thread cannot connect, error %d: %s", c.ioErrno, c.IOError)
+		}
+		return a.checkSemiSync(r, step.SemiSync)
+	}
+}

@@ -1,0 +1,178 @@
+package mysql
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	mysqldriver "github.com/go-sql-driver/mysql"
+
+	"github.com/remora-ha/remora/failover"
+	"github.com/remora-ha/remora/topology"
+)
+
+// Servers carries out the steps that concern database servers. It is safe for
+// concurrent use, also on the same instance.
+type Servers struct {
+	cfg Config
+	log *slog.Logger
+
+	ctx    context.Context // ends with Close
+	cancel context.CancelFunc
+	acts   sync.WaitGroup
+}
+
+// Option changes what New... makes.
+type Option func(*Servers)
+
+// WithLogger has the acts tell what they did beyond their name: whose sessions were
+// ended, which events were enabled. Without it they are silent.
+func WithLogger(log *slog.Logger) Option { return func(s *Servers) { s.log = log } }
+
+// NewServers makes the executor. It connects for each act anew.
+func NewServers(cfg Config, options ...Option) *Servers {
+	s := &Servers{cfg: cfg.withDefaults(), log: slog.New(slog.DiscardHandler)}
+	s.ctx, s.cancel = context.WithCancel(context.Background())
+	for _, o := range options {
+		o(s)
+	}
+	return s
+}
+
+// Close ends acts on their way, which then fail, and waits for them.
+func (s *Servers) Close() {
+	s.cancel()
+	s.acts.Wait()
+}
+
+// ErrNotMine is what Do answers to an act that does not concern a server.
+var ErrNotMine = errors.New("not an act on a database server")
+
+// Do carries out SetReadOnly, Drain, CatchUp, Promote, Repoint and SetWritable; any
+// other act is ErrNotMine. It returns nil when what the step wants has been read
+// back from the server, and does nothing where that was so before. It is bounded by
+// ctx and by the step's Wait (by Config.ActTimeout when that is 0). An error is an
+// [*Error].
+func (s *Servers) Do(ctx context.Context, step failover.Step) error {
+	var act func(*actor, context.Context, failover.Step) error
+	switch step.Do {
+	case failover.SetReadOnly:
+		act = (*actor).setReadOnly
+	case failover.Drain:
+		act = (*actor).drain
+	case failover.CatchUp:
+		act = (*actor).catchUp
+	case failover.Promote:
+		act = (*actor).promote
+	case failover.Repoint:
+		act = (*actor).repoint
+	case failover.SetWritable:
+		act = (*actor).setWritable
+	default:
+		return &Error{Op: string(step.Do), Addr: step.Target, Err: ErrNotMine}
+	}
+	s.acts.Add(1)
+	defer s.acts.Done()
+	wait := s.cfg.ActTimeout.D()
+	if step.Wait > 0 {
+		wait = step.Wait.D()
+	}
+	ctx, cancel := context.WithTimeout(ctx, wait)
+	defer cancel()
+	defer context.AfterFunc(s.ctx, cancel)()
+	a := &actor{op: string(step.Do), addr: step.Target, cfg: s.cfg,
+		log: s.log.With("act", string(step.Do), "instance", string(step.Target))}
+	if err := a.connect(ctx); err != nil {
+		return a.fail(statement{}, err)
+	}
+	defer func() { a.session.close() }()
+	return act(a, ctx, step)
+}
+
+// actor is one act on one instance.
+type actor struct {
+	op      string
+	addr    topology.Addr
+	cfg     Config
+	log     *slog.Logger
+	session *session
+}
+
+// actSession makes literals mean what quote writes, whatever the server's sql_mode.
+const actSession = "SET SESSION sql_mode=''"
+
+// crowdedRetry is how often a server without a free connection is asked again.
+const crowdedRetry = 20 * time.Millisecond
+
+// connect logs in. A server whose connections are all taken is asked again until
+// ctx ends: one that is to be fenced is often just so.
+func (a *actor) connect(ctx context.Context) error {
+	s, err := a.open(ctx)
+	a.session = s
+	return err
+}
+
+func (a *actor) open(ctx context.Context) (*session, error) {
+	for {
+		s, err := dial(ctx, a.addr, a.cfg)
+		if err == nil {
+			if err = s.exec(ctx, actSession); err == nil {
+				return s, nil
+			}
+			s.close()
+		}
+		if n := Number(err); n != erTooManyConnections && n != erUserConnections {
+			return nil, err
+		}
+		if !pause(ctx, crowdedRetry) {
+			return nil, err
+		}
+	}
+}
+
+// pause waits; false when ctx ended first.
+func pause(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// do sends a statement and names it when it fails.
+func (a *actor) do(ctx context.Context, st statement) error {
+	return a.fail(st, a.session.exec(ctx, st.sql))
+}
+
+// read reads the server's state.
+func (a *actor) read(ctx context.Context) (*reading, error) {
+	r, err := a.session.read(ctx)
+	if err != nil {
+		return nil, a.fail(plain("the state"), err)
+	}
+	return r, nil
+}
+
+// fail makes an Error of err, nil of nil.
+func (a *actor) fail(st statement, err error) error {
+	if err == nil {
+		return nil
+	}
+	var refused *mysqldriver.MySQLError
+	arrived := errors.As(err, &refused)
+	if arrived && refused.Number == erParse && st.shown != st.sql {
+		err = fmt.Errorf("error %d: a syntax error; its text is withheld, for it may quote a password", refused.Number)
+	}
+	return &Error{Op: a.op, Addr: a.addr, Statement: st.shown, Arrived: arrived, Err: err}
+}
+
+// failed is an Error over what the server answered.
+func (a *actor) failed(format string, args ...any) error {
+	return &Error{Op: a.op, Addr: a.addr, Arrived: true, Err: fmt.Errorf(format, args...)}
+}

@@ -1,0 +1,212 @@
+package mysql
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"io"
+	"net"
+	"sync"
+	"time"
+)
+
+// wire is a connection that notices its end while nobody reads from it. The
+// driver reads only when it expects an answer, so the end of an idle connection
+// would be seen at its next use; here a goroutine reads always, and keeps what it
+// read for the driver.
+//
+// The wire also reads the server's greeting as it passes: the version chooses the
+// dialect before the first statement is sent.
+type wire struct {
+	net.Conn // the socket
+
+	mu      sync.Mutex
+	filled  sync.Cond // data, err, closed or room changed
+	data    []byte    // read from the socket, not yet taken
+	head    []byte    // the first bytes ever read, until the greeting is complete
+	greeted bool
+	hello   greeting
+	err     error  // what ended the socket; nil while it lives
+	closed  bool   // by us
+	notify  func() // called once when the socket ends by itself
+}
+
+// greeting is what a server says first.
+type greeting struct {
+	version string // "5.5.5-10.11.6-MariaDB-log"; empty until it arrived
+	id      uint32 // the connection's, for KILL
+}
+
+const (
+	wireLimit   = 1 << 20 // unread bytes kept: more than any answer that we ask for
+	greetingMax = 1 << 12
+)
+
+// errGarbled is returned where what answers does not speak the protocol.
+var errGarbled = errors.New("what answers is not a MySQL or MariaDB server")
+
+func newWire(socket net.Conn) *wire {
+	w := &wire{Conn: socket}
+	w.filled.L = &w.mu
+	go w.pump()
+	return w
+}
+
+// pump reads until the socket ends. It waits only when the reader is far behind.
+func (w *wire) pump() {
+	buf := make([]byte, 16<<10)
+	for {
+		n, err := w.Conn.Read(buf)
+		if !w.take(buf[:n], err) {
+			return
+		}
+	}
+}
+
+func (w *wire) take(b []byte, err error) (more bool) {
+	w.mu.Lock()
+	w.data = append(w.data, b...)
+	if !w.greeted && len(b) > 0 {
+		if greetErr := w.greet(b); greetErr != nil {
+			err = greetErr
+		}
+	}
+	if err != nil && w.err == nil {
+		w.err = err
+	}
+	w.filled.Broadcast()
+	for w.err == nil && !w.closed && len(w.data) > wireLimit {
+		w.filled.Wait()
+	}
+	more = w.err == nil && !w.closed
+	var notify func()
+	if w.err != nil && !w.closed {
+		notify, w.notify = w.notify, nil
+	}
+	w.mu.Unlock()
+	if notify != nil {
+		notify()
+	}
+	return more
+}
+
+// greet reads the greeting: a packet header, the protocol version (10, or 255 for
+// an error in its place), the version as a string, the connection's id.
+func (w *wire) greet(b []byte) error {
+	w.head = append(w.head, b[:min(len(b), greetingMax)]...)
+	if len(w.head) < 5 {
+		return nil
+	}
+	switch {
+	case w.head[4] == 0xff:
+		w.greeted = true // the driver reads the error
+		return nil
+	case w.head[4] != 10, w.head[3] != 0:
+		return errGarbled
+	}
+	end := bytes.IndexByte(w.head[5:], 0)
+	switch {
+	case end == 0, end < 0 && len(w.head) > greetingMax:
+		return errGarbled
+	case end < 0 || len(w.head) < 5+end+1+4:
+		return nil
+	}
+	w.hello = greeting{
+		version: string(w.head[5 : 5+end]),
+		id:      binary.LittleEndian.Uint32(w.head[5+end+1:]),
+	}
+	w.head, w.greeted = nil, true
+	return nil
+}
+
+// Read gives what the pump read.
+func (w *wire) Read(b []byte) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for len(w.data) == 0 || errors.Is(w.err, errGarbled) {
+		switch {
+		case w.closed:
+			return 0, net.ErrClosed
+		case w.err != nil:
+			return 0, w.err
+		}
+		w.filled.Wait()
+	}
+	n := copy(b, w.data)
+	w.data = w.data[n:]
+	if len(w.data) == 0 {
+		w.data = nil
+	}
+	w.filled.Broadcast()
+	return n, nil
+}
+
+// Write notes what ended the socket when it is the first to see it.
+func (w *wire) Write(b []byte) (int, error) {
+	n, err := w.Conn.Write(b)
+	if err != nil {
+		w.mu.Lock()
+		if w.err == nil && !w.closed {
+			w.err = err
+			w.filled.Broadcast()
+		}
+		w.mu.Unlock()
+	}
+	return n, err
+}
+
+// Close ends the connection; the notice of a break is not given for it.
+func (w *wire) Close() error {
+	w.mu.Lock()
+	already := w.closed
+	w.closed = true
+	w.filled.Broadcast()
+	w.mu.Unlock()
+	if already {
+		return nil
+	}
+	return w.Conn.Close()
+}
+
+// SetDeadline bounds writing only, as the pump must read on: a reader is bounded
+// by Close.
+func (w *wire) SetDeadline(t time.Time) error { return w.SetWriteDeadline(t) }
+
+// SetReadDeadline does nothing, see SetDeadline.
+func (w *wire) SetReadDeadline(time.Time) error { return nil }
+
+// onEnd has f called once when the socket ends by itself, at once if it has already.
+func (w *wire) onEnd(f func()) {
+	w.mu.Lock()
+	ended := w.err != nil && !w.closed
+	if !ended {
+		w.notify = f
+	}
+	w.mu.Unlock()
+	if ended && f != nil {
+		f()
+	}
+}
+
+// cause is what ended the socket by itself, nil when it lives or we closed it first.
+func (w *wire) cause() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if errors.Is(w.err, net.ErrClosed) {
+		return nil
+	}
+	if errors.Is(w.err, io.EOF) {
+		return errHungUp
+	}
+	return w.err
+}
+
+// greeting is what the server said first.
+func (w *wire) greeting() greeting {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.hello
+}
+
+// errHungUp is the orderly end of a connection by the other side.
+var errHungUp = errors.New("the server closed the connection")
