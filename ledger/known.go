@@ -36,7 +36,7 @@ func (f *Forget) apply(s *State, _ entry) Result {
 	case c.Route.Reads(f.Addr):
 		return refuse(RuleInUse, "forgetting %s is refused: it serves reads of cluster %s at epoch %d; take it out of the route first", f.Addr, c.Name, c.Route.Epoch)
 	case c.Intent != nil && (c.Intent.From == f.Addr || c.Intent.To == f.Addr):
-		return refuse(RuleIntentOpen, "forgetting %s is refused: %s from %s to %s is open", f.Addr, c.Intent.Kind, c.Intent.From, c.Intent.To)
+		return refuse(RuleIntentOpen, "forgetting %s is refused: %s %s from %s to %s is open", f.Addr, c.Intent.Kind, c.Intent.ID, c.Intent.From, c.Intent.To)
 	}
 	c.Known = slices.Concat(c.Known[:i], c.Known[i+1:])
 	c.Downtimes = without(c.Downtimes, f.Addr)

@@ -1,0 +1,308 @@
+package ledger
+
+import (
+	"fmt"
+	"maps"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"github.com/remora-ha/remora/failover"
+	"github.com/remora-ha/remora/topology"
+)
+
+// Random commands, sensible and not, in random order: the invariants hold after
+// each, and the state is a function of the log.
+func TestInvariants(t *testing.T) {
+	carriedOut := map[string]int{}
+	rapid.Check(t, func(t *rapid.T) {
+		p := &play{t: t, s: NewState(), carriedOut: carriedOut}
+		for range rapid.IntRange(1, 120).Draw(t, "commands") {
+			p.step()
+		}
+		p.checkReaders()
+		p.checkReplay()
+	})
+	// The generator is worth nothing when what it makes is always refused.
+	for _, op := range []string{"RegisterNode", "ForgetNode", "Discover", "Forget", "SetRoute", "Begin", "Retarget", "CommitRoute", "Conclude", "Acknowledge", "SetDowntime", "EndDowntime"} {
+		if carriedOut[op] == 0 {
+			t.Errorf("%s was never carried out: %v", op, carriedOut)
+		}
+	}
+}
+
+// play is a log in the making.
+type play struct {
+	t          *rapid.T
+	s          *State
+	log        []logged
+	readers    []reader
+	carriedOut map[string]int
+	top        uint64 // the highest epoch ever set
+}
+
+type logged struct {
+	index  uint64
+	cmd    Command
+	result Result
+}
+
+// reader holds a state, and what it said when it was new.
+type reader struct {
+	s    *State
+	text string
+}
+
+func (p *play) step() {
+	before := p.s.Clone()
+	index := before.Index + uint64(rapid.IntRange(1, 3).Draw(p.t, "gap")) // raft's own entries lie between
+	cmd, repeated := p.command(index)
+	result := p.s.Apply(index, cmd)
+	p.log = append(p.log, logged{index, cmd, result})
+	if rapid.IntRange(0, 4).Draw(p.t, "read") == 0 {
+		s := p.s.Clone()
+		p.readers = append(p.readers, reader{s, text(p.t, s)})
+	}
+	if result.Refused != "" || repeated >= 0 {
+		p.checkUntouched(before, cmd)
+	} else {
+		p.carriedOut[name(cmd)]++
+	}
+	if repeated >= 0 && p.log[repeated].result != result {
+		p.t.Fatalf("%s again: first %+v, then %+v", cmd.ID, p.log[repeated].result, result)
+	}
+	for _, cluster := range p.s.ClusterNames() {
+		p.checkCluster(before.Clusters[cluster], p.s.Clusters[cluster], cmd)
+	}
+	p.checkEpochs(before)
+}
+
+// checkUntouched: a refused or repeated command changed nothing.
+func (p *play) checkUntouched(before *State, cmd Command) {
+	after := p.s.Clone()
+	after.Index, after.Recent = before.Index, before.Recent
+	if text(p.t, before) != text(p.t, after) {
+		p.t.Fatalf("%s changed the state", cmd.ID)
+	}
+}
+
+// checkEpochs: what is set is above everything that was ever set.
+func (p *play) checkEpochs(before *State) {
+	top := p.top
+	for name, now := range p.s.Clusters {
+		was := before.Clusters[name]
+		for _, e := range [][2]uint64{{was.Route.Epoch, now.Route.Epoch}, {epoch(was.Intent), epoch(now.Intent)}} {
+			if e[1] != 0 && e[1] != e[0] && e[1] <= top {
+				p.t.Fatalf("epoch %d was set, %d before", e[1], top)
+			}
+			p.top = max(p.top, e[1])
+		}
+	}
+}
+
+func epoch(i *failover.Intent) uint64 {
+	if i == nil {
+		return 0
+	}
+	return i.Epoch
+}
+
+func (p *play) checkCluster(was, now Cluster, cmd Command) {
+	if now.Intent != nil && (now.Recovery == nil || !reflect.DeepEqual(now.Recovery.Intent, *now.Intent)) || now.Intent == nil && now.Recovery != nil {
+		p.t.Fatalf("intent %+v and recovery %+v differ", now.Intent, now.Recovery)
+	}
+	if was.Intent != nil && now.Intent != nil && was.Intent.ID != now.Intent.ID {
+		p.t.Fatalf("intent %s was replaced by %s", was.Intent.ID, now.Intent.ID)
+	}
+	if w := was.Route.Writer; w != "" && now.Route.Writer != w &&
+		(cmd.CommitRoute == nil || was.Intent == nil || was.Intent.From != w || was.Intent.To != now.Route.Writer) {
+		p.t.Fatalf("the writer changed from %s to %s by %s while the intent was %+v", w, now.Route.Writer, name(cmd), was.Intent)
+	}
+	p.checkDesired(was.Desired(), now.Desired())
+	if !slices.IsSorted(now.Known) || now.Route.Writer != "" && !now.knows(now.Route.Writer) {
+		p.t.Fatalf("known are %v, the writer is %s", now.Known, now.Route.Writer)
+	}
+	for _, r := range now.Route.Readers {
+		if !now.knows(r.Addr) {
+			p.t.Fatalf("reader %s is not known", r.Addr)
+		}
+	}
+}
+
+// checkDesired: no proxy is told something else under an epoch that it has
+// acknowledged, and a writer is replaced only after it was closed.
+func (p *play) checkDesired(was, now topology.Route) {
+	same := was.Writer == now.Writer && was.Mode == now.Mode && slices.Equal(was.Readers, now.Readers)
+	if now.Epoch < was.Epoch || !same && now.Epoch == was.Epoch {
+		p.t.Fatalf("desired went from %+v to %+v", was, now)
+	}
+	if was.Writer != "" && was.Writer != now.Writer && was.Mode == topology.Open {
+		p.t.Fatalf("writer %s was open when %s replaced it", was.Writer, now.Writer)
+	}
+}
+
+// checkReaders: what was handed out has not changed since.
+func (p *play) checkReaders() {
+	for _, r := range p.readers {
+		if got := text(p.t, r.s); got != r.text {
+			p.t.Fatalf("a reader's state changed\nfrom %s\nto   %s", r.text, got)
+		}
+	}
+}
+
+// checkReplay: the log gives the same state again, also from a snapshot taken
+// anywhere in it.
+func (p *play) checkReplay() {
+	want := text(p.t, p.s)
+	cut := rapid.IntRange(0, len(p.log)).Draw(p.t, "snapshot after")
+	s := NewState()
+	for i, l := range p.log {
+		if i == cut {
+			read, err := Decode(strings.NewReader(text(p.t, s)))
+			if err != nil {
+				p.t.Fatal(err)
+			}
+			s = read
+		}
+		data, err := l.cmd.Encode()
+		if err != nil {
+			p.t.Fatal(err)
+		}
+		cmd, err := DecodeCommand(data)
+		if err != nil {
+			p.t.Fatal(err)
+		}
+		if got := s.Apply(l.index, cmd); got != l.result {
+			p.t.Fatalf("replayed %s: %+v, first %+v", cmd.ID, got, l.result)
+		}
+	}
+	if got := text(p.t, s); got != want {
+		p.t.Fatalf("replayed\n%s\nfirst\n%s", got, want)
+	}
+}
+
+// command is a new one, or, with its place in the log, one from before.
+func (p *play) command(index uint64) (cmd Command, repeated int) {
+	if len(p.log) > 0 && rapid.IntRange(0, 7).Draw(p.t, "repeat") == 0 {
+		i := rapid.IntRange(0, len(p.log)-1).Draw(p.t, "which")
+		return p.log[i].cmd, i
+	}
+	at := epochZero.Add(time.Duration(rapid.IntRange(-30, 120).Draw(p.t, "clock")) * time.Second)
+	ops := []func() any{
+		p.setRoute, p.begin, p.begin, p.retarget, p.commitRoute, p.commitRoute, p.conclude, p.conclude, p.acknowledge,
+		func() any { return &Discover{Cluster: p.cluster(), Addrs: []topology.Addr{p.addr(), p.addr()}} },
+		func() any { return &Forget{Cluster: p.cluster(), Addr: p.addr()} },
+		func() any {
+			return &RegisterNode{Node: Node{Name: p.pick("n1", "n2"), Proxy: rapid.Bool().Draw(p.t, "proxy")}, Epoch: rapid.SampledFrom([]uint64{0, 0, 20, 1000}).Draw(p.t, "acknowledged")}
+		},
+		func() any { return &ForgetNode{Name: p.pick("n1", "n2")} },
+		func() any {
+			return &SetDowntime{Cluster: p.cluster(), Downtime: failover.Downtime{Instance: p.addr(), Until: epochZero.Add(time.Minute)}}
+		},
+		func() any { return &EndDowntime{Cluster: p.cluster(), Instance: p.addr()} },
+	}
+	op := rapid.SampledFrom(ops).Draw(p.t, "op")()
+	return command(fmt.Sprintf("c%d", index), at, op), -1
+}
+
+func (p *play) pick(values ...string) string { return rapid.SampledFrom(values).Draw(p.t, "name") }
+
+func (p *play) cluster() string { return p.pick("main", "main", "other") }
+
+func (p *play) addr() topology.Addr {
+	return rapid.SampledFrom([]topology.Addr{a, b, c, x}).Draw(p.t, "addr")
+}
+
+// mostly is the sensible value three times out of four.
+func mostly[T any](p *play, sensible T, other func() T) T {
+	if rapid.IntRange(0, 3).Draw(p.t, "sensible") > 0 {
+		return sensible
+	}
+	return other()
+}
+
+func (p *play) expect(cluster string) uint64 {
+	return mostly(p, p.s.Clusters[cluster].Route.Epoch, func() uint64 { return uint64(rapid.IntRange(0, 20).Draw(p.t, "expect")) })
+}
+
+func (p *play) assignment() []topology.Reader {
+	var list []topology.Reader
+	for range rapid.IntRange(0, 2).Draw(p.t, "readers") {
+		list = append(list, topology.Reader{Addr: p.addr(), Weight: rapid.IntRange(0, 5).Draw(p.t, "weight")})
+	}
+	return list
+}
+
+func (p *play) intentID(cluster string) string {
+	id := "none"
+	if i := p.s.Clusters[cluster].Intent; i != nil {
+		id = i.ID
+	}
+	return mostly(p, id, func() string { return p.pick("i1", "i2", "i3") })
+}
+
+func (p *play) setRoute() any {
+	cluster := p.cluster()
+	return &SetRoute{Cluster: cluster, Expect: p.expect(cluster), Writer: mostly(p, p.s.Clusters[cluster].Route.Writer, p.addr), Readers: p.assignment()}
+}
+
+func (p *play) begin() any {
+	cluster := p.cluster()
+	from := mostly(p, p.s.Clusters[cluster].Route.Writer, p.addr)
+	kind := failover.Kind(p.pick(string(failover.KindFailover), string(failover.KindSwitchover)))
+	id := p.pick("i1", "i2", "i3", fmt.Sprintf("i%d", p.s.Index), fmt.Sprintf("j%d", p.s.Index))
+	return &Begin{Expect: p.expect(cluster), Intent: failover.Intent{ID: id, Cluster: cluster, Kind: kind, From: from, To: p.addr(), Evidence: []string{"seen"}}}
+}
+
+func (p *play) retarget() any {
+	cluster := p.cluster()
+	return &Retarget{Cluster: cluster, IntentID: p.intentID(cluster), To: p.addr()}
+}
+
+func (p *play) target(cluster string) topology.Addr {
+	if i := p.s.Clusters[cluster].Intent; i != nil {
+		return mostly(p, i.To, p.addr)
+	}
+	return p.addr()
+}
+
+func (p *play) commitRoute() any {
+	cluster := p.cluster()
+	return &CommitRoute{Cluster: cluster, IntentID: p.intentID(cluster), Writer: p.target(cluster), Readers: p.assignment(), Steps: []failover.StepResult{{Node: "n1"}}}
+}
+
+func (p *play) conclude() any {
+	cluster := p.cluster()
+	outcome := failover.Outcome(p.pick(string(failover.Succeeded), string(failover.RolledBack)))
+	return &Conclude{Cluster: cluster, IntentID: p.intentID(cluster), Outcome: outcome, Lost: []string{"one"}}
+}
+
+func (p *play) acknowledge() any {
+	return &Acknowledge{Cluster: p.cluster(), RecoveryID: p.pick("", "i1", "i2"), Ack: failover.Acknowledgement{By: "ann"}}
+}
+
+// name is the operation of a command.
+func name(cmd Command) string {
+	op, err := cmd.operation()
+	if err != nil {
+		return err.Error()
+	}
+	return strings.TrimPrefix(fmt.Sprintf("%T", op), "*ledger.")
+}
+
+// Applying the same commands to two states one after the other never shows in
+// the other one: their maps are their own.
+func TestCloneIsIndependent(t *testing.T) {
+	bk := failingOver(t)
+	clone := bk.s.Clone()
+	bk.must(&Discover{Cluster: "other", Addrs: []topology.Addr{a}})
+	bk.must(&RegisterNode{Node: Node{Name: "n1"}})
+	bk.must(&Retarget{Cluster: "main", IntentID: "f", To: c})
+	if len(clone.Nodes) != 0 || !slices.Equal(slices.Collect(maps.Keys(clone.Clusters)), []string{"main"}) || clone.Clusters["main"].Intent.To != b {
+		t.Errorf("the clone changed: %+v", clone)
+	}
+}
