@@ -60,7 +60,7 @@ var replicaProblems = []Problem{
 		},
 	},
 	{
-		Code: "ErrantGTID", Priority: broken,
+		Code: "ErrantGTIDStructureWarning", Priority: broken,
 		Explain: "A replica holds transactions that were not written on the primary. It is no candidate while errant is refuse.",
 		match: func(f *facts) []hit {
 			return each(f.strangers(), func(i *topology.Instance) (string, bool) {

@@ -78,7 +78,7 @@ var semiSyncProblems = []Problem{
 		},
 	},
 	{
-		Code: "NotEnoughValidSemiSyncReplicas", Priority: weak,
+		Code: "NotEnoughValidSemiSyncReplicasStructureWarning", Priority: weak,
 		Explain: "The policy asks for semi-sync, and fewer replicas are ready to acknowledge than a commit waits for.",
 		match: func(f *facts) []hit {
 			ready := 0

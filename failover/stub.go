@@ -2,9 +2,6 @@ package failover
 
 import "github.com/remora-ha/remora/topology"
 
-// Candidates lists who could become primary, best first.
-func Candidates(c *Case) []Candidate { return nil }
-
 // Decide says what to begin now, or why nothing is begun.
 func Decide(c *Case, findings []Finding) Decision { return Decision{} }
 

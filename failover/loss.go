@@ -1,0 +1,105 @@
+package failover
+
+import (
+	"fmt"
+
+	"github.com/remora-ha/remora/internal/gtid"
+	"github.com/remora-ha/remora/topology"
+)
+
+// final is all that the chosen one will hold when it is promoted.
+func (ch *choice) final() gtid.Set {
+	set := ch.best.st.Received()
+	if ch.donor != nil {
+		set = set.Union(ch.donor.st.Received())
+	}
+	return set
+}
+
+// wouldLose lists, in sentences, what replicas hold and the chosen one will not.
+func (f *facts) wouldLose(ch *choice) []string {
+	var lost []string
+	for _, x := range ch.ranked {
+		if x == ch.best || x.refused("no_replica") || x.refused("member") {
+			continue
+		}
+		rest := position(x.st, x.st.Received()).Beyond(ch.final()).Subtract(x.errant)
+		if !rest.Empty() {
+			lost = append(lost, fmt.Sprintf("%s received by %s (read %s) that %s will not have: %s",
+				count(rest.Count()), x.addr(), f.ago(x.inst.ReadAt), ch.best.addr(), clip(rest)))
+		}
+	}
+	return lost
+}
+
+// expectedLoss adds what the old primary holds, as far as that can be known.
+func (f *facts) expectedLoss(ch *choice) []string {
+	loss := ch.lost
+	if f.prim == nil || f.prim.State == nil {
+		return append(loss, fmt.Sprintf("what primary %s wrote cannot be known: it was never read", f.primary))
+	}
+	st := f.prim.State
+	rest := position(st, st.Executed).Beyond(ch.final())
+	if !rest.Empty() {
+		loss = append(loss, fmt.Sprintf("%s executed by primary %s (read %s) that %s has not received: %s",
+			count(rest.Count()), f.primary, f.ago(f.prim.ReadAt), ch.best.addr(), clip(rest)))
+	}
+	switch {
+	case f.prim.Fresh():
+		loss = append(loss, fmt.Sprintf("whatever primary %s still writes until the proxies have dropped it and that does not reach %s", f.primary, ch.best.addr()))
+	default:
+		loss = append(loss, fmt.Sprintf("what primary %s wrote in its last moments cannot be known: its last reading is %s old", f.primary, span(f.s.Taken.Sub(f.prim.ReadAt))))
+	}
+	return loss
+}
+
+// refuseLoss holds the promise of semi_sync: nothing acknowledged is lost. A
+// commit is acknowledged by WaitCount replicas, so of n replicas that may have
+// acknowledged, n-WaitCount+1 must have been read to be sure that one of them
+// has every acknowledged transaction; and nothing that was received may be left
+// behind.
+func (f *facts) refuseLoss(ch *choice, w wish) {
+	if f.p.Durability != SemiSync || w.forced || w.open {
+		return
+	}
+	for _, sentence := range ch.lost {
+		ch.refusals = append(ch.refusals, Refusal{
+			Rule: "durability", Subject: ch.best.addr(), Overridable: true,
+			Sentence: "acknowledged transactions may be lost: " + sentence,
+			Change:   "bring the other instance back, or force it",
+		})
+	}
+	read, unread := f.mayHaveAcknowledged(ch)
+	n, k := read+len(unread), f.waitCount(f.prim)
+	if need := n - k + 1; len(unread) > 0 && read < need {
+		ch.refusals = append(ch.refusals, Refusal{
+			Rule: "durability", Subject: ch.best.addr(), Overridable: true,
+			Sentence: fmt.Sprintf("%s may hold acknowledged transactions that nobody else has and cannot be read: %d of %d semi-sync replicas are readable, %d are needed to be sure",
+				topology.JoinAddrs(unread), read, n, need),
+			Change: "bring it back, or force it",
+		})
+	}
+}
+
+// mayHaveAcknowledged counts the readable semi-sync replicas and names the others
+// that may have acknowledged something. The latter are none where the primary's
+// last reading, younger than theirs, counts no more semi-sync replicas than are
+// readable now.
+func (f *facts) mayHaveAcknowledged(ch *choice) (read int, unread []topology.Addr) {
+	ref := f.reference()
+	accounted := ref != nil
+	for _, x := range ch.ranked {
+		switch {
+		case x.inst.State == nil || !x.direct || !x.st.SemiSync.ReplicaEnabled:
+		case x.inst.Fresh():
+			read++
+		default:
+			unread = append(unread, x.addr())
+			accounted = accounted && f.prim.ReadAt.After(x.inst.ReadAt)
+		}
+	}
+	if accounted && ref.SemiSync.Clients <= read {
+		return read, nil
+	}
+	return read, unread
+}
