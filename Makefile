@@ -1,0 +1,63 @@
+# Remora's tasks. `make help` lists them.
+
+# Go is taken from PATH, else from where its own archive puts it.
+export PATH := $(PATH):/usr/local/go/bin
+
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+
+# Tests start real servers: two packages at a time, so that time-outs mean something on two cores.
+TESTFLAGS ?= -p 2 -timeout 15m
+# Which tests: make test PKG=./failover RUN=Switchover
+PKG ?= ./...
+RUN ?=
+# How often a measurement is repeated: make measure N=20
+N ?= 20
+# How long each parser is fuzzed: make fuzz T=5m
+T ?= 30s
+
+.DEFAULT_GOAL := help
+.PHONY: help build test race lint demo measure fuzz cover clean
+
+help: ## List these targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+build: ## Build bin/remora, a static binary
+	@scripts/deps build
+	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/remora ./cmd/remora
+
+test: ## Run all tests, against real database servers (PKG=./failover RUN=Name for some)
+	@scripts/deps test
+	REMORA_LAB=required go test $(TESTFLAGS) $(if $(RUN),-run '$(RUN)') $(PKG)
+	@scripts/which-proxysql
+
+race: ## Run all tests with the race detector, which needs a C compiler
+	@scripts/deps race
+	CGO_ENABLED=1 REMORA_LAB=required go test -race $(TESTFLAGS) $(if $(RUN),-run '$(RUN)') $(PKG)
+	@scripts/which-proxysql
+
+lint: ## Run the linters; builds the pinned golangci-lint on first use
+	@scripts/deps build
+	@scripts/lint $(PKG)
+
+demo: ## Start three of each, switch over, kill the primary, and show what clients saw
+	@scripts/deps build
+	go run ./examples/demo
+
+measure: ## Take the long measurements of docs/benchmarks.md (N=20 repetitions)
+	@scripts/deps test
+	REMORA_LAB=required REMORA_MEASURE=$(N) go test -p 1 -count 1 -timeout 3h -v -run '^TestMeasure$(RUN)' $(PKG)
+	@scripts/which-proxysql
+
+fuzz: ## Fuzz every parser for a while (T=30s each)
+	@scripts/deps build
+	@scripts/fuzz $(T)
+
+cover: ## Measure coverage; bin/cover.html shows it line by line
+	@scripts/deps test
+	@mkdir -p bin
+	REMORA_LAB=required go test $(TESTFLAGS) -coverprofile bin/cover.out $(PKG)
+	@go tool cover -html bin/cover.out -o bin/cover.html
+	@go tool cover -func bin/cover.out | tail -n 1
+
+clean: ## Remove what the other targets made in this directory
+	rm -rf bin demo-report.json
