@@ -96,7 +96,7 @@ func reachOf(err error) topology.Reach {
 	switch {
 	case err == nil:
 		return topology.Answered
-	case errors.As(err, &ours):
+	case errors.As(err, &ours), errors.Is(err, errClosed):
 		return topology.Unknown
 	case errors.As(err, &refused):
 		return reachOfNumber(int(refused.Number))

@@ -145,12 +145,15 @@ func (p *Prober) read(ctx context.Context) (*reading, error) {
 // keep makes s the kept connection.
 func (p *Prober) keep(s *session) error {
 	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.closed {
+	closed := p.closed
+	if !closed {
+		p.session, p.held = s, s
+	}
+	p.mu.Unlock()
+	if closed {
 		s.close()
 		return errClosed
 	}
-	p.session, p.held = s, s
 	s.wire.onEnd(p.onBreak)
 	return nil
 }

@@ -25,20 +25,15 @@ type Servers struct {
 	acts   sync.WaitGroup
 }
 
-// Option changes what New... makes.
-type Option func(*Servers)
-
-// WithLogger has the acts tell what they did beyond their name: whose sessions were
-// ended, which events were enabled. Without it they are silent.
-func WithLogger(log *slog.Logger) Option { return func(s *Servers) { s.log = log } }
-
-// NewServers makes the executor. It connects for each act anew.
-func NewServers(cfg Config, options ...Option) *Servers {
-	s := &Servers{cfg: cfg.withDefaults(), log: slog.New(slog.DiscardHandler)}
-	s.ctx, s.cancel = context.WithCancel(context.Background())
-	for _, o := range options {
-		o(s)
+// NewServers makes the executor. It connects for each act anew. The log is told what
+// an act did beyond its name: whose sessions were ended, which events were enabled;
+// nil for silence.
+func NewServers(cfg Config, log *slog.Logger) *Servers {
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
 	}
+	s := &Servers{cfg: cfg.withDefaults(), log: log}
+	s.ctx, s.cancel = context.WithCancel(context.Background())
 	return s
 }
 
