@@ -27,7 +27,8 @@ type NodeStatus struct {
 	Role    string             `json:"role"`              // "leader", "follower", "silent"
 	Heard   *topology.Duration `json:"heard,omitempty"`   // since its last heartbeat; nil: never in this term
 	Lease   *topology.Duration `json:"lease,omitempty"`   // what is left of it
-	Proxy   string             `json:"proxy,omitempty"`   // ProxySQL's version, "" for a witness
+	Witness bool               `json:"witness,omitempty"` // it has no ProxySQL
+	Proxy   string             `json:"proxy,omitempty"`   // ProxySQL's version
 	Applied map[string]uint64  `json:"applied,omitempty"` // newest epoch its proxy applied, by cluster
 	Trouble []string           `json:"trouble,omitempty"`
 }

@@ -25,6 +25,7 @@ type Command struct {
 	SetRoute     *SetRoute     `json:"set_route,omitempty"`
 	Begin        *Begin        `json:"begin,omitempty"`
 	Retarget     *Retarget     `json:"retarget,omitempty"`
+	Abort        *Abort        `json:"abort,omitempty"`
 	CommitRoute  *CommitRoute  `json:"commit_route,omitempty"`
 	Conclude     *Conclude     `json:"conclude,omitempty"`
 	Acknowledge  *Acknowledge  `json:"acknowledge,omitempty"`
@@ -81,6 +82,14 @@ type Retarget struct {
 	Cluster  string        `json:"cluster"`
 	IntentID string        `json:"intent_id"`
 	To       topology.Addr `json:"to"`
+}
+
+// Abort lets the open switchover's time run out now, because a step of it failed:
+// before its point of no return it is to be rolled back at once.
+type Abort struct {
+	Cluster  string `json:"cluster"`
+	IntentID string `json:"intent_id"`
+	Reason   string `json:"reason"` // a sentence: what failed
 }
 
 // CommitRoute opens the open intent's To for writes at the proxies. It is the
@@ -179,6 +188,7 @@ func (c Command) operation() (operation, error) {
 	add(c.SetRoute != nil, c.SetRoute)
 	add(c.Begin != nil, c.Begin)
 	add(c.Retarget != nil, c.Retarget)
+	add(c.Abort != nil, c.Abort)
 	add(c.CommitRoute != nil, c.CommitRoute)
 	add(c.Conclude != nil, c.Conclude)
 	add(c.Acknowledge != nil, c.Acknowledge)

@@ -83,6 +83,29 @@ func (r *Retarget) apply(s *State, _ entry) Result {
 	return Result{Epoch: in.Epoch}
 }
 
+func (a *Abort) apply(s *State, e entry) Result {
+	asked := "aborting " + a.IntentID
+	c, no := s.open(a.Cluster, a.IntentID, asked)
+	switch {
+	case no.Refused != "":
+		return no
+	case c.Intent.Kind != failover.KindSwitchover:
+		return refuse(RuleCommand, "%s of cluster %s is refused: a %s cannot be rolled back", asked, c.Name, c.Intent.Kind)
+	case c.Routed():
+		return refuse(RuleRouted, "%s of cluster %s is refused: the route to %s is committed at epoch %d", asked, c.Name, c.Route.Writer, c.Route.Epoch)
+	}
+	in, rec := *c.Intent, *c.Recovery
+	if in.Deadline.IsZero() || e.at.Before(in.Deadline) {
+		in.Deadline = e.at
+	}
+	if rec.Error == "" {
+		rec.Error = a.Reason
+	}
+	c.open(in, &rec)
+	s.Clusters[c.Name] = c
+	return Result{Epoch: in.Epoch}
+}
+
 func (r *CommitRoute) apply(s *State, e entry) Result {
 	const asked = "committing the route"
 	c, no := s.open(r.Cluster, r.IntentID, asked)
@@ -130,7 +153,10 @@ func (d *Conclude) apply(s *State, e entry) Result {
 	rec.Outcome, rec.To = d.Outcome, c.Route.Writer
 	rec.Ended = latest(e.at, rec.Intent.At, rec.Routed)
 	rec.Steps = keepNewest(KeptSteps, rec.Steps, d.Steps...)
-	rec.Error, rec.Lost = d.Error, d.Lost
+	rec.Lost = d.Lost
+	if d.Error != "" {
+		rec.Error = d.Error // else an abort's reason stays
+	}
 	c.Intent, c.Recovery = nil, nil
 	c.Recoveries = keepNewest(KeptRecoveries, c.Recoveries, rec)
 	s.Clusters[c.Name] = c

@@ -1,7 +1,6 @@
 package sidecar
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -135,7 +134,7 @@ func (d *decider) agree(ctx context.Context, c *failover.Case, step failover.Ste
 		cmd.Retarget = &ledger.Retarget{Cluster: d.cluster, IntentID: c.Intent.ID, To: step.Target}
 	case failover.CommitRoute:
 		cmd.CommitRoute = &ledger.CommitRoute{
-			Cluster: d.cluster, IntentID: c.Intent.ID, Writer: step.Target, Readers: readersAfter(c, step.Target), Steps: steps,
+			Cluster: d.cluster, IntentID: c.Intent.ID, Writer: step.Target, Readers: failover.RouteTo(c, step.Target).Readers, Steps: steps,
 		}
 	case failover.RollBack:
 		cmd.Conclude = &ledger.Conclude{
@@ -180,24 +179,6 @@ func (d *decider) giveUp(ctx context.Context, c *failover.Case) {
 	if err != nil {
 		d.log.Warn("a switchover could not be aborted", "cluster", d.cluster, "error", err)
 	}
-}
-
-// readersAfter are the readers that go with a new writer: those that there were
-// and still answer, less both primaries. Who replicates again, and who does not,
-// shows soon after and changes the route then.
-func readersAfter(c *failover.Case, writer topology.Addr) []topology.Reader {
-	var readers []topology.Reader
-	for _, r := range c.Snapshot.Route.Readers {
-		if r.Addr != writer && r.Addr != c.Intent.From && c.Snapshot.Instance(r.Addr).Fresh() {
-			readers = append(readers, r)
-		}
-	}
-	switch w := c.Policy.Readers.Writer; {
-	case w == failover.WriterAlways, w == failover.WriterFallback && len(readers) == 0:
-		readers = append(readers, topology.Reader{Addr: writer, Weight: c.Policy.Server(writer).Weight})
-	}
-	slices.SortFunc(readers, func(a, b topology.Reader) int { return cmp.Compare(a.Addr, b.Addr) })
-	return readers
 }
 
 // awaitProxies notes when waiting for the proxies began.

@@ -236,7 +236,7 @@ func (d *decider) route(ctx context.Context, c *failover.Case) bool {
 	if !c.Snapshot.Instance(cl.Route.Writer).Fresh() {
 		return false
 	}
-	want := failover.Readers(c)
+	want := failover.ReadersOf(c)
 	if slices.Equal(want, cl.Route.Readers) {
 		d.readersAt = time.Time{}
 		return false

@@ -2,10 +2,12 @@ package sidecar
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/remora-ha/remora/topology"
@@ -38,7 +40,7 @@ func (p *proxies) set(cluster string, now topology.Proxy) {
 	before := p.of[cluster]
 	p.of[cluster] = now
 	p.mu.Unlock()
-	if before.Epoch != now.Epoch || before.Mode != now.Mode || before.Drained != now.Drained || before.Error != now.Error {
+	if before.Epoch != now.Epoch || before.Mode != now.Mode || before.Drained != now.Drained || before.Gone != now.Gone || before.Error != now.Error {
 		p.changed.notify()
 	}
 }
@@ -135,7 +137,7 @@ func (k *keeper) withoutLease(ctx context.Context, over time.Duration) time.Dura
 	err := k.ports.Proxy.Fence(ctx, k.cluster, k.cfg.Clusters[k.cluster].Hostgroups, want == hardFenced)
 	p := topology.Proxy{Node: k.cfg.Node, Mode: topology.Fenced}
 	if err != nil {
-		p.Error = err.Error()
+		p.Error, p.Gone = err.Error(), gone(err)
 		k.say(fmt.Sprintf("no lease, and the proxy could not be fenced: %v", err))
 		k.proxies.set(k.cluster, p)
 		return retryProxy
@@ -158,7 +160,7 @@ func (k *keeper) apply(ctx context.Context, want topology.Route) time.Duration {
 	p, err := k.ports.Proxy.Apply(ctx, want, hg)
 	p.Node = k.cfg.Node
 	if err != nil {
-		p.Error = err.Error()
+		p.Error, p.Gone = err.Error(), gone(err)
 		k.proxies.set(k.cluster, p)
 		k.say(fmt.Sprintf("epoch %d could not be applied to the proxy: %v", want.Epoch, err))
 		return retryProxy
@@ -185,8 +187,9 @@ func (k *keeper) look(ctx context.Context) time.Duration {
 	p, err := k.ports.Proxy.Status(ctx, k.route, hg)
 	p.Node = k.cfg.Node
 	if err != nil {
-		p.Error = err.Error()
+		p.Error, p.Gone = err.Error(), gone(err)
 		k.proxies.set(k.cluster, p)
+		k.applied = !p.Gone // one that has ended comes back as a new incarnation
 		k.say(fmt.Sprintf("the proxy cannot be read: %v", err))
 		return retryProxy
 	}
@@ -202,6 +205,9 @@ func (k *keeper) look(ctx context.Context) time.Duration {
 	k.save(ctx)
 	return k.next(p)
 }
+
+// gone says whether the host answered that nobody listens: the proxy has ended.
+func gone(err error) bool { return errors.Is(err, syscall.ECONNREFUSED) }
 
 // next says when to look again.
 func (k *keeper) next(p topology.Proxy) time.Duration {

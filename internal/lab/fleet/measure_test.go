@@ -1,0 +1,186 @@
+package fleet_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/remora-ha/remora/internal/lab"
+	"github.com/remora-ha/remora/internal/lab/fleet"
+)
+
+// The measurements behind docs/benchmarks.md. They run only when REMORA_MEASURE
+// names them ("switchover,kill,freeze,leader,quiet" or "all"), N times each
+// where REMORA_N says so; `make measure` calls them.
+
+func wanted(t *testing.T, name string, times int) int {
+	t.Helper()
+	list := strings.Split(os.Getenv("REMORA_MEASURE"), ",")
+	if !slices.Contains(list, name) && !slices.Contains(list, "all") {
+		t.Skipf("a measurement: run `make measure WHAT=%s`", name)
+	}
+	if n, err := strconv.Atoi(os.Getenv("REMORA_N")); err == nil {
+		return n
+	}
+	return times
+}
+
+// figures are one number a run, in milliseconds.
+type figures []time.Duration
+
+func (f figures) String() string {
+	s := slices.Sorted(slices.Values(f))
+	at := func(q float64) time.Duration { return s[min(len(s)-1, int(q*float64(len(s))))].Round(time.Millisecond) }
+	return fmt.Sprintf("n=%d min %s, median %s, p90 %s, max %s", len(s), at(0), lab.Median(s).Round(time.Millisecond), at(0.9), at(1))
+}
+
+func (f figures) max() time.Duration { return slices.Max(f) }
+
+// series runs a scenario again and again on one fleet and judges the promises.
+type series struct {
+	name        string
+	pause, back figures
+	errors      int
+	samples     []string
+}
+
+func (s *series) add(t *testing.T, r fleet.Result) {
+	t.Log(r)
+	s.pause, s.back = append(s.pause, r.Pause), append(s.back, r.Back)
+	s.errors += len(r.Failures)
+	for _, e := range r.Failures[:min(3, len(r.Failures))] {
+		s.samples = append(s.samples, e.String())
+	}
+}
+
+func (s *series) report(t *testing.T, f *fleet.Fleet, v lab.Verdict) {
+	fmt.Printf("MEASURED %s, proxies %s: longest pause of a client %s; writes back %s; %d client errors; %s\n",
+		s.name, f.ProxyKind(), s.pause, s.back, s.errors, v)
+	for _, e := range s.samples[:min(5, len(s.samples))] {
+		t.Log(e)
+	}
+	if path := os.Getenv("REMORA_REPORT"); path != "" {
+		raw, _ := json.Marshal(map[string]any{
+			"name": s.name, "proxysql": f.ProxyKind(), "pause_ms": ms(s.pause), "back_ms": ms(s.back),
+			"client_errors": s.errors, "acked": v.Acked, "lost": len(v.Lost),
+		})
+		out, err := os.OpenFile(path, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer out.Close()
+		fmt.Fprintf(out, "%s\n", raw)
+	}
+}
+
+func ms(f figures) []float64 {
+	out := make([]float64, len(f))
+	for i, d := range f {
+		out[i] = float64(d.Microseconds()) / 1000
+	}
+	return out
+}
+
+var measured = fleet.Options{Topology: lab.Spec{Server: lab.ServerOptions{SemiSync: true}}, Policy: "anti_flap: 0s"}
+
+func verify(t *testing.T, ctx context.Context, f *fleet.Fleet, load *lab.Load) lab.Verdict {
+	t.Helper()
+	p, err := f.Primary(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	v, err := load.Verify(ctx, p.DB())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(v.Lost) > 0 {
+		t.Errorf("acknowledged writes were lost: %s", v)
+	}
+	return v
+}
+
+func TestMeasureSwitchover(t *testing.T) {
+	n := wanted(t, "switchover", 20)
+	ctx, f, load := startLong(t, measured, 16)
+	s := series{name: "switchover"}
+	for i := range n {
+		r, err := f.Switchover(ctx, load, i%len(f.Sidecars), "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.add(t, r)
+	}
+	s.report(t, f, verify(t, ctx, f, load))
+	if s.errors > 0 {
+		t.Errorf("%d client errors in planned switchovers", s.errors)
+	}
+}
+
+func measureBlow(t *testing.T, name string, times int, worst time.Duration, strike func(context.Context, *fleet.Fleet, *lab.Server) error, after func(context.Context, *fleet.Fleet) error) {
+	n := wanted(t, name, times)
+	ctx, f, load := startLong(t, measured, 16)
+	s := series{name: name}
+	for range n {
+		r, err := f.Blow(ctx, load, name, func(p *lab.Server) error { return strike(ctx, f, p) })
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.add(t, r)
+		if after != nil {
+			if err := after(ctx, f); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if _, err := f.Return(ctx, r.From); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.report(t, f, verify(t, ctx, f, load))
+	if s.back.max() > worst {
+		t.Errorf("writes were back after %s at worst; the promise is %s", s.back.max(), worst)
+	}
+}
+
+func TestMeasureKill(t *testing.T) {
+	measureBlow(t, "kill", 20, 2*time.Second, func(_ context.Context, _ *fleet.Fleet, p *lab.Server) error { return p.Kill() }, nil)
+}
+
+func TestMeasureFreeze(t *testing.T) {
+	measureBlow(t, "freeze", 10, 10*time.Second, func(_ context.Context, _ *fleet.Fleet, p *lab.Server) error { return p.Freeze() }, nil)
+}
+
+func TestMeasureLeaderAndPrimary(t *testing.T) {
+	var dead *lab.Process
+	measureBlow(t, "leader", 10, 5*time.Second, func(ctx context.Context, f *fleet.Fleet, p *lab.Server) (err error) {
+		if dead, err = f.Leader(ctx); err != nil {
+			return err
+		}
+		if err := dead.Kill(); err != nil {
+			return err
+		}
+		return p.Kill()
+	}, func(ctx context.Context, f *fleet.Fleet) error { return dead.Start(ctx) })
+}
+
+func startLong(t *testing.T, opts fleet.Options, writers int) (context.Context, *fleet.Fleet, *lab.Load) {
+	t.Helper()
+	l := lab.ForTest(t, lab.Options{})
+	ctx, cancel := context.WithTimeout(t.Context(), 40*time.Minute)
+	t.Cleanup(cancel)
+	opts.StandIn = os.Getenv("REMORA_STANDIN") != ""
+	f, err := fleet.Start(ctx, l, opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	load, err := l.Load(ctx, lab.LoadOptions{Addrs: f.ClientAddrs(), Writers: writers, Pace: 10 * time.Millisecond})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ctx, f, load
+}

@@ -1,0 +1,172 @@
+package fleet
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/remora-ha/remora/api"
+	"github.com/remora-ha/remora/failover"
+	"github.com/remora-ha/remora/internal/lab"
+	"github.com/remora-ha/remora/topology"
+)
+
+// Result is what one scenario cost, as its clients saw it.
+type Result struct {
+	Scenario string
+	// Pause is the longest time that one client waited between two of its acknowledged writes.
+	Pause time.Duration
+	// Back is how long after the blow the first write that was sent after it was acknowledged; 0 for a planned change.
+	Back     time.Duration
+	Failures []lab.Failure // errors that clients saw
+	Acked    int           // writes acknowledged during the scenario
+	From, To *lab.Server
+	Recovery failover.Recovery
+}
+
+func (r Result) String() string {
+	return fmt.Sprintf("%s %s → %s: longest pause %s, back after %s, %d client errors, %d writes acknowledged",
+		r.Scenario, r.From.Name, r.To.Name, r.Pause.Round(time.Millisecond), r.Back.Round(time.Millisecond), len(r.Failures), r.Acked)
+}
+
+// margin is how long clients write undisturbed around what is measured.
+const margin = 300 * time.Millisecond
+
+// Switchover asks node i for a planned change to `to` (empty: Remora's choice)
+// and waits until the fleet is well again.
+func (f *Fleet) Switchover(ctx context.Context, load *lab.Load, i int, to string) (Result, error) {
+	from, err := f.Primary(ctx)
+	if err != nil {
+		return Result{}, err
+	}
+	r := Result{Scenario: "switchover", From: from}
+	began := time.Now().Add(-margin)
+	id := rand.Text()
+	_, err = f.clients[i].Recover(ctx, Cluster, api.RecoveryRequest{Request: failover.Request{
+		ID: id, Kind: failover.KindSwitchover, To: topology.Addr(to), By: "lab",
+	}})
+	if err != nil {
+		return r, fmt.Errorf("switchover: %w", refusals(err))
+	}
+	if r.Recovery, err = f.ended(ctx, id); err != nil {
+		return r, err
+	}
+	if r.Recovery.Outcome != failover.Succeeded {
+		return r, fmt.Errorf("switchover %s %s: %s", id, r.Recovery.Outcome, r.Recovery.Error)
+	}
+	return f.finish(ctx, load, r, began)
+}
+
+func refusals(err error) error {
+	var e *api.Error
+	if errors.As(err, &e) {
+		for _, r := range e.Refusals {
+			err = fmt.Errorf("%w\n  %s", err, r)
+		}
+		for _, c := range e.Checks {
+			if !c.OK {
+				err = fmt.Errorf("%w\n  %s: %s", err, c.Name, c.Sentence)
+			}
+		}
+	}
+	return err
+}
+
+// Blow strikes the primary (and whatever else strike does) and waits until
+// writes are back, without any help. The struck server stays as it is left.
+func (f *Fleet) Blow(ctx context.Context, load *lab.Load, name string, strike func(primary *lab.Server) error) (Result, error) {
+	from, err := f.Primary(ctx)
+	if err != nil {
+		return Result{}, err
+	}
+	r := Result{Scenario: name, From: from}
+	struck := time.Now()
+	if err := strike(from); err != nil {
+		return r, fmt.Errorf("%s: %w", name, err)
+	}
+	back, err := load.Back(ctx, struck)
+	if err != nil {
+		return r, fmt.Errorf("%s of %s: %w\n%s", name, from.Name, err, f.logs())
+	}
+	r.Back = back.Sub(struck)
+	return f.finish(ctx, load, r, struck.Add(-margin))
+}
+
+func (f *Fleet) finish(ctx context.Context, load *lab.Load, r Result, began time.Time) (Result, error) {
+	if err := f.Converged(ctx); err != nil {
+		return r, err
+	}
+	var err error
+	if r.To, err = f.Primary(ctx); err != nil {
+		return r, err
+	}
+	if _, err := load.Back(ctx, time.Now()); err != nil { // every writer wrote on the new primary
+		return r, err
+	}
+	w := load.Window(began, time.Now())
+	r.Pause, r.Failures, r.Acked = w.LongestGap(), w.Failures, w.Acked
+	if r.Recovery.Intent.ID == "" {
+		list, err := f.recoveries(ctx)
+		if err != nil || len(list) == 0 {
+			return r, fmt.Errorf("no recovery is on record: %w", err)
+		}
+		r.Recovery = list[0]
+	}
+	return r, nil
+}
+
+// Return starts a server that was killed and waits until it replicates.
+func (f *Fleet) Return(ctx context.Context, s *lab.Server) (time.Duration, error) {
+	began := time.Now()
+	if s.Frozen() {
+		if err := s.Thaw(); err != nil {
+			return 0, err
+		}
+	} else if err := s.Start(ctx); err != nil {
+		return 0, err
+	}
+	if err := f.Converged(ctx); err != nil {
+		return 0, fmt.Errorf("return of %s: %w", s.Name, err)
+	}
+	return time.Since(began), nil
+}
+
+// Recoveries are those on record, newest first.
+func (f *Fleet) recoveries(ctx context.Context) (list []failover.Recovery, err error) {
+	for i, c := range f.clients {
+		if f.Sidecars[i].Running() && !f.Sidecars[i].Frozen() {
+			if list, err = c.Recoveries(ctx); err == nil {
+				return list, nil
+			}
+		}
+	}
+	return nil, err
+}
+
+// ended waits until a recovery has ended.
+func (f *Fleet) ended(ctx context.Context, id string) (rec failover.Recovery, err error) {
+	err = lab.Eventually(ctx, "recovery "+id+" has ended", 5*time.Millisecond, func() (bool, string) {
+		list, err := f.recoveries(ctx)
+		if err != nil {
+			return false, err.Error()
+		}
+		for _, r := range list {
+			if r.Intent.ID == id {
+				rec = r
+				return r.Outcome != failover.InProgress && r.Outcome != "", string(r.Outcome)
+			}
+		}
+		return false, "unknown"
+	})
+	return rec, err
+}
+
+func (f *Fleet) logs() string {
+	var all string
+	for _, p := range f.Sidecars {
+		all += p.LogTail(25) + "\n"
+	}
+	return all
+}
