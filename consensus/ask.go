@@ -45,13 +45,6 @@ func (n *Node) Apply(ctx context.Context, cmd ledger.Command) (ledger.Result, er
 	}
 }
 
-// Verify asks a majority now whether this node still leads. It returns nil only
-// when a majority said so after Verify was called.
-func (n *Node) Verify(ctx context.Context) error {
-	_, err := ask(ctx, n, n.raft.VerifyLeader)
-	return n.leaderError("verify the leadership", err)
-}
-
 // Barrier waits until everything committed so far has been applied here. Only
 // the leader can.
 func (n *Node) Barrier(ctx context.Context) error {

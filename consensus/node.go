@@ -17,6 +17,7 @@ type Node struct {
 	raft    *raft.Raft
 	machine *machine
 	stream  *stream
+	trans   *transport
 	stores  *stores
 	terms   chan Term
 	// asking bounds the requests that wait for raft, see [Node.ask].
@@ -46,10 +47,10 @@ func Start(cfg Config) (n *Node, err error) {
 	if n.stream, err = listen(cfg); err != nil {
 		return nil, errors.Join(err, n.stores.close())
 	}
-	trans := newTransport(cfg, n.stream)
+	n.trans = newTransport(cfg, n.stream)
 	notify := make(chan bool, 8)
-	if err := n.startRaft(trans, notify); err != nil {
-		return nil, errors.Join(err, trans.Close(), n.stores.close())
+	if err := n.startRaft(notify); err != nil {
+		return nil, errors.Join(err, n.trans.Close(), n.stores.close())
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	n.stop = cancel
@@ -57,17 +58,17 @@ func Start(cfg Config) (n *Node, err error) {
 	return n, nil
 }
 
-func (n *Node) startRaft(trans *transport, notify chan<- bool) error {
+func (n *Node) startRaft(notify chan<- bool) error {
 	conf, s := n.cfg.raft(notify), n.stores
 	if n.cfg.hooks.logs != nil {
 		s.logs = n.cfg.hooks.logs(s.logs)
 	}
 	// The same list on every node: whoever starts first, all agree on the first entry.
-	err := raft.BootstrapCluster(conf, s.logs, s.stable, s.snapshots, trans, n.cfg.servers())
+	err := raft.BootstrapCluster(conf, s.logs, s.stable, s.snapshots, n.trans, n.cfg.servers())
 	if err != nil && !errors.Is(err, raft.ErrCantBootstrap) {
 		return fmt.Errorf("bootstrap the cluster: %w", err)
 	}
-	n.raft, err = raft.NewRaft(conf, n.machine, s.logs, s.stable, s.snapshots, trans)
+	n.raft, err = raft.NewRaft(conf, n.machine, s.logs, s.stable, s.snapshots, n.trans)
 	if err != nil {
 		// Raft says only that no snapshot could be read; the machine knows why.
 		return fmt.Errorf("start raft: %w", errors.Join(err, n.machine.halted()))

@@ -36,7 +36,7 @@ type stores struct {
 func openStores(cfg Config) (*stores, error) {
 	if cfg.Dir == "" {
 		mem := raft.NewInmemStore()
-		return &stores{logs: mem, stable: mem, snapshots: raft.NewInmemSnapshotStore(), close: func() error { return nil }}, nil
+		return &stores{logs: mem, stable: mem, snapshots: &memorySnapshots{}, close: func() error { return nil }}, nil
 	}
 	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("make the node's directory: %w", err)

@@ -25,11 +25,13 @@ const barrierRetry = 20 * time.Millisecond
 func (n *Node) followLeadership(ctx context.Context, notify <-chan bool) {
 	defer close(n.own)
 	defer close(n.terms)
+	defer n.trans.setPatient(false)
 	end := func() {}
 	defer func() { end() }()
 	for {
 		select {
 		case leads := <-notify:
+			n.trans.setPatient(leads)
 			end()
 			end = func() {}
 			if leads {
