@@ -250,9 +250,9 @@ func (a *Admin) guard(cluster string, epoch uint64) guard {
 	return guard{cluster: cluster, epoch: epoch, ticket: fmt.Sprintf("%s-%d", a.id, a.tickets)}
 }
 
-// read takes a state of the cluster. `used` asks for the connections in use too.
-func (a *Admin) read(ctx context.Context, cluster string, hg Hostgroups, used bool) (*state, error) {
-	q := reading{cluster: cluster, hg: hg, tables: a.tables, used: used}
+// read takes a state of the cluster as q says, which need not name the tables.
+func (a *Admin) read(ctx context.Context, q reading) (*state, error) {
+	q.tables = a.tables
 	for {
 		q.epoch = a.tables["remora_epoch"]
 		rows, err := a.query(ctx, statement{"read servers", q.sql()})
@@ -263,7 +263,7 @@ func (a *Admin) read(ctx context.Context, cluster string, hg Hostgroups, used bo
 		if err != nil {
 			return nil, err
 		}
-		s, err := parse(rows)
+		s, err := q.parse(rows)
 		if err != nil {
 			return nil, fmt.Errorf("proxysql %s: read servers: %w", a.cfg.Addr, err)
 		}

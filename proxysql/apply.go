@@ -46,21 +46,25 @@ func (a *Admin) Apply(ctx context.Context, route topology.Route, hg Hostgroups) 
 }
 
 func (a *Admin) apply(ctx context.Context, route topology.Route, hg Hostgroups) (topology.Proxy, bool, error) {
-	closed := route.Mode != topology.Open
-	s, err := a.read(ctx, route.Cluster, hg, closed)
+	s, err := a.read(ctx, reading{cluster: route.Cluster, hg: hg})
 	if err != nil {
 		return topology.Proxy{}, false, err
 	}
-	var drift []string
+	drift := warnings(s, hg)
 	if s.applied == route.Epoch && s.epoch == route.Epoch {
-		drift = a.plan(s, route, hg).drift(s, hg)
+		drift = append(a.plan(s, route, hg).drift(s, hg), drift...)
 	}
 	if err := a.yield(ctx, s, hg); err != nil {
 		return a.describe(s, route, hg, drift), false, err
 	}
-	s, changed, err := a.settle(ctx, s, route, hg, closed)
+	s, changed, err := a.settle(ctx, s, route, hg)
 	if err != nil {
 		return a.describe(s, route, hg, drift), changed, err
+	}
+	if route.Mode != topology.Open && s.used == nil {
+		if s, err = a.read(ctx, reading{cluster: route.Cluster, hg: hg, used: true}); err != nil {
+			return topology.Proxy{}, changed, err
+		}
 	}
 	if route.Mode == topology.Fenced || route.Writer == "" {
 		if n, err := a.endSessions(ctx, hg, ""); err != nil {
@@ -72,9 +76,10 @@ func (a *Admin) apply(ctx context.Context, route topology.Route, hg Hostgroups) 
 	return a.describe(s, route, hg, drift), changed, nil
 }
 
-// settle executes plans until nothing is left to do, and notes that.
-func (a *Admin) settle(ctx context.Context, s *state, route topology.Route, hg Hostgroups, used bool) (*state, bool, error) {
-	for attempt := range attempts + 1 {
+// settle executes plans until a reading shows that nothing is left to do, and
+// notes that.
+func (a *Admin) settle(ctx context.Context, s *state, route topology.Route, hg Hostgroups) (*state, bool, error) {
+	for attempt := 0; ; attempt++ {
 		if s.epoch > route.Epoch {
 			return s, attempt > 0, fmt.Errorf("proxysql %s: apply %s at epoch %d: %w, %d", a.cfg.Addr, route.Cluster, route.Epoch,
 				ErrStaleEpoch, s.epoch)
@@ -94,13 +99,13 @@ func (a *Admin) settle(ctx context.Context, s *state, route topology.Route, hg H
 			}
 		}
 		a.tables["remora_epoch"] = true
-		next, err := a.read(ctx, route.Cluster, hg, used)
+		next, err := a.read(ctx, reading{cluster: route.Cluster, hg: hg, brief: len(s.claims) == 0,
+			used: route.Mode != topology.Open})
 		if err != nil {
 			return s, true, err
 		}
 		s = next
 	}
-	return s, true, nil // not reached
 }
 
 // confirm notes in the proxy that the epoch was read back.
@@ -169,7 +174,7 @@ func (p plan) remains(s *state, hg Hostgroups) string {
 func (a *Admin) describe(s *state, route topology.Route, hg Hostgroups, drift []string) topology.Proxy {
 	p := s.proxy(route, hg)
 	p.Conflict = conflict(s.claims, hg, a.cluster)
-	p.Drift = append(drift, warnings(s, hg, s.memory)...)
+	p.Drift = drift
 	p.Drained = route.Mode != topology.Open && drained(s, route, hg)
 	p.Version = a.version
 	return p

@@ -57,7 +57,7 @@ func (a *Admin) fence(ctx context.Context, cluster string, hg Hostgroups, hard b
 			return err
 		}
 	}
-	s, err := a.read(ctx, cluster, hg, false)
+	s, err := a.read(ctx, reading{cluster: cluster, hg: hg, brief: true})
 	if err != nil {
 		return err
 	}

@@ -2,6 +2,7 @@ package proxysql
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/remora-ha/remora/topology"
 )
@@ -83,9 +84,9 @@ func (p plan) drift(s *state, hg Hostgroups) []string {
 }
 
 // warnings lists what an operator should see to.
-func warnings(s *state, hg Hostgroups, rows []row) []string {
-	list := s.pending
-	for _, r := range rows {
+func warnings(s *state, hg Hostgroups) []string {
+	list := slices.Clone(s.pending)
+	for _, r := range s.memory {
 		if r.Hostgroup == hg.Writer && r.Status == online && r.Weight == 0 {
 			list = append(list, fmt.Sprintf("%s in hostgroup %d: weight 0, so that the writer gets no statement", r.addr(), r.Hostgroup))
 		}
@@ -115,6 +116,9 @@ func exposed(s *state, route topology.Route, hg Hostgroups) bool {
 // be; for a route without an open or paused writer, to no server of the writer
 // hostgroup.
 func drained(s *state, route topology.Route, hg Hostgroups) bool {
+	if s.used == nil {
+		return false
+	}
 	mine := func(p place) bool {
 		return p.Hostgroup == hg.Writer && (route.Writer == "" || route.Mode == topology.Fenced || p.Addr == route.Writer)
 	}

@@ -20,7 +20,7 @@ type state struct {
 	// limit is max_num_online_servers of the writer hostgroup in memory and
 	// runtime; -1: no row.
 	limit, runtimeLimit int
-	used                map[place]int // connections in use; only where it was asked for
+	used                map[place]int // connections in use; nil: not read
 	claims              []claim
 	pending             []string // rows of other hostgroups that the next LOAD would change
 }
@@ -74,6 +74,7 @@ type reading struct {
 	tables  map[string]bool // that this ProxySQL has
 	epoch   bool            // read remora_epoch, which must exist
 	used    bool            // read the connection pool
+	brief   bool            // leave out what no plan of ours changes: claims, rows of other hostgroups
 }
 
 // sql is one SELECT, so that one round trip under the admin's mutex reads it all.
@@ -84,8 +85,6 @@ func (q reading) sql() string {
 		fmt.Sprintf("SELECT '%s', %s FROM mysql_servers WHERE %s", kindMemory, columns, both),
 		fmt.Sprintf("SELECT '%s', %s FROM runtime_mysql_servers WHERE %s", kindRuntime, columns, both),
 		pad(kindTable, "0, name", "sqlite_master WHERE type = 'table' AND name = 'remora_epoch'"),
-		fmt.Sprintf("SELECT * FROM (%s)", q.unpublished("mysql_servers", "runtime_mysql_servers", kindPending)),
-		fmt.Sprintf("SELECT * FROM (%s)", q.unpublished("runtime_mysql_servers", "mysql_servers", kindLost)),
 	}
 	if q.epoch {
 		parts = append(parts, pad(kindEpoch, "epoch, ticket, applied", "remora_epoch WHERE cluster = "+literal(q.cluster)))
@@ -95,6 +94,22 @@ func (q reading) sql() string {
 		parts = append(parts, pad(kindLimit, "max_num_online_servers", where),
 			pad(kindRuntimeLim, "max_num_online_servers", "runtime_"+where))
 	}
+	if q.used {
+		parts = append(parts, pad(kindUsed, "hostgroup, srv_host, srv_port, ConnUsed",
+			fmt.Sprintf("stats_mysql_connection_pool WHERE hostgroup IN (%d, %d)", q.hg.Writer, q.hg.Reader)))
+	}
+	if !q.brief {
+		parts = append(parts, q.surroundings()...)
+	}
+	return strings.Join(parts, " UNION ALL ")
+}
+
+// surroundings selects what is not ours, but may get in our way.
+func (q reading) surroundings() []string {
+	parts := []string{
+		fmt.Sprintf("SELECT * FROM (%s)", q.unpublished("mysql_servers", "runtime_mysql_servers", kindPending)),
+		fmt.Sprintf("SELECT * FROM (%s)", q.unpublished("runtime_mysql_servers", "mysql_servers", kindLost)),
+	}
 	for _, c := range claimants {
 		for _, table := range []string{c.table, "runtime_" + c.table} {
 			if q.tables[table] {
@@ -103,11 +118,7 @@ func (q reading) sql() string {
 			}
 		}
 	}
-	if q.used {
-		parts = append(parts, pad(kindUsed, "hostgroup, srv_host, srv_port, ConnUsed",
-			fmt.Sprintf("stats_mysql_connection_pool WHERE hostgroup IN (%d, %d)", q.hg.Writer, q.hg.Reader)))
-	}
-	return strings.Join(parts, " UNION ALL ")
+	return parts
 }
 
 // unpublished selects rows of other hostgroups that one table has and the other
@@ -127,9 +138,12 @@ func pad(kind, columns, from string) string {
 	return fmt.Sprintf("SELECT '%s', %s%s FROM %s", kind, columns, strings.Repeat(", ''", missing), from)
 }
 
-// parse makes the state of a reading's rows.
-func parse(rows [][]string) (*state, error) {
-	s := &state{limit: -1, runtimeLimit: -1, used: map[place]int{}}
+// parse makes the state of the rows that answer the reading.
+func (q reading) parse(rows [][]string) (*state, error) {
+	s := &state{limit: -1, runtimeLimit: -1}
+	if q.used {
+		s.used = map[place]int{}
+	}
 	for _, r := range rows {
 		if len(r) != 13 {
 			return nil, fmt.Errorf("a row of %d columns, want 13", len(r))

@@ -40,18 +40,18 @@ func (a *Admin) Status(ctx context.Context, route topology.Route, hg Hostgroups)
 			return topology.Proxy{Error: err.Error()}, err
 		}
 	}
-	s, err := a.read(ctx, route.Cluster, hg, route.Mode != topology.Open)
+	s, err := a.read(ctx, reading{cluster: route.Cluster, hg: hg, used: route.Mode != topology.Open})
 	if err != nil {
 		return topology.Proxy{Error: err.Error()}, err
 	}
 	if route.Epoch == 0 || s.applied != route.Epoch || s.epoch != route.Epoch {
-		p := a.describe(s, route, hg, nil)
+		p := a.describe(s, route, hg, warnings(s, hg))
 		if !s.hasTable {
 			p.Error = "ProxySQL has restarted, or was never told a route"
 		}
 		return p, nil
 	}
-	p := a.describe(s, route, hg, a.plan(s, route, hg).drift(s, hg))
+	p := a.describe(s, route, hg, append(a.plan(s, route, hg).drift(s, hg), warnings(s, hg)...))
 	if exposed(s, route, hg) {
 		p.Epoch = 0
 		p.Error = fmt.Sprintf("the writer hostgroup %d is more open than the route at epoch %d allows: %s %s",

@@ -1,0 +1,37 @@
+package proxysql
+
+import (
+	"context"
+	"database/sql"
+	"testing"
+
+	"github.com/remora-ha/remora/internal/lab"
+)
+
+// client is one session of an application.
+type client struct{ conn *sql.Conn }
+
+func openClient(t testing.TB, b *bench) *client {
+	t.Helper()
+	db, err := sql.Open("mysql", b.DSN(lab.AppUser, ""))
+	must(t, err)
+	conn, err := db.Conn(within(t))
+	must(t, err)
+	t.Cleanup(func() {
+		_ = conn.Close() // it may have been killed
+		must(t, db.Close())
+	})
+	return &client{conn}
+}
+
+func (c *client) exec(t testing.TB, statement string) {
+	t.Helper()
+	if _, err := c.conn.ExecContext(within(t), statement); err != nil {
+		t.Fatalf("client: %s: %v", statement, err)
+	}
+}
+
+func (c *client) ping() error {
+	_, err := c.conn.ExecContext(context.Background(), "SELECT 1")
+	return err
+}
