@@ -41,7 +41,7 @@ func makeDir(parent string) (string, *os.File, error) {
 			// The account that the servers run as has to pass through, to the folders that are its own.
 			return dir, lock, os.Chmod(dir, 0o711)
 		}
-		// Another lab's sweep came between the creation of the file and its lock.
+		// Another lab's sweep came before the lock.
 		_ = os.RemoveAll(dir)
 	}
 	return "", nil, fmt.Errorf("make the lab's directory under %s: its lock was taken five times", parent)
@@ -61,11 +61,32 @@ func sweep(parent string) {
 		if stat, ok := info.Sys().(*syscall.Stat_t); !ok || int(stat.Uid) != os.Geteuid() {
 			continue
 		}
-		if lock, err := lockDir(dir, 0); err == nil {
-			_ = os.RemoveAll(dir)
+		switch lock, err := lockDir(dir, 0); {
+		case err == nil:
+			_ = removeDir(dir)
 			_ = lock.Close()
+		case errors.Is(err, os.ErrNotExist):
+			// Cut short at its beginning or at its end, and empty then; one that was kept is not.
+			_ = os.Remove(dir)
 		}
 	}
+}
+
+// removeDir removes a lab's directory, the lock last: an attempt that is cut short can be finished by another.
+func removeDir(dir string) error {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if e.Name() != lockName {
+			err = errors.Join(err, os.RemoveAll(filepath.Join(dir, e.Name())))
+		}
+	}
+	if err != nil {
+		return err
+	}
+	return os.RemoveAll(dir)
 }
 
 func lockDir(dir string, flags int) (*os.File, error) {

@@ -36,13 +36,14 @@ func ForTest(t TB, opts Options) *Lab {
 	}
 	stop := l.OnSignal()
 	t.Cleanup(func() {
-		stop()
 		if t.Failed() {
 			for _, p := range l.Processes() {
 				t.Logf("%s", p.LogTail(15))
 			}
 		}
-		if err := l.Close(); err != nil {
+		err := l.Close()
+		stop() // only now: a signal for other labs must not end the process before this one is gone
+		if err != nil {
 			t.Fatalf("close the lab: %v", err)
 		}
 	})

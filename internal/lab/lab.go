@@ -20,7 +20,7 @@ type Options struct {
 	// Logf receives a line for every process that is started or ended; nil for silence.
 	Logf func(format string, args ...any)
 	// User is the account that the database servers run as when the caller is root; empty to run them as root too.
-	// It is ignored for other callers. It needs a way to Dir, which the directories of a test are not.
+	// It is ignored for other callers. It has to be able to reach Dir, which it cannot under a test's t.TempDir.
 	User string
 }
 
@@ -39,6 +39,7 @@ type Lab struct {
 
 	mu        sync.Mutex
 	closed    bool
+	busy      sync.WaitGroup // what writes into the directory; joined only before closed
 	closers   []func() error // run in reverse order
 	processes []*Process
 	writers   atomic.Int64 // the last writer number given to a Load
@@ -98,10 +99,11 @@ func (l *Lab) Close() error {
 		for i := len(closers) - 1; i >= 0; i-- {
 			errs = append(errs, closers[i]())
 		}
+		l.busy.Wait()
 		l.spawner.close()
 		l.ports.release()
 		if !l.opts.Keep && os.Getenv("REMORA_LAB_KEEP") == "" {
-			errs = append(errs, os.RemoveAll(l.dir))
+			errs = append(errs, removeDir(l.dir))
 		} else {
 			// Without its lock the directory is no longer a lab's that the next one may sweep away.
 			errs = append(errs, os.Remove(filepath.Join(l.dir, lockName)))
@@ -111,6 +113,23 @@ func (l *Lab) Close() error {
 		l.closeErr = errors.Join(errs...)
 	})
 	return l.closeErr
+}
+
+// enter begins something that writes into the lab's directory: Close interrupts it by its context, and waits for it.
+func (l *Lab) enter(ctx context.Context) (inner context.Context, leave func(), err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed {
+		return nil, nil, ErrClosed
+	}
+	l.busy.Add(1)
+	inner, cancel := context.WithCancelCause(ctx)
+	unlink := context.AfterFunc(l.ctx, func() { cancel(ErrClosed) })
+	return inner, func() {
+		unlink()
+		cancel(nil)
+		l.busy.Done()
+	}, nil
 }
 
 // onClose registers what Close has to undo. When the lab is closed already it is undone at once.

@@ -6,8 +6,6 @@ import (
 	"io/fs"
 	"net"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
@@ -57,14 +55,8 @@ func TestCloseLeavesNothing(t *testing.T) {
 			t.Errorf("%s, pid %d, is still there: %v", p.Name, p.PID(), err)
 		}
 	}
-	// Not a child of this process: init reaps it.
-	must(t, lab.Eventually(ctx, "the end of the shell's child", 5*time.Millisecond, func() (bool, string) {
-		b, err := os.ReadFile("/proc/" + strconv.Itoa(grandchild) + "/stat")
-		return err != nil || strings.Contains(string(b), ") Z "), string(b)
-	}))
-	left, err := filepath.Glob(filepath.Join(dir, "*"))
-	must(t, err)
-	if len(left) > 0 {
+	gone(t, grandchild)
+	if left := entries(t, dir); len(left) > 0 {
 		t.Errorf("left behind: %v", left)
 	}
 	if _, err := l.Process(ctx, lab.ProcessOptions{Name: "late", Path: "/bin/true"}); err == nil {
@@ -85,58 +77,6 @@ func TestContextClosesTheLab(t *testing.T) {
 	if _, err := os.Stat(l.Dir()); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("the directory is still there: %v", err)
 	}
-}
-
-// The test starts itself as a process that makes a lab, and kills it.
-func TestKilledOwnerLeavesNoProcess(t *testing.T) {
-	t.Parallel()
-	ctx, dir := within(t), t.TempDir()
-	owner := exec.CommandContext(ctx, os.Args[0], "-test.run=^TestOwner$", "-test.v")
-	owner.Env = append(os.Environ(), "LAB_OWNER_DIR="+dir)
-	out, err := owner.StdoutPipe()
-	must(t, err)
-	must(t, owner.Start())
-	var pid int
-	buf, text := make([]byte, 4096), ""
-	for pid == 0 {
-		n, err := out.Read(buf)
-		text += string(buf[:n])
-		if _, rest, found := strings.Cut(text, "CHILD "); found && strings.Contains(rest, "\n") {
-			pid, err = strconv.Atoi(strings.TrimSpace(strings.Split(rest, "\n")[0]))
-		}
-		if err != nil {
-			t.Fatalf("%v after %q", err, text)
-		}
-	}
-	must(t, owner.Process.Kill())
-	_ = owner.Wait()
-	must(t, lab.Eventually(ctx, "the orphan's end", 5*time.Millisecond, func() (bool, string) {
-		b, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
-		return err != nil || strings.Contains(string(b), ") Z "), string(b)
-	}))
-	// Its directory could not be removed by it; the next lab in the place does.
-	l, err := lab.New(ctx, lab.Options{Dir: dir})
-	must(t, err)
-	defer l.Close()
-	left, err := filepath.Glob(filepath.Join(dir, "*"))
-	must(t, err)
-	if len(left) != 1 || left[0] != l.Dir() {
-		t.Errorf("the killed lab's directory is still there: %v", left)
-	}
-}
-
-func TestOwner(t *testing.T) {
-	dir := os.Getenv("LAB_OWNER_DIR")
-	if dir == "" {
-		t.Skip("it is started by TestKilledOwnerLeavesNoProcess")
-	}
-	l, err := lab.New(t.Context(), lab.Options{Dir: dir})
-	must(t, err)
-	p, err := l.Process(t.Context(), lab.ProcessOptions{Name: "sleeper", Path: "/bin/sleep", Args: []string{"3600"}})
-	must(t, err)
-	_, err = os.Stdout.WriteString("CHILD " + strconv.Itoa(p.PID()) + "\n")
-	must(t, err)
-	<-p.Ended()
 }
 
 func TestFailedStartQuotesTheLog(t *testing.T) {

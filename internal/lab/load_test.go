@@ -15,7 +15,7 @@ func isMySQL(err error, target **mysql.MySQLError) bool { return errors.As(err, 
 
 func startLoad(t *testing.T) (*lab.Server, *lab.Load) {
 	t.Helper()
-	l := lab.ForTest(t, lab.Options{Dir: t.TempDir()})
+	l := lab.ForTest(t, lab.Options{})
 	s, err := l.MariaDB(within(t), lab.ServerOptions{Name: "alone", Writable: true})
 	must(t, err)
 	must(t, s.Exec(within(t), lab.CreateWrites...))

@@ -51,6 +51,11 @@ type Server struct {
 
 // MariaDB starts a server that replicates from no one, with the accounts of Users, and waits until it serves.
 func (l *Lab) MariaDB(ctx context.Context, opts ServerOptions) (*Server, error) {
+	ctx, leave, err := l.enter(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("start %s: %w", opts.Name, err)
+	}
+	defer leave()
 	mariadbd, err := find("mariadbd")
 	if err != nil {
 		return nil, fmt.Errorf("start %s: %w (Debian package %s)", opts.Name, err, serverPackage)

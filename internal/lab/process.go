@@ -69,6 +69,11 @@ func (r *run) running() bool {
 // Process starts a process and waits until it is ready. When that fails the process is ended, and the error quotes its
 // log.
 func (l *Lab) Process(ctx context.Context, opts ProcessOptions) (*Process, error) {
+	ctx, leave, err := l.enter(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("start %s: %w", opts.Name, err)
+	}
+	defer leave()
 	p, err := l.newProcess(opts)
 	if err != nil {
 		return nil, err
@@ -98,6 +103,11 @@ func (l *Lab) newProcess(opts ProcessOptions) (*Process, error) {
 func (p *Process) Start(ctx context.Context) error {
 	p.commands.Lock()
 	defer p.commands.Unlock()
+	ctx, leave, err := p.lab.enter(ctx)
+	if err != nil {
+		return fmt.Errorf("start %s: %w", p.Name, err)
+	}
+	defer leave()
 	begin := time.Now()
 	r, err := p.launch()
 	if err != nil {
@@ -106,15 +116,13 @@ func (p *Process) Start(ctx context.Context) error {
 	if p.opts.Ready == nil {
 		return nil
 	}
-	// A process that ends instead of serving ends the wait, and so does the lab's end.
+	// A process that ends instead of serving ends the wait.
 	wait, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	go func() {
 		select {
 		case <-r.ended:
 			cancel(fmt.Errorf("it ended: %w", r.err))
-		case <-p.lab.ctx.Done():
-			cancel(ErrClosed)
 		case <-wait.Done():
 		}
 	}()

@@ -101,6 +101,11 @@ func ProxySQL(ctx context.Context) (path, version string, err error) {
 
 // Proxy starts a proxy and provisions it over its admin interface.
 func (l *Lab) Proxy(ctx context.Context, opts ProxyOptions) (*Proxy, error) {
+	ctx, leave, err := l.enter(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("start %s: %w", opts.Name, err)
+	}
+	defer leave()
 	opts.WriterHostgroup = orDefault(opts.WriterHostgroup, 10)
 	if opts.Users == nil {
 		opts.Users = []ProxyUser{{User: AppUser, Hostgroup: opts.WriterHostgroup}}

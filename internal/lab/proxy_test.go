@@ -12,7 +12,7 @@ import (
 func TestProxyServesClients(t *testing.T) {
 	t.Parallel()
 	ctx := within(t)
-	l := lab.ForTest(t, lab.Options{Dir: t.TempDir()})
+	l := lab.ForTest(t, lab.Options{})
 	s, err := l.MariaDB(ctx, lab.ServerOptions{Name: "alone", Writable: true})
 	must(t, err)
 	must(t, s.Exec(ctx, lab.CreateWrites...))

@@ -28,6 +28,11 @@ const configFile = "remora.yaml"
 
 // Sidecar writes a sidecar's configuration, starts it and waits until it is ready.
 func (l *Lab) Sidecar(ctx context.Context, opts SidecarOptions) (*Process, error) {
+	ctx, leave, err := l.enter(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("start %s: %w", opts.Name, err)
+	}
+	defer leave()
 	dir, err := l.subdir(opts.Name)
 	if err != nil {
 		return nil, err

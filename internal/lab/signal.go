@@ -7,6 +7,14 @@ import (
 	"syscall"
 )
 
+// interruption lets a signal end the process only when every lab that watches for one is closed: the first to be done
+// would take the others' time to clean up.
+var interruption struct {
+	sync.Mutex
+	watching int
+	pending  os.Signal
+}
+
 // OnSignal closes the lab when one of the signals arrives, by default SIGINT, SIGTERM and SIGHUP, and then lets the
 // signal end the calling process, so that its exit status tells. The function it returns ends that watch. A program with
 // a clean-up of its own gives New a context of signal.NotifyContext instead.
@@ -16,19 +24,28 @@ func (l *Lab) OnSignal(signals ...os.Signal) (stop func()) {
 	}
 	arrived, quit, ended := make(chan os.Signal, 1), make(chan struct{}), make(chan struct{})
 	signal.Notify(arrived, signals...)
+	interruption.Lock()
+	interruption.watching++
+	if interruption.pending != nil { // a lab made while the others are being closed
+		select {
+		case arrived <- interruption.pending:
+		default: // it has one of its own already
+		}
+	}
+	interruption.Unlock()
 	go func() {
 		defer close(ended)
-		defer signal.Stop(arrived)
 		select {
 		case sig := <-arrived:
+			interruption.Lock()
+			interruption.pending = sig
+			interruption.Unlock()
 			l.opts.Logf("lab: %v: closing", sig)
 			_ = l.Close()
-			signal.Reset(sig)
-			if number, ok := sig.(syscall.Signal); ok {
-				_ = syscall.Kill(os.Getpid(), number)
-			}
 		case <-quit:
 		}
+		signal.Stop(arrived)
+		unwatch()
 	}()
 	var once sync.Once
 	return func() {
@@ -37,4 +54,17 @@ func (l *Lab) OnSignal(signals ...os.Signal) (stop func()) {
 			<-ended
 		})
 	}
+}
+
+// unwatch ends one watch, and with the last one the process, when a signal came.
+func unwatch() {
+	interruption.Lock()
+	defer interruption.Unlock()
+	interruption.watching--
+	sig, ok := interruption.pending.(syscall.Signal)
+	if interruption.watching > 0 || !ok {
+		return
+	}
+	signal.Reset(sig)
+	_ = syscall.Kill(os.Getpid(), sig)
 }

@@ -12,20 +12,21 @@ import (
 	"os/user"
 	"path/filepath"
 	"strings"
-	"sync"
 	"time"
 )
 
 // redoLogSize is that of the template and of every boot: a server that finds another one would resize it first.
 const redoLogSize = "--innodb-log-file-size=4M"
 
-var templates sync.Mutex // one maker a process; between processes the rename decides
+var templates = newGate() // one maker a process; between processes the rename decides
 
 // templateDir gives a data directory, freshly initialised with the lab's accounts, that servers start from a copy of.
 // It is made once for a version of the server and a set of accounts, and kept in the user's cache directory.
 func (l *Lab) templateDir(ctx context.Context, mariadbd string) (string, error) {
-	templates.Lock()
-	defer templates.Unlock()
+	if err := templates.enter(ctx); err != nil {
+		return "", fmt.Errorf("make the template of a data directory: %w", err)
+	}
+	defer templates.leave()
 	version, err := exec.CommandContext(ctx, mariadbd, "--no-defaults", "--version").Output()
 	if err != nil {
 		return "", fmt.Errorf("ask %s for its version: %w", mariadbd, err)

@@ -10,7 +10,6 @@ import (
 	"os/exec"
 	"path"
 	"path/filepath"
-	"sync"
 	"time"
 )
 
@@ -22,15 +21,38 @@ const unusedAge = 24 * time.Hour
 
 // tools are the programs built by this process, shared by its labs: linking takes seconds.
 var tools = struct {
-	sync.Mutex
+	gate
 	built map[string]string
-}{built: map[string]string{}}
+}{gate: newGate(), built: map[string]string{}}
+
+// gate is a mutex whose wait ends with a context.
+type gate chan struct{}
+
+func newGate() gate { return make(gate, 1) }
+
+func (g gate) enter(ctx context.Context) error {
+	select {
+	case g <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+func (g gate) leave() { <-g }
 
 // BuildTool builds a command of this module, once for the life of the calling process, and gives its path. The working
 // directory has to lie in the module. Programs are kept under the user's cache directory, named for their content.
 func (l *Lab) BuildTool(ctx context.Context, pkg string, flags ...string) (string, error) {
-	tools.Lock()
-	defer tools.Unlock()
+	ctx, leave, err := l.enter(ctx)
+	if err != nil {
+		return "", fmt.Errorf("build %s: %w", pkg, err)
+	}
+	defer leave()
+	if err := tools.enter(ctx); err != nil {
+		return "", fmt.Errorf("build %s: %w", pkg, err)
+	}
+	defer tools.leave()
 	key := fmt.Sprint(pkg, flags)
 	if file := tools.built[key]; file != "" {
 		if _, err := os.Stat(file); err == nil {
@@ -66,7 +88,9 @@ func (l *Lab) build(ctx context.Context, pkg string, flags []string) (string, er
 	out := filepath.Join(work, path.Base(pkg))
 	args := append(append([]string{"build", "-o", out}, flags...), pkg)
 	begin := time.Now()
-	if text, err := exec.CommandContext(ctx, goTool, args...).CombinedOutput(); err != nil {
+	cmd := exec.CommandContext(ctx, goTool, args...)
+	cmd.Env = append(os.Environ(), "GOTMPDIR="+work) // an interrupted build leaves nothing elsewhere
+	if text, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("go %v: %w\n%s", args, err, text)
 	}
 	l.opts.Logf("lab: built %s in %v", pkg, time.Since(begin).Round(time.Millisecond))

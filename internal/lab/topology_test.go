@@ -16,7 +16,7 @@ import (
 func TestTopologyOfThree(t *testing.T) {
 	t.Parallel()
 	ctx := within(t)
-	l := lab.ForTest(t, lab.Options{Dir: t.TempDir()})
+	l := lab.ForTest(t, lab.Options{})
 	top, err := l.Topology(ctx, lab.Spec{Server: lab.ServerOptions{SemiSync: true}})
 	must(t, err)
 	primary, replica := top.Primary(), top.Servers[1]
@@ -123,7 +123,7 @@ func accounts(t *testing.T, top *lab.Topology) {
 func TestChainAndDelay(t *testing.T) {
 	t.Parallel()
 	ctx := within(t)
-	l := lab.ForTest(t, lab.Options{Dir: t.TempDir()})
+	l := lab.ForTest(t, lab.Options{})
 	top, err := l.Topology(ctx, lab.Spec{Servers: 4, Chain: map[int]int{2: 1}, Delayed: map[int]int{3: 3600}})
 	must(t, err)
 	for i, source := range []int{1: 0, 2: 1, 3: 0} {
