@@ -2,6 +2,7 @@ package failover
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/remora-ha/remora/internal/gtid"
@@ -53,6 +54,15 @@ const (
 // when all its steps that are not optional have ended.
 type Stage []Step
 
+// String lists the steps: "promote b:3306, repoint c:3306 to b:3306".
+func (s Stage) String() string {
+	words := make([]string, len(s))
+	for i, step := range s {
+		words[i] = step.String()
+	}
+	return strings.Join(words, ", ")
+}
+
 // StepResult is how a step went, for the history.
 type StepResult struct {
 	Step    Step      `json:"step"`
@@ -69,11 +79,9 @@ func (s Step) String() string {
 		return fmt.Sprintf("proxies: writer %s", s.Mode)
 	case Repoint:
 		return fmt.Sprintf("repoint %s to %s", s.Target, s.Source)
-	case CatchUp:
-		return fmt.Sprintf("catch up %s", s.Target)
 	case Conclude:
 		return "conclude"
 	default:
-		return fmt.Sprintf("%s %s", string(s.Do), s.Target)
+		return strings.ReplaceAll(string(s.Do), "_", " ") + " " + string(s.Target)
 	}
 }

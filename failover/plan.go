@@ -1,0 +1,225 @@
+package failover
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/remora-ha/remora/internal/gtid"
+	"github.com/remora-ha/remora/topology"
+)
+
+// patience is how long steps that a recovery can do without are tried before it
+// goes on without them and leaves them to Repairs.
+const patience = 30 * time.Second
+
+// Remaining is the work that c.Intent still needs, derived by comparing the
+// snapshot with it; nil when no intent is open. Only the first stage is to be
+// executed: then read the servers again and ask again. The later stages are a
+// forecast for people, and may come out differently.
+//
+// The point of no return is passed when the intent's To is writable and has no
+// source. Before it a switchover is rolled back when its deadline has passed or
+// To is not fit any more; after it everything goes forward. A switchover whose
+// primary dies turns into a failover: the proxies hold already, and To is
+// promoted with what it has received (with asynchronous replication that may
+// lack the primary's last transactions).
+func Remaining(c *Case) []Stage { return newFacts(c).plan() }
+
+func (f *facts) plan() []Stage {
+	if f.c.Intent == nil {
+		return nil
+	}
+	p := &planner{facts: f, in: f.c.Intent}
+	switch {
+	case f.routed():
+		p.target = p.in.To
+		p.afterRoute()
+	case p.in.Kind == KindFailover || f.dead(p.in.From):
+		p.failover()
+	default:
+		p.switchover()
+	}
+	return p.stages
+}
+
+// planner builds the stages of one intent.
+type planner struct {
+	*facts
+	in     *Intent
+	target topology.Addr // who becomes primary: in.To, or who takes its place
+	stages []Stage
+}
+
+func (p *planner) add(steps ...Step) {
+	if len(steps) > 0 {
+		p.stages = append(p.stages, Stage(steps))
+	}
+}
+
+// passed says that the point of no return is passed: To takes writes. A To that
+// a majority calls down never had a client, for the route to it is not committed;
+// it is given up, and Repairs closes it when it comes back.
+func (p *planner) passed() bool {
+	to := p.s.Instance(p.in.To)
+	return to != nil && to.Reach != topology.Down && to.State.Writable() && !to.State.IsReplica()
+}
+
+// missing names the proxies that may still send writes to From.
+func (p *planner) missing(drained bool) []string {
+	var nodes []string
+	for _, x := range p.s.Proxies {
+		if !x.Holds(p.in.Epoch) || drained && !x.Drained && !x.LeaseOver {
+			nodes = append(nodes, x.Node)
+		}
+	}
+	return nodes
+}
+
+// promote opens the target unless it is open as planned. Both kinds of plan come
+// here only after From was closed, at every proxy or by itself.
+func (p *planner) promote() {
+	to := p.s.Instance(p.target)
+	plan := p.primarySemiSync(to)
+	done := p.target == p.in.To && to.Fresh() && p.passed() && (plan == nil ||
+		to.State.SemiSync.SourceEnabled == plan.Source && (!plan.Source || to.State.SemiSync.WaitCount == plan.WaitCount))
+	if done {
+		return
+	}
+	step := Step{Do: Promote, Target: p.target, SemiSync: plan, Why: fmt.Sprintf("%s takes over from %s", p.target, p.in.From)}
+	p.add(step)
+}
+
+// primarySemiSync is how the policy wants a primary; nil leaves it as it is. A
+// forced promotion without enough replicas waits for as many as there are, so
+// that the operator who forced it gets a primary that can commit.
+func (p *planner) primarySemiSync(to *topology.Instance) *SemiSyncPlan {
+	if p.p.Durability != SemiSync {
+		return nil
+	}
+	n := p.waitCount(to)
+	if p.in.Forced {
+		others := 0
+		for _, i := range p.members() {
+			if i.Fresh() && i.Addr != p.target && (i.State.IsReplica() || i.Addr == p.in.From) {
+				others++
+			}
+		}
+		if n = min(n, others); n == 0 {
+			return &SemiSyncPlan{}
+		}
+	}
+	return &SemiSyncPlan{Source: true, WaitCount: n}
+}
+
+func (f *facts) replicaSemiSync() *SemiSyncPlan {
+	if f.p.Durability != SemiSync {
+		return nil
+	}
+	return &SemiSyncPlan{Replica: true}
+}
+
+// commit routes to the target, and under semi_sync moves the replicas at the
+// same time, for the first commit waits for one of them.
+func (p *planner) commit() {
+	steps := []Step{{Do: CommitRoute, Target: p.target, Why: fmt.Sprintf("every proxy may send writes to %s", p.target)}}
+	if p.p.Durability == SemiSync {
+		steps = append(steps, p.repoints(false)...)
+	}
+	p.add(steps...)
+}
+
+// afterRoute is what remains when the new primary is routed: the other replicas,
+// the delayed ones last, for as long as patience lasts; then the end.
+func (p *planner) afterRoute() {
+	since := p.s.Route.At
+	if since.Before(p.in.At) {
+		since = p.in.At
+	}
+	if !p.routed() || p.s.Taken.Before(since.Add(patience)) {
+		p.add(p.repoints(false)...)
+		p.add(p.repoints(true)...)
+	}
+	p.add(Step{Do: Conclude, Target: p.target, Why: "the recovery has ended"})
+}
+
+// repoints moves every replica that the target covers and that does not follow
+// it yet. What the target does not cover stays where it is: it is lost to the
+// cluster, and the findings name it.
+func (p *planner) repoints(late bool) []Step {
+	var steps []Step
+	to := p.s.Instance(p.target)
+	for _, i := range p.members() {
+		if i.Addr == p.target || !i.Fresh() || delayed(i.State) != late || to == nil || to.State == nil {
+			continue
+		}
+		switch {
+		case i.Addr == p.in.From && !closed(i.State):
+			steps = append(steps, p.closeFrom())
+		case i.Addr == p.in.From && !p.fromReturns(i), !p.astray(i), !to.State.Covers(i.State):
+		default:
+			steps = append(steps, p.repoint(i.Addr, p.target))
+		}
+	}
+	return steps
+}
+
+// fromReturns says that the old primary becomes a replica now: always after a
+// switchover, after a failover as the policy says.
+func (p *planner) fromReturns(from *topology.Instance) bool {
+	return from.State.Member == "" && (p.in.Kind == KindSwitchover || p.p.Rejoin == RejoinAuto)
+}
+
+// astray says that an instance has to be moved to the target: the old primary,
+// who follows it, or who was moved already and did not start.
+func (p *planner) astray(i *topology.Instance) bool {
+	if src := p.s.ChannelTo(i, p.target); src != nil {
+		idle := src.IO == topology.ThreadNo && src.IOError == "" && src.SQLError == ""
+		return idle || p.p.Durability == SemiSync && !i.State.SemiSync.ReplicaEnabled
+	}
+	if i.Addr == p.in.From {
+		return !p.s.Under(i.Addr, p.target)
+	}
+	if !i.State.IsReplica() || p.s.Under(i.Addr, p.target) && p.s.SourceOf(i.Addr) != p.in.From {
+		return false
+	}
+	source := p.s.SourceOf(i.Addr)
+	known := p.s.Instance(source)
+	// One that follows a living replica moves with it.
+	return source == p.in.From || known != nil && (!known.Fresh() || !known.State.IsReplica())
+}
+
+func (p *planner) repoint(a, source topology.Addr) Step {
+	return Step{Do: Repoint, Target: a, Source: source, SemiSync: p.replicaSemiSync(), Optional: true, Why: fmt.Sprintf("%s follows the new primary", a)}
+}
+
+// closeFrom fences the old primary at the server, as far as it answers.
+func (p *planner) closeFrom() Step {
+	return Step{Do: SetReadOnly, Target: p.in.From, Optional: true, Why: fmt.Sprintf("%s answers and takes writes", p.in.From)}
+}
+
+func (p *planner) fromOpen() bool {
+	from := p.s.Instance(p.in.From)
+	return from.Fresh() && !closed(from.State)
+}
+
+// rollBack puts everything back. The target is made sure to be closed first,
+// unless it is down: two may never take writes.
+func (p *planner) rollBack(why string) {
+	from, to := p.s.Instance(p.in.From), p.s.Instance(p.in.To)
+	if to != nil && to.Reach != topology.Down && (!to.Fresh() || to.State.Writable()) {
+		p.add(Step{Do: SetReadOnly, Target: p.in.To, Why: fmt.Sprintf("rolled back: %s; %s must not take writes", why, p.in.To)})
+	}
+	if !from.Fresh() || !from.State.Writable() {
+		p.add(Step{Do: SetWritable, Target: p.in.From, Why: fmt.Sprintf("rolled back: %s; %s takes writes again", why, p.in.From)})
+	}
+	steps := []Step{{Do: RollBack, Target: p.in.From, Why: fmt.Sprintf("rolled back: %s; %s stays primary", why, p.in.From)}}
+	if to.Fresh() && p.s.ChannelTo(to, p.in.From) == nil && from != nil && from.State != nil && from.State.Covers(to.State) {
+		back := p.repoint(p.in.To, p.in.From)
+		back.Why = fmt.Sprintf("%s follows %s again", p.in.To, p.in.From)
+		steps = append(steps, back)
+	}
+	p.add(steps...)
+}
+
+// ahead says that a holds all of b and more.
+func ahead(a, b *contender) bool { return compareReceived(a, b) == gtid.Ahead }

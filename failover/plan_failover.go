@@ -1,0 +1,166 @@
+package failover
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/remora-ha/remora/topology"
+)
+
+// failover plans the change from a primary that is dead, or given up by force.
+// Nothing is promoted before every proxy holds.
+func (p *planner) failover() {
+	p.fence()
+	w := p.wish()
+	w.kind = KindFailover
+	if p.in.Kind == KindSwitchover || p.reach(p.in.To) == topology.Down {
+		w.want = "" // who was asked for is gone, or the question has changed
+	}
+	ch := p.choose(w)
+	p.target = p.in.To
+	if !p.passed() && !p.retarget(&ch, w) {
+		return
+	}
+	if !p.passed() {
+		p.gather(&ch, w)
+		p.attach()
+	}
+	p.promote()
+	if len(p.stages) > 0 && p.fromOpen() && len(p.missing(false)) == 0 {
+		p.stages[0] = append(p.stages[0], p.closeFrom())
+	}
+	p.commit()
+	p.afterRoute()
+}
+
+// fence closes the proxies and, where it answers, the old primary itself.
+func (p *planner) fence() {
+	missing := p.missing(false)
+	if len(missing) == 0 {
+		return
+	}
+	steps := []Step{{Do: CloseProxies, Mode: p.in.Mode(), Why: fmt.Sprintf("%s may still send writes to %s", joinNames(missing), p.in.From)}}
+	if p.fromOpen() {
+		steps = append(steps, p.closeFrom())
+	}
+	p.add(steps...)
+}
+
+// retarget takes another one in To's place when To cannot be promoted or when
+// somebody fit received more. It says whether there is anybody to promote; if
+// not, the plan ends in going back to From, where that is alive, or in waiting.
+func (p *planner) retarget(ch *choice, w wish) bool {
+	to := p.s.Instance(p.in.To)
+	current := find(ch.ranked, p.in.To)
+	fit := current != nil && current.fit(w.forced)
+	// Whether a To that cannot be read was opened is not known: it is waited for
+	// until it answers or is down.
+	settled := to == nil || to.Fresh() || to.Reach == topology.Down
+	switch {
+	case ch.ok() && ch.best.addr() != p.in.To && settled && (!fit || ahead(ch.best, current)):
+		p.target = ch.best.addr()
+		p.add(Step{Do: Retarget, Target: p.target, Why: p.whyRetarget(fit)})
+		return true
+	case ch.ok() && fit:
+		return true
+	case p.s.Instance(p.in.From).Fresh() && settled && !fit:
+		p.rollBack(fmt.Sprintf("%s cannot be promoted, nobody else is fit, and %s answers again", p.in.To, p.in.From))
+	default:
+		why := fmt.Sprintf("%s cannot be read (%s) and it is not known whether it was promoted", p.in.To, p.reach(p.in.To))
+		if len(ch.refusals) > 0 && settled {
+			why = ch.refusals[0].String()
+		}
+		p.add(Step{Do: Drain, Target: p.in.To, Wait: p.p.Lag.Wait, Why: "waiting: " + why})
+	}
+	return false
+}
+
+func (p *planner) whyRetarget(fit bool) string {
+	if fit {
+		return fmt.Sprintf("%s received more than %s, which would be lost", p.target, p.in.To)
+	}
+	return fmt.Sprintf("%s cannot be promoted any more, %s can", p.in.To, p.target)
+}
+
+func find(list []*contender, a topology.Addr) *contender {
+	for _, x := range list {
+		if x.addr() == a {
+			return x
+		}
+	}
+	return nil
+}
+
+// gather lets the target have all that was received, by others and by itself.
+func (p *planner) gather(ch *choice, w wish) {
+	x := find(ch.ranked, p.target)
+	if donor := p.pickDonor(x, p.dataSources(ch.ranked, w)); donor != nil {
+		if p.s.ChannelTo(x.inst, donor.addr()) == nil {
+			step := p.repoint(p.target, donor.addr())
+			step.Optional, step.Why = false, fmt.Sprintf("%s received more than %s and is not fit itself", donor.addr(), p.target)
+			p.add(step)
+		}
+		p.add(Step{
+			Do: CatchUp, Target: p.target, Until: donor.st.Received(), Wait: p.drainWait(),
+			Why: fmt.Sprintf("%s takes over what only %s has", p.target, donor.addr()),
+		})
+	} else if p.drained(x) {
+		return
+	}
+	p.add(Step{Do: Drain, Target: p.target, Wait: p.drainWait(), Why: fmt.Sprintf("%s applies all that it received", p.target)})
+}
+
+// drained says that nothing is left in the target's relay log and nothing more
+// arrives. An IO thread that tries in vain to reach a dead source brings nothing.
+func (p *planner) drained(x *contender) bool {
+	src := x.st.Source()
+	if src == nil {
+		return true
+	}
+	source := p.s.Resolve(src.Addr)
+	quiet := src.IO == topology.ThreadNo || src.IO == topology.ThreadConnecting && p.reach(source) == topology.Down
+	return quiet && drained(x.st)
+}
+
+func (p *planner) drainWait() Duration {
+	if p.p.Lag.WhenAll == WhenAllPromote {
+		return Duration(24 * time.Hour) // as long as it takes
+	}
+	return p.p.Lag.Wait
+}
+
+// attach moves replicas to the target before it opens, under semi_sync only: its
+// first commit will wait for them, and those that leave the old primary cannot
+// acknowledge there any more. It goes on without them when patience ends.
+func (p *planner) attach() {
+	if p.p.Durability != SemiSync || !p.s.Taken.Before(p.in.At.Add(patience)) {
+		return
+	}
+	from := p.s.Instance(p.in.From)
+	attached, acking := 0, 0
+	for _, i := range p.members() {
+		if !i.Fresh() || i.Addr == p.target {
+			continue
+		}
+		if src := p.s.ChannelTo(i, p.target); src != nil && src.IO != topology.ThreadNo {
+			attached++
+		}
+		if src := p.s.ChannelTo(i, p.in.From); src != nil && src.IO != topology.ThreadNo && i.State.SemiSync.ReplicaEnabled {
+			acking++
+		}
+	}
+	required := max(p.waitCount(p.s.Instance(p.target))-attached, acking-(p.waitCount(from)-1))
+	if required <= 0 {
+		return
+	}
+	var steps []Step
+	for _, step := range p.repoints(false) {
+		if step.Do != Repoint || step.Target == p.in.From {
+			continue
+		}
+		step.Optional = len(steps) >= required
+		step.Why = fmt.Sprintf("%s cannot acknowledge what %s writes any more, and will acknowledge what %s writes", step.Target, p.in.From, p.target)
+		steps = append(steps, step)
+	}
+	p.add(steps...)
+}

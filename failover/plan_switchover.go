@@ -1,0 +1,89 @@
+package failover
+
+import (
+	"fmt"
+
+	"github.com/remora-ha/remora/internal/gtid"
+	"github.com/remora-ha/remora/topology"
+)
+
+// switchover plans the change from a living primary. Until the target is opened
+// every failure leads back to the old primary.
+func (p *planner) switchover() {
+	p.target = p.in.To
+	if !p.passed() {
+		if why := p.giveUp(); why != "" {
+			p.rollBack(why)
+			return
+		}
+		p.pause()
+		p.handOver()
+	} else {
+		p.fence()
+		if p.fromOpen() {
+			step := p.closeFrom()
+			step.Optional = false
+			p.add(step)
+		}
+	}
+	p.promote()
+	p.commit()
+	p.afterRoute()
+}
+
+// giveUp says why the switchover cannot go on; empty when it can.
+func (p *planner) giveUp() string {
+	if !p.in.Deadline.IsZero() && !p.s.Taken.Before(p.in.Deadline) {
+		return fmt.Sprintf("not done within %s", span(p.in.Deadline.Sub(p.in.At)))
+	}
+	to := p.s.Instance(p.in.To)
+	switch {
+	case to == nil:
+		return fmt.Sprintf("%s is not part of the cluster", p.in.To)
+	case to.Reach == topology.Down:
+		return fmt.Sprintf("%s cannot be reached any more", p.in.To)
+	case !to.Fresh():
+		return "" // may come back before the deadline
+	}
+	w := p.wish()
+	w.want = p.in.To
+	if x := find(p.choose(w).ranked, p.in.To); x != nil && !x.fit(w.forced) {
+		return x.refusals[0].Sentence
+	}
+	return ""
+}
+
+// pause waits until every proxy holds its writes and has none in progress.
+// Transactions that do not end within the policy's time are ended by SetReadOnly.
+func (p *planner) pause() {
+	overdue := !p.s.Taken.Before(p.in.At.Add(p.p.Switchover.Drain.D()))
+	missing := p.missing(!overdue)
+	if len(missing) == 0 {
+		return
+	}
+	p.add(Step{
+		Do: CloseProxies, Mode: topology.Paused, Wait: p.p.Switchover.Drain,
+		Why: fmt.Sprintf("%s may still send writes to %s", joinNames(missing), p.in.From),
+	})
+}
+
+// handOver closes the old primary and lets the target reach its last transaction.
+// What that is can be known only after it is closed; until then the forecast has
+// a CatchUp without a set.
+func (p *planner) handOver() {
+	from, to := p.s.Instance(p.in.From), p.s.Instance(p.in.To)
+	left := Duration(0)
+	if d := p.in.Deadline.Sub(p.s.Taken); !p.in.Deadline.IsZero() && d > 0 {
+		left = Duration(d)
+	}
+	until := gtid.Set{}
+	if from.Fresh() && closed(from.State) {
+		until = from.State.Executed
+		if to.Fresh() && to.State.HasApplied(until) {
+			return
+		}
+	} else {
+		p.add(Step{Do: SetReadOnly, Target: p.in.From, Wait: left, Why: fmt.Sprintf("%s takes no more writes", p.in.From)})
+	}
+	p.add(Step{Do: CatchUp, Target: p.in.To, Until: until, Wait: left, Why: fmt.Sprintf("%s must have all that %s wrote", p.in.To, p.in.From)})
+}
