@@ -14,7 +14,6 @@ import (
 // lease is the holder's side: the permission to keep routing writes, counted
 // from before it was asked for.
 type lease struct {
-	cfg     LeaseConfig
 	changed signal
 
 	mu    sync.Mutex
@@ -22,7 +21,8 @@ type lease struct {
 	index uint64 // the ledger must have reached it for its epochs to be current
 }
 
-func newLease(cfg LeaseConfig) *lease { return &lease{cfg: cfg} }
+// newLease is one that has just run out: a sidecar starts fenced.
+func newLease(now time.Time) *lease { return &lease{until: now} }
 
 // renew notes a lease that was asked for at `asked`.
 func (l *lease) renew(asked time.Time, reply api.HeartbeatReply) {

@@ -42,9 +42,10 @@ type Sidecar struct {
 
 // New puts a sidecar together. The ports are closed by Run.
 func New(cfg Config, ports Ports, log *slog.Logger, version string) *Sidecar {
+	now := time.Now()
 	return &Sidecar{
-		cfg: cfg, ports: ports, log: log, version: version, started: time.Now(),
-		observer: newObserver(ports), lease: newLease(cfg.Lease), proxies: newProxies(),
+		cfg: cfg, ports: ports, log: log, version: version, started: now,
+		observer: newObserver(ports), lease: newLease(now), proxies: newProxies(),
 	}
 }
 

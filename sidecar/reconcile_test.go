@@ -1,0 +1,164 @@
+package sidecar
+
+import (
+	"context"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/remora-ha/remora/failover"
+	"github.com/remora-ha/remora/topology"
+)
+
+// inVirtualTime runs a follower's loops in virtual time: time passes only where
+// everybody waits, so sleeping here is not waiting.
+func inVirtualTime(t *testing.T, test func(t *testing.T, f follower, after func(time.Duration))) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFollower()
+		ctx, stop := context.WithCancel(context.Background())
+		ended := make(chan error, 1)
+		go func() { ended <- f.Run(ctx) }()
+		defer func() {
+			stop()
+			if err := <-ended; err != nil {
+				t.Error(err)
+			}
+		}()
+		test(t, f, func(d time.Duration) {
+			<-time.After(d)
+			synctest.Wait()
+		})
+	})
+}
+
+func TestASidecarStartsFenced(t *testing.T) {
+	inVirtualTime(t, func(t *testing.T, f follower, after func(time.Duration)) {
+		f.peer.set(false) // no leader answers
+		f.routed(t)       // the local ledger has a route, maybe an old one
+		after(time.Second)
+		if f.proxy.called("apply") || f.proxy.routes() != topology.Fenced || !f.proxy.called("fence hard") {
+			t.Errorf("without a lease the proxy was not fenced: %v", f.proxy.calls)
+		}
+		f.peer.set(true)
+		after(300 * time.Millisecond)
+		if f.proxy.routes() != topology.Open {
+			t.Errorf("with a lease the route was not applied: %v", f.proxy.calls)
+		}
+	})
+}
+
+func TestALeaseOfANewerLedgerRoutesNothing(t *testing.T) {
+	inVirtualTime(t, func(t *testing.T, f follower, after func(time.Duration)) {
+		f.routed(t)
+		behind := f.raft.State().Index + 1
+		f.peer.mu.Lock()
+		f.peer.index = func() uint64 { return behind } // the leader has an entry that this node has not
+		f.peer.mu.Unlock()
+		after(time.Second)
+		if f.proxy.called("apply") {
+			t.Fatal("a route was applied that may not be the current one")
+		}
+		f.begin(t, failover.KindFailover) // the entry arrives: the writer is to be fenced
+		after(300 * time.Millisecond)
+		if f.proxy.routes() != topology.Fenced || f.proxy.now.Epoch != f.raft.State().Clusters["main"].Intent.Epoch {
+			t.Errorf("the proxy is %s at epoch %d", f.proxy.routes(), f.proxy.now.Epoch)
+		}
+	})
+}
+
+func TestALostLeaseFencesSoftlyThenHardWithinTheFenceTime(t *testing.T) {
+	inVirtualTime(t, func(t *testing.T, f follower, after func(time.Duration)) {
+		f.routed(t)
+		after(time.Second)
+		if f.proxy.routes() != topology.Open {
+			t.Fatalf("the proxy is %s", f.proxy.routes())
+		}
+		f.proxy.mu.Lock()
+		f.proxy.calls = nil
+		f.proxy.mu.Unlock()
+		f.peer.set(false)
+		lease := f.cfg.Lease
+		after(lease.TTL.D() - lease.Heartbeat.D() - 10*time.Millisecond)
+		if f.proxy.called("fence soft") {
+			t.Error("fenced while the lease still held")
+		}
+		after(lease.Heartbeat.D() + 20*time.Millisecond)
+		if !f.proxy.called("fence soft") {
+			t.Error("the lease ran out and the proxy was not fenced")
+		}
+		after(lease.FenceTime.D() - 20*time.Millisecond)
+		if !f.proxy.called("fence hard") {
+			t.Error("the fence time is over and sessions were not ended")
+		}
+	})
+}
+
+func TestARouteOfTheLedgerReachesTheProxyAtOnce(t *testing.T) {
+	for _, kind := range []failover.Kind{failover.KindFailover, failover.KindSwitchover} {
+		t.Run(string(kind), func(t *testing.T) {
+			inVirtualTime(t, func(t *testing.T, f follower, after func(time.Duration)) {
+				f.routed(t)
+				after(time.Second)
+				f.begin(t, kind)
+				after(0)
+				want := f.raft.State().Clusters["main"].Desired()
+				if f.proxy.now.Epoch != want.Epoch || f.proxy.routes() != want.Mode {
+					t.Errorf("the proxy is %s at epoch %d, want %s at %d", f.proxy.routes(), f.proxy.now.Epoch, want.Mode, want.Epoch)
+				}
+				f.peer.mu.Lock()
+				defer f.peer.mu.Unlock()
+				if last := f.peer.beats[len(f.peer.beats)-1]; last.Proxies["main"].Epoch != want.Epoch {
+					t.Errorf("the leader was not told at once: it knows epoch %d", last.Proxies["main"].Epoch)
+				}
+			})
+		})
+	}
+}
+
+func TestWhatAnotherHandDidIsMended(t *testing.T) {
+	inVirtualTime(t, func(t *testing.T, f follower, after func(time.Duration)) {
+		f.routed(t)
+		after(time.Second)
+		f.proxy.mu.Lock()
+		f.proxy.now.Mode, f.proxy.calls = topology.Fenced, nil
+		f.proxy.mu.Unlock()
+		after(lookEvery)
+		if f.proxy.routes() != topology.Open {
+			t.Errorf("after a look the proxy is still %s", f.proxy.routes())
+		}
+	})
+}
+
+func TestARestartedProxyIsAppliedToAtOnce(t *testing.T) {
+	inVirtualTime(t, func(t *testing.T, f follower, after func(time.Duration)) {
+		f.routed(t)
+		after(time.Second)
+		f.proxy.mu.Lock()
+		f.proxy.now = topology.Proxy{Mode: topology.Fenced} // it forgot its epoch
+		f.proxy.mu.Unlock()
+		f.broke <- struct{}{}
+		after(0)
+		if f.proxy.routes() != topology.Open || f.proxy.now.Epoch == 0 {
+			t.Errorf("the new incarnation is %s at epoch %d", f.proxy.routes(), f.proxy.now.Epoch)
+		}
+	})
+}
+
+func TestSessionsThatHoldAPausedWriterAreEndedAfterThePatience(t *testing.T) {
+	inVirtualTime(t, func(t *testing.T, f follower, after func(time.Duration)) {
+		f.routed(t)
+		after(time.Second)
+		f.begin(t, failover.KindSwitchover)
+		after(0)
+		f.proxy.mu.Lock()
+		f.proxy.now.Drained = false
+		f.proxy.mu.Unlock()
+		f.proxies.set("main", topology.Proxy{})
+		f.broke <- struct{}{} // look again
+		drain := f.cfg.Clusters["main"].Policy.Switchover.Drain.D()
+		after(drain / 2)
+		if f.proxy.called("end sessions") {
+			t.Error("sessions were ended before the patience was over")
+		}
+	})
+}

@@ -1,0 +1,141 @@
+package sidecar
+
+import (
+	"context"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/remora-ha/remora/api"
+	"github.com/remora-ha/remora/topology"
+)
+
+// watch runs a watcher whose probes `probe` answers, in virtual time.
+func watch(t *testing.T, probe probeFunc, test func(w *watcher)) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, stop := context.WithCancel(context.Background())
+		w := newWatcher(dbA, 250*time.Millisecond, 500*time.Millisecond, func(_, _ topology.View) {})
+		w.prober = probe
+		ended := make(chan struct{})
+		go func() { w.run(ctx); close(ended) }()
+		defer func() { stop(); <-ended }()
+		synctest.Wait()
+		test(w)
+	})
+}
+
+func TestAWatcherProbesEveryInterval(t *testing.T) {
+	probes := 0
+	watch(t, func(context.Context) topology.View { probes++; return topology.View{Reach: topology.Answered} }, func(*watcher) {
+		<-time.After(2*time.Second + time.Millisecond)
+		synctest.Wait()
+		if probes != 9 {
+			t.Errorf("%d probes in 2 s, want one at once and 8 more", probes)
+		}
+	})
+}
+
+func TestABrokenConnectionIsProbedAtOnce(t *testing.T) {
+	probes := 0
+	watch(t, func(context.Context) topology.View { probes++; return topology.View{Reach: topology.Refused} }, func(w *watcher) {
+		w.poke()
+		synctest.Wait()
+		if probes != 2 {
+			t.Errorf("%d probes after a break, want 2 without waiting", probes)
+		}
+	})
+}
+
+func TestATimeOutIsTriedAgainAtOnce(t *testing.T) {
+	failures := 0
+	began := time.Time{}
+	var second time.Duration
+	watch(t, func(ctx context.Context) topology.View {
+		if began.IsZero() {
+			began = time.Now()
+		}
+		<-ctx.Done()
+		if failures++; failures == 2 {
+			second = time.Since(began)
+		}
+		return topology.View{Reach: topology.TimedOut, Failures: failures}
+	}, func(*watcher) {
+		<-time.After(1100 * time.Millisecond)
+		synctest.Wait()
+		if second != time.Second {
+			t.Errorf("the second time-out was known after %s, want twice the time-out", second)
+		}
+	})
+}
+
+func TestNowWaitsForAProbeThatBeganAfterTheCall(t *testing.T) {
+	probes := 0
+	watch(t, func(context.Context) topology.View {
+		probes++
+		<-time.After(100 * time.Millisecond)
+		return topology.View{Reach: topology.Answered, Failures: probes}
+	}, func(w *watcher) {
+		// The first probe is under way: it began before, so it does not count.
+		if v := w.now(context.Background()); v.Failures != 2 {
+			t.Errorf("now returned probe %d, want the one after it", v.Failures)
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Millisecond)
+		defer cancel()
+		if v := w.now(ctx); v.Failures != 2 {
+			t.Errorf("when the time is over now returns the newest view, not probe %d", v.Failures)
+		}
+	})
+}
+
+func TestEvidenceCountsALeaseFromItsAnswer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		lease := LeaseConfig{TTL: topology.Duration(2 * time.Second), FenceTime: topology.Duration(500 * time.Millisecond)}
+		e := newEvidence(lease, time.Now())
+		if left := e.leaseLeft("n2", time.Now()); left != 2500*time.Millisecond {
+			t.Errorf("a lease of the term before may last %s yet, want TTL and fence time", left)
+		}
+		<-time.After(2 * time.Second)
+		e.take(api.Heartbeat{Node: "n2", Seq: 1}, time.Now())
+		if left := e.leaseLeft("n2", time.Now()); left != 500*time.Millisecond {
+			t.Errorf("a heartbeat without a grant prolongs nothing, yet %s are left", left)
+		}
+		e.grant("n2", time.Now())
+		if left := e.leaseLeft("n2", time.Now()); left != 2500*time.Millisecond {
+			t.Errorf("after a grant %s are left", left)
+		}
+		<-time.After(2500 * time.Millisecond)
+		if p := e.proxies("main", []string{"n2"}, time.Now()); !p[0].LeaseOver {
+			t.Error("the lease and the fence time are over, and the proxy still counts")
+		}
+	})
+}
+
+func TestEvidenceIgnoresAnOvertakenHeartbeat(t *testing.T) {
+	now := time.Now()
+	e := newEvidence(LeaseConfig{}, now)
+	beat := func(seq uint64, started time.Time, epoch uint64) bool {
+		return e.take(api.Heartbeat{Node: "n2", Seq: seq, Started: started, Proxies: map[string]topology.Proxy{"main": {Epoch: epoch}}}, now)
+	}
+	for _, c := range []struct {
+		name    string
+		seq     uint64
+		started time.Time
+		epoch   uint64
+		taken   bool
+		want    uint64
+	}{
+		{"first", 5, now, 10, true, 10},
+		{"overtaken", 4, now, 9, false, 10},
+		{"the same again", 5, now, 9, false, 10},
+		{"newer", 6, now, 11, true, 11},
+		{"after a restart", 1, now.Add(time.Second), 12, true, 12},
+		{"late, from before the restart", 7, now, 11, false, 12},
+	} {
+		if taken := beat(c.seq, c.started, c.epoch); taken != c.taken {
+			t.Errorf("%s: taken is %t", c.name, taken)
+		}
+		if have := e.proxies("main", []string{"n2"}, now)[0].Epoch; have != c.want {
+			t.Errorf("%s: epoch %d, want %d", c.name, have, c.want)
+		}
+	}
+}
