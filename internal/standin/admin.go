@@ -30,7 +30,7 @@ type admin struct {
 	wg     sync.WaitGroup
 	tick   scheduler
 	// defaults tell the kind of each variable.
-	defaults map[string]string
+	defaults map[string]variable
 	version  string
 }
 
@@ -39,6 +39,7 @@ type adminSession struct {
 	admin *admin
 	conn  *wire.Conn
 	user  string
+	host  string
 	// stats is set for those who may only read.
 	stats bool
 }
@@ -121,6 +122,7 @@ func (s *adminSession) login(id uint32) error {
 func (s *adminSession) authenticate(login *wire.Login, set *settings) *wire.Error {
 	s.user = login.User
 	host, _, _ := net.SplitHostPort(s.conn.RemoteAddr().String())
+	s.host = host
 	password, ok := credential(set.adminCredentials, login.User)
 	if !ok {
 		password, ok = credential(set.statsCredentials, login.User)

@@ -6,8 +6,6 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
-
-	"github.com/remora-ha/remora/internal/standin/wire"
 )
 
 // result is an answer, or an OK that may carry words.
@@ -36,8 +34,9 @@ var rewrites = []struct {
 	{fold(`^SELECT @@version`), "SELECT '{version}' AS '@@version'", false},
 	{fold(`^SELECT version\(\)`), "SELECT '{version}' AS 'version()'", false},
 	{fold(`^SELECT @@sql_mode`), `SELECT '' AS '@@sql_mode'`, false},
+	{fold(`^SELECT @@max_allowed_packet$`), "SELECT 67108864 AS '@@max_allowed_packet'", false},
 	{fold(`^SELECT connection_id\(\)`), "SELECT 0 AS 'CONNECTION_ID()'", false},
-	{fold(`^SELECT (?:current_)?user\(\)$`), "SELECT '{user}' AS 'user()'", false},
+	{fold(`^SELECT ((?:current_)?user\(\))$`), "SELECT '{user}@{host}' AS '$1'", false},
 	{fold(`^SELECT DATABASE\(\), USER\(\) LIMIT 1$`), "SELECT 'admin' AS 'DATABASE()', '{user}' AS 'USER()'", false},
 	{fold(`^SELECT DATABASE\(\)$`), "SELECT 'admin' AS 'DATABASE()'", false},
 	{fold(`^SELECT @@([0-9a-z_-]+) *`), "SELECT variable_value AS '@@$1' FROM global_variables " +
@@ -124,7 +123,7 @@ func (s *adminSession) special(ctx context.Context, command string) (*result, er
 	case hasPrefixFold(command, "KILL CONNECTION "):
 		id, _ := strconv.ParseUint(command[len("KILL CONNECTION "):], 10, 32)
 		if !a.router.kill(uint32(id)) {
-			return nil, &wire.Error{Code: 1045, State: "28000", Message: fmt.Sprintf("Unknown thread id: %d", id)}
+			return nil, fmt.Errorf("Unknown thread id: %d", id) //nolint:staticcheck // the wording is ProxySQL's
 		}
 		return okResult, nil
 	}
@@ -160,7 +159,7 @@ func (s *adminSession) rewrite(command, text string) string {
 		if r.keepRest {
 			sql += command[m[1]:]
 		}
-		return strings.NewReplacer("{version}", s.admin.version, "{user}", s.user).Replace(sql)
+		return strings.NewReplacer("{version}", s.admin.version, "{user}", s.user, "{host}", s.host).Replace(sql)
 	}
 	return text
 }

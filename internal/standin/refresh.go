@@ -97,7 +97,7 @@ func (a *admin) fillServers(ctx context.Context) error {
 
 // fillRuntimeUsers shows each user twice, as front end and as back end.
 func (a *admin) fillRuntimeUsers(ctx context.Context) error {
-	const columns = "username, password, active, use_ssl, default_hostgroup, default_schema, schema_locked, " +
+	const columns = "username, password, active, use_ssl, default_hostgroup, COALESCE(default_schema, ''), schema_locked, " +
 		"transaction_persistent, fast_forward, %s, max_connections, attributes, comment"
 	for _, role := range []string{"0, 1", "1, 0"} { // backend, frontend
 		where := "frontend=1"

@@ -38,20 +38,30 @@ func tables(file string) ([]table, error) {
 	return list, nil
 }
 
-// variable is a row of global_variables.
-type variable struct{ name, value string }
+// variable is a row of global_variables as a fresh ProxySQL has it. A number has bounds; numbers without are not judged.
+type variable struct {
+	value    string
+	bounded  bool
+	min, max int
+}
 
-// defaultVariables are those of a fresh ProxySQL.
-func defaultVariables() ([]variable, error) {
+// defaultVariables reads lines of "name=value", or "name=value<tab>min..max".
+func defaultVariables() (map[string]variable, error) {
 	text, err := fs.ReadFile(schemaFiles, "schema/variables.txt")
 	if err != nil {
 		return nil, fmt.Errorf("schema: %w", err)
 	}
-	var list []variable
+	all := make(map[string]variable)
 	for line := range strings.Lines(string(text)) {
-		if name, value, ok := strings.Cut(strings.TrimSuffix(line, "\n"), "="); ok {
-			list = append(list, variable{name, value})
+		line, bounds, bounded := strings.Cut(strings.TrimSuffix(line, "\n"), "\t")
+		name, value, _ := strings.Cut(line, "=")
+		v := variable{value: value, bounded: bounded}
+		if bounded {
+			if _, err := fmt.Sscanf(bounds, "%d..%d", &v.min, &v.max); err != nil {
+				return nil, fmt.Errorf("bounds of %s: %w", name, err)
+			}
 		}
+		all[name] = v
 	}
-	return list, nil
+	return all, nil
 }

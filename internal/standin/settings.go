@@ -1,7 +1,9 @@
 package standin
 
 import (
+	"maps"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -30,10 +32,7 @@ type settings struct {
 }
 
 func newSettings(raw map[string]string) *settings {
-	number := func(name string) int {
-		n, _ := strconv.Atoi(raw[name]) // LOAD lets only numbers in where one is expected
-		return n
-	}
+	number := func(name string) int { return leadingNumber(raw[name]) }
 	millis := func(name string) time.Duration { return time.Duration(number(name)) * time.Millisecond }
 	return &settings{
 		raw:                raw,
@@ -58,19 +57,16 @@ func newSettings(raw map[string]string) *settings {
 	}
 }
 
-// accept merges the values of the memory layer that have a prefix into the runtime. A value of the wrong kind is
-// refused: the real one then puts the old value back into memory, so the refused are returned with it.
-func (s *settings) accept(prefix string, memory, defaults map[string]string) (*settings, map[string]string) {
-	raw := make(map[string]string, len(s.raw))
-	for name, value := range s.raw {
-		raw[name] = value
-	}
+// accept merges the values of the memory layer that have a prefix into the runtime. A value that is refused stays as it
+// was; ProxySQL then puts the old one back into memory, so those are returned.
+func (s *settings) accept(prefix string, memory map[string]string, defaults map[string]variable) (*settings, map[string]string) {
+	raw := maps.Clone(s.raw)
 	refused := make(map[string]string)
 	for name, value := range memory {
-		if len(name) < len(prefix) || name[:len(prefix)] != prefix {
+		if !strings.HasPrefix(name, prefix) {
 			continue
 		}
-		value, ok := normalize(value, defaults[name])
+		value, ok := defaults[name].accept(value)
 		if !ok || name == "admin-version" {
 			refused[name] = raw[name]
 			continue
@@ -80,21 +76,31 @@ func (s *settings) accept(prefix string, memory, defaults map[string]string) (*s
 	return newSettings(raw), refused
 }
 
-// normalize judges a value by the kind of the default.
-func normalize(value, example string) (string, bool) {
-	switch example {
-	case "true", "false":
-		switch value {
+// accept judges a value by the kind of the variable.
+func (v variable) accept(value string) (string, bool) {
+	switch {
+	case v.value == "true" || v.value == "false":
+		switch strings.ToLower(value) {
 		case "true", "1":
 			return "true", true
 		case "false", "0":
 			return "false", true
 		}
 		return "", false
-	}
-	if _, err := strconv.Atoi(example); err == nil {
-		_, err := strconv.Atoi(value)
-		return value, err == nil
+	case v.bounded:
+		n := leadingNumber(value)
+		return strconv.Itoa(n), n >= v.min && n <= v.max
 	}
 	return value, true
+}
+
+// leadingNumber reads as much of a number as there is, as C's atoi does.
+func leadingNumber(text string) int {
+	text = strings.TrimSpace(text)
+	end := 0
+	for end < len(text) && (text[end] >= '0' && text[end] <= '9' || end == 0 && text[end] == '-') {
+		end++
+	}
+	n, _ := strconv.Atoi(text[:end]) // nothing is zero
+	return n
 }

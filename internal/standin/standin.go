@@ -89,25 +89,25 @@ func (s *Server) compose(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	variables, err := defaultVariables()
+	defaults, err := defaultVariables()
 	if err != nil {
 		return errors.Join(err, store.Close())
-	}
-	defaults := make(map[string]string, len(variables))
-	for _, v := range variables {
-		defaults[v.name] = v.value
 	}
 	own := map[string]string{"mysql-interfaces": s.address.String(), "admin-mysql_ifaces": s.adminLis.Addr().String()}
 	if s.config.AdminCredentials != "" {
 		own["admin-admin_credentials"] = s.config.AdminCredentials
 	}
 	for name, value := range own {
-		defaults[name] = value
+		defaults[name] = variable{value: value}
 		if err := store.insert(ctx, "main.global_variables", name, value); err != nil {
 			return errors.Join(err, store.Close())
 		}
 	}
-	s.router = newRouter(s.config.Log, newSettings(defaults))
+	raw := make(map[string]string, len(defaults))
+	for name, v := range defaults {
+		raw[name] = v.value
+	}
+	s.router = newRouter(s.config.Log, newSettings(raw))
 	s.admin = &admin{
 		log: s.config.Log, server: s, router: s.router, store: store, started: time.Now(), version: Version,
 		defaults: defaults, conns: make(map[net.Conn]struct{}),

@@ -95,9 +95,8 @@ func (s *store) create(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for _, v := range variables {
-		insert := fmt.Sprintf("INSERT INTO main.global_variables VALUES (%s, %s)", quote(v.name), quote(v.value))
-		if err := s.exec(ctx, insert); err != nil {
+	for name, v := range variables {
+		if err := s.insert(ctx, "main.global_variables", name, v.value); err != nil {
 			return err
 		}
 	}
@@ -169,8 +168,11 @@ func asText(v any) *string {
 		text = strconv.FormatInt(v, 10)
 	case float64:
 		text = strconv.FormatFloat(v, 'g', 15, 64)
-		if !strings.ContainsAny(text, ".eIN") {
-			text += ".0"
+		if mantissa, exponent, scientific := strings.Cut(text, "e"); !strings.ContainsAny(mantissa, ".IN") {
+			text = mantissa + ".0"
+			if scientific {
+				text += "e" + exponent
+			}
 		}
 	default:
 		text = fmt.Sprint(v)
