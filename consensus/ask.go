@@ -16,6 +16,8 @@ const (
 	maxAsking = 64
 	// enqueueWait is how long an abandoned request still tries to reach raft.
 	enqueueWait = 10 * time.Second
+	// nudgeWait: later, CommitTimeout has done the nudge's work.
+	nudgeWait = 100 * time.Millisecond
 )
 
 // Apply sends a command through the log and gives the ledger's answer; a refusal
@@ -37,12 +39,27 @@ func (n *Node) Apply(ctx context.Context, cmd ledger.Command) (ledger.Result, er
 	}
 	switch answer := future.Response().(type) {
 	case ledger.Result:
+		n.nudge()
 		return answer, nil
 	case error:
 		return ledger.Result{}, fmt.Errorf("%s: %w", what, answer)
 	default:
 		return ledger.Result{}, fmt.Errorf("%s: raft answered %T", what, answer)
 	}
+}
+
+// nudge lets the followers know at once what has been committed: raft tells them
+// with the next entry, so it gets one, or else after CommitTimeout.
+func (n *Node) nudge() {
+	select {
+	case n.asking <- struct{}{}:
+	default:
+		return // raft is busy, so there will be a next entry
+	}
+	go func() {
+		defer func() { <-n.asking }()
+		n.raft.Barrier(nudgeWait)
+	}()
 }
 
 // Barrier waits until everything committed so far has been applied here. Only
