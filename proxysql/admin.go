@@ -252,25 +252,31 @@ func (a *Admin) guard(cluster string, epoch uint64) guard {
 
 // read takes a state of the cluster as q says, which need not name the tables.
 func (a *Admin) read(ctx context.Context, q reading) (*state, error) {
-	q.tables = a.tables
-	for {
-		q.epoch = a.tables["remora_epoch"]
-		rows, err := a.query(ctx, statement{"read servers", q.sql()})
-		if err != nil && q.epoch && a.conn != nil {
-			a.tables["remora_epoch"] = false // dropped meanwhile? then without it
-			continue
-		}
-		if err != nil {
-			return nil, err
-		}
-		s, err := q.parse(rows)
-		if err != nil {
-			return nil, fmt.Errorf("proxysql %s: read servers: %w", a.cfg.Addr, err)
-		}
-		if s.hasTable && !q.epoch {
-			a.tables["remora_epoch"] = true
-			continue
-		}
-		return s, nil
+	q.tables, q.epoch = a.tables, a.tables["remora_epoch"] && !q.blind
+	s, err := a.readOnce(ctx, q)
+	switch {
+	case q.blind, err != nil && !(q.epoch && errors.Is(err, ErrRefused)), err == nil && s.hasTable == q.epoch:
+		return s, err
 	}
+	// The table came or went since we looked last; a table that is there and still
+	// cannot be read is none of ours.
+	q.epoch = !q.epoch
+	a.tables["remora_epoch"] = q.epoch
+	s, again := a.readOnce(ctx, q)
+	if again == nil && s.hasTable && !q.epoch {
+		return nil, err
+	}
+	return s, again
+}
+
+func (a *Admin) readOnce(ctx context.Context, q reading) (*state, error) {
+	rows, err := a.query(ctx, statement{"read servers", q.sql()})
+	if err != nil {
+		return nil, err
+	}
+	s, err := q.parse(rows)
+	if err != nil {
+		return nil, fmt.Errorf("proxysql %s: read servers: %w", a.cfg.Addr, err)
+	}
+	return s, nil
 }

@@ -16,7 +16,8 @@ import (
 //
 // It is carried out whatever conflicts exist and whatever memory held, and voids
 // the applied epoch: only Apply opens the writer again. It returns when runtime
-// shows that the fence stands.
+// shows that the fence stands; with an error all the same when the epoch could not
+// be voided.
 func (a *Admin) Fence(ctx context.Context, cluster string, hg Hostgroups, hard bool) error {
 	if err := hg.Validate(); err != nil {
 		return fmt.Errorf("proxysql %s: %w", a.cfg.Addr, err)
@@ -57,7 +58,7 @@ func (a *Admin) fence(ctx context.Context, cluster string, hg Hostgroups, hard b
 			return err
 		}
 	}
-	s, err := a.read(ctx, reading{cluster: cluster, hg: hg, brief: true})
+	s, err := a.read(ctx, reading{cluster: cluster, hg: hg, brief: true, blind: true})
 	if err != nil {
 		return err
 	}
@@ -67,5 +68,8 @@ func (a *Admin) fence(ctx context.Context, cluster string, hg Hostgroups, hard b
 				r.addr(), r.Hostgroup, r.Status)
 		}
 	}
-	return voided
+	if voided != nil {
+		return fmt.Errorf("fenced, but a late statement could still undo it: %w", voided)
+	}
+	return nil
 }

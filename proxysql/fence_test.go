@@ -68,6 +68,8 @@ func TestAFenceIsAlwaysCarriedOut(t *testing.T) {
 		if err := b.admin.Fence(within(t), "main", tens, true); err == nil {
 			t.Error("a broken table was not reported")
 		}
+		_, err := b.admin.Apply(within(t), route(5, "db1:3306", topology.Open), tens)
+		wantErr(t, err, ErrRefused)
 		wantText(t, "with a broken table", servers(t, b.Proxy, "runtime_mysql_servers"), "11 db2 ONLINE")
 	})
 }

@@ -74,6 +74,7 @@ type reading struct {
 	tables  map[string]bool // that this ProxySQL has
 	epoch   bool            // read remora_epoch, which must exist
 	used    bool            // read the connection pool
+	blind   bool            // do not read remora_epoch even if it exists
 	brief   bool            // leave out what no plan of ours changes: claims, rows of other hostgroups
 }
 
