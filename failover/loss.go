@@ -2,6 +2,7 @@ package failover
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/remora-ha/remora/internal/gtid"
 	"github.com/remora-ha/remora/topology"
@@ -34,7 +35,7 @@ func (f *facts) wouldLose(ch *choice) []string {
 
 // expectedLoss adds what the old primary holds, as far as that can be known.
 func (f *facts) expectedLoss(ch *choice) []string {
-	loss := ch.lost
+	loss := slices.Clone(ch.lost)
 	if f.prim == nil || f.prim.State == nil {
 		return append(loss, fmt.Sprintf("what primary %s wrote cannot be known: it was never read", f.primary))
 	}

@@ -35,6 +35,7 @@ func (f *facts) plan() []Stage {
 		p.target = p.in.To
 		p.afterRoute()
 	case p.in.Kind == KindFailover || f.dead(p.in.From):
+		p.takeOver = true
 		p.failover()
 	default:
 		p.switchover()
@@ -47,13 +48,27 @@ type planner struct {
 	*facts
 	in     *Intent
 	target topology.Addr // who becomes primary: in.To, or who takes its place
-	stages []Stage
+	// takeOver: From is dead or given up, so that what To received is all there is.
+	takeOver bool
+	stages   []Stage
 }
 
 func (p *planner) add(steps ...Step) {
 	if len(steps) > 0 {
 		p.stages = append(p.stages, Stage(steps))
 	}
+}
+
+// planned says that an earlier stage does this already.
+func (p *planner) planned(do Act, target topology.Addr) bool {
+	for _, stage := range p.stages {
+		for _, step := range stage {
+			if step.Do == do && step.Target == target {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // passed says that the point of no return is passed: To takes writes. A To that
@@ -152,15 +167,22 @@ func (p *planner) repoints(late bool) []Step {
 		if i.Addr == p.target || !i.Fresh() || delayed(i.State) != late || to == nil || to.State == nil {
 			continue
 		}
+		returns := i.Addr != p.in.From || p.fromReturns(i)
 		switch {
-		case i.Addr == p.in.From && !closed(i.State):
+		case i.Addr == p.in.From && !closed(i.State) && !p.planned(SetReadOnly, i.Addr):
 			steps = append(steps, p.closeFrom())
-		case i.Addr == p.in.From && !p.fromReturns(i), !p.astray(i), !to.State.Covers(i.State):
-		default:
+		case returns && p.astray(i) && p.covers(to.State, i.State) && !p.planned(Repoint, i.Addr):
 			steps = append(steps, p.repoint(i.Addr, p.target))
 		}
 	}
 	return steps
+}
+
+// covers says that a replica can follow the target without losing anything. In
+// the forecast of a switchover the target has yet to catch up with all of them.
+func (p *planner) covers(target, replica *topology.State) bool {
+	forecast := !p.takeOver && !p.routed() && !p.passed()
+	return forecast || target.Covers(replica)
 }
 
 // fromReturns says that the old primary becomes a replica now: always after a
