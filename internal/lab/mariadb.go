@@ -24,6 +24,10 @@ type ServerOptions struct {
 	SemiSync bool
 	// SemiSyncTimeout is how long a primary waits for a replica before it goes on without; 0 for 10 s.
 	SemiSyncTimeout time.Duration
+	// DropUnacked makes a server that recovers from a crash cut what no replica acknowledged off its binary log, so that
+	// an old primary can rejoin. It is for SemiSync, and for servers that a crash costs the role of primary: one that kept
+	// it could lose a transaction that a replica has.
+	DropUnacked bool
 	// Writable boots the server with read_only off. By default it boots read-only, so that one that returns from the
 	// dead takes no writes.
 	Writable bool
@@ -117,6 +121,9 @@ func (s *Server) args(l *Lab, data string) []string {
 		timeout := orDefault(s.opts.SemiSyncTimeout, 10*time.Second)
 		args = append(args, "--rpl-semi-sync-slave-enabled=1", "--rpl-semi-sync-master-wait-point=AFTER_SYNC",
 			"--rpl-semi-sync-master-timeout="+strconv.FormatInt(timeout.Milliseconds(), 10))
+	}
+	if s.opts.DropUnacked {
+		args = append(args, "--init-rpl-role=SLAVE") // with rpl_semi_sync_slave_enabled it means just that
 	}
 	return append(args, s.opts.ExtraArgs...)
 }

@@ -120,6 +120,37 @@ func accounts(t *testing.T, top *lab.Topology) {
 	}
 }
 
+// What a primary had in its binary log when it was killed, and no replica had acknowledged, no client was told of.
+func TestKilledPrimaryDropsTheUnacknowledged(t *testing.T) {
+	t.Parallel()
+	for _, drop := range []bool{false, true} {
+		t.Run("DropUnacked="+strconv.FormatBool(drop), func(t *testing.T) {
+			t.Parallel()
+			ctx := within(t)
+			l := lab.ForTest(t, lab.Options{})
+			top, err := l.Topology(ctx, lab.Spec{Servers: 2, Server: lab.ServerOptions{SemiSync: true, DropUnacked: drop}})
+			must(t, err)
+			primary := top.Primary()
+			before := row(t, primary, "SELECT @@gtid_binlog_pos AS pos")["pos"]
+			must(t, top.Servers[1].Freeze())
+			written := make(chan error, 1)
+			go func() { written <- primary.Exec(ctx, "INSERT INTO lab.writes VALUES (1, 1)") }()
+			must(t, lab.Eventually(ctx, "the write to wait for its acknowledgement", 10*time.Millisecond, func() (bool, string) {
+				r := row(t, primary, "SHOW GLOBAL STATUS LIKE 'Rpl_semi_sync_master_wait_sessions'")
+				return r["Value"] == "1", r["Value"] + " sessions wait"
+			}))
+			must(t, primary.Kill())
+			if err := <-written; err == nil {
+				t.Error("the write was acknowledged")
+			}
+			must(t, primary.Start(ctx))
+			if after := row(t, primary, "SELECT @@gtid_binlog_pos AS pos")["pos"]; (after == before) != drop {
+				t.Errorf("at %s before, at %s after", before, after)
+			}
+		})
+	}
+}
+
 func TestChainAndDelay(t *testing.T) {
 	t.Parallel()
 	ctx := within(t)
