@@ -18,8 +18,19 @@ import (
 // where replicated writes are logged, GTID where it positions by it, and the part
 // it plays in semi-sync.
 func Render(roots []*Node) string {
+	var b strings.Builder
+	for _, l := range lines(roots) {
+		b.WriteString(l + "\n")
+	}
+	return b.String()
+}
+
+// Lines is the tree of a snapshot, drawn as Render does, a line each.
+func Lines(s *Snapshot) []string { return lines(Tree(s)) }
+
+func lines(roots []*Node) []string {
 	type line struct{ name, facts string }
-	var lines []line
+	var list []line
 	width := 0
 	for _, root := range roots {
 		root.Depth(func(n *Node, depth int) {
@@ -28,14 +39,14 @@ func Render(roots []*Node) string {
 				name = strings.Repeat("  ", depth-1) + n.mark() + " " + name
 			}
 			width = max(width, len(name))
-			lines = append(lines, line{name, n.facts()})
+			list = append(list, line{name, n.facts()})
 		})
 	}
-	var b strings.Builder
-	for _, l := range lines {
-		fmt.Fprintf(&b, "%-*s [%s]\n", width, l.name, l.facts)
+	text := make([]string, len(list))
+	for i, l := range list {
+		text[i] = fmt.Sprintf("%-*s [%s]", width, l.name, l.facts)
 	}
-	return b.String()
+	return text
 }
 
 func (n *Node) mark() string {

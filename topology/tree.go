@@ -97,10 +97,11 @@ func (s *Snapshot) head(ring []Addr) Addr {
 
 // treeOf is the root under which an instance stands.
 func (s *Snapshot) treeOf(a Addr, rings map[Addr]bool) Addr {
-	if rings[a] {
-		return s.head(s.ring(a))
+	root := s.RootOf(a)
+	if rings[root] {
+		return s.head(s.ring(root))
 	}
-	return s.RootOf(a)
+	return root
 }
 
 // Depth calls visit for the node and all below it, in order, with their depth.
