@@ -260,6 +260,11 @@ type network struct {
 	mu    sync.Mutex
 	cut   map[string]bool
 	wires map[*wire]bool
+	held  string        // what the others answer to this node is not read
+	free  chan struct{} // closed when it is
+	wrote int           // by the held node
+
+	refused int // dials, for a node was cut off
 }
 
 type wire struct {
@@ -281,6 +286,9 @@ func (w *network) dialer(from string, peers []Peer) func(string, time.Duration) 
 		to := names[addr]
 		w.mu.Lock()
 		blocked := w.cut[from] || w.cut[to]
+		if blocked {
+			w.refused++
+		}
 		w.mu.Unlock()
 		if blocked {
 			return nil, errCut
@@ -298,6 +306,57 @@ func (w *network) dialer(from string, peers []Peer) func(string, time.Duration) 
 		w.wires[wr] = true
 		return wr, nil
 	}
+}
+
+// Write counts what a held node asks.
+func (w *wire) Write(p []byte) (int, error) {
+	n, err := w.Conn.Write(p)
+	w.in.mu.Lock()
+	defer w.in.mu.Unlock()
+	if w.from == w.in.held {
+		w.in.wrote++
+	}
+	return n, err
+}
+
+// Read keeps back what came in while the node was held, and hands it out after.
+func (w *wire) Read(p []byte) (int, error) {
+	n, err := w.Conn.Read(p)
+	w.in.mu.Lock()
+	held, free := w.from == w.in.held, w.in.free
+	w.in.mu.Unlock()
+	if held {
+		<-free
+	}
+	return n, err
+}
+
+// hold stops a node from reading answers, as if its process were stopped.
+func (w *network) hold(name string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.held, w.free = name, make(chan struct{})
+}
+
+// asked is how many messages the held node has written.
+func (w *network) asked() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.wrote
+}
+
+// refusals is how often a node was not reached, for one was cut off.
+func (w *network) refusals() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.refused
+}
+
+func (w *network) release() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.held = ""
+	close(w.free)
 }
 
 func (w *wire) Close() error {

@@ -21,6 +21,8 @@ var (
 	// ErrForeignDir says that the directory holds something that this node did not
 	// write. It is left as it is.
 	ErrForeignDir = errors.New("directory is not this node's")
+	// ErrDamagedDir says that the log in the directory cannot be read.
+	ErrDamagedDir = errors.New("log is damaged")
 	// ErrHalted says that this node met an entry or a snapshot that it does not
 	// understand and applies nothing any more, for its state would differ from the
 	// others'. The log is kept; a version that understands it goes on from there.

@@ -38,31 +38,20 @@ func openStores(cfg Config) (*stores, error) {
 		mem := raft.NewInmemStore()
 		return &stores{logs: mem, stable: mem, snapshots: &memorySnapshots{}, close: func() error { return nil }}, nil
 	}
-	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
-		return nil, fmt.Errorf("make the node's directory: %w", err)
+	if err := claim(cfg.Dir, cfg.Name); err != nil {
+		return nil, err
 	}
 	bolt, err := openBolt(cfg.Dir)
 	if err != nil {
 		return nil, err
 	}
-	s, err := dirStores(cfg, bolt)
-	if err != nil {
-		return nil, errors.Join(err, bolt.Close())
-	}
-	return s, nil
-}
-
-func dirStores(cfg Config, bolt *raftboltdb.BoltStore) (*stores, error) {
-	if err := claim(cfg.Dir, cfg.Name); err != nil {
-		return nil, err
-	}
 	snapshots, err := raft.NewFileSnapshotStoreWithLogger(cfg.Dir, keptSnapshots, hclogger(cfg.Log))
 	if err != nil {
-		return nil, fmt.Errorf("open the snapshots in %s: %w", cfg.Dir, err)
+		return nil, errors.Join(fmt.Errorf("open the snapshots in %s: %w", cfg.Dir, err), bolt.Close())
 	}
 	logs, err := raft.NewLogCache(cachedLogs, bolt)
 	if err != nil {
-		return nil, err
+		return nil, errors.Join(err, bolt.Close())
 	}
 	return &stores{logs: logs, stable: bolt, snapshots: snapshots, close: bolt.Close}, nil
 }
@@ -74,8 +63,10 @@ func openBolt(dir string) (*raftboltdb.BoltStore, error) {
 	switch {
 	case errors.Is(err, bbolt.ErrTimeout):
 		return nil, fmt.Errorf("open %s: %w", dir, ErrDirInUse)
+	case errors.Is(err, bbolt.ErrInvalid), errors.Is(err, bbolt.ErrVersionMismatch), errors.Is(err, bbolt.ErrChecksum):
+		return nil, fmt.Errorf("open %s: %w: %w; move the directory away and the node comes back from the others", path, ErrDamagedDir, err)
 	case err != nil:
-		return nil, fmt.Errorf("open %s: %w: %w; when it is damaged, move the directory away and the node comes back from the others", path, ErrForeignDir, err)
+		return nil, fmt.Errorf("open %s: %w", path, err)
 	}
 	return bolt, nil
 }
@@ -89,19 +80,15 @@ type identity struct {
 // claim makes the directory this node's, or says whose it is. A log under another
 // name would let one node vote twice.
 func claim(dir, name string) error {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return fmt.Errorf("make the node's directory: %w", err)
+	}
 	path := filepath.Join(dir, identityFile)
 	data, err := os.ReadFile(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		data, err = json.Marshal(identity{Version: 1, Node: name})
-		if err != nil {
-			return err
-		}
-		if err := os.WriteFile(path, append(data, '\n'), 0o600); err != nil {
-			return fmt.Errorf("claim %s: %w", dir, err)
-		}
-		return nil
-	}
-	if err != nil {
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return claimEmpty(dir, path, name)
+	case err != nil:
 		return fmt.Errorf("read whose %s is: %w", dir, err)
 	}
 	var id identity
@@ -110,6 +97,32 @@ func claim(dir, name string) error {
 	}
 	if id.Version != 1 || id.Node != name {
 		return fmt.Errorf("open %s: %w: it belongs to node %q (format %d), this is node %q", dir, ErrForeignDir, id.Node, id.Version, name)
+	}
+	return nil
+}
+
+// claimEmpty marks a new directory. The mark is written before anything else, so
+// what lies in a directory without one is not a node's.
+func claimEmpty(dir, path, name string) error {
+	draft := path + ".new"
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return fmt.Errorf("claim %s: %w", dir, err)
+	}
+	for _, e := range entries {
+		if e.Name() != filepath.Base(draft) && e.Name() != "lost+found" {
+			return fmt.Errorf("claim %s: %w: it has no %s and holds %s", dir, ErrForeignDir, identityFile, e.Name())
+		}
+	}
+	data, err := json.Marshal(identity{Version: 1, Node: name})
+	if err == nil {
+		err = os.WriteFile(draft, append(data, '\n'), 0o600)
+	}
+	if err == nil {
+		err = os.Rename(draft, path)
+	}
+	if err != nil {
+		return fmt.Errorf("claim %s: %w", dir, err)
 	}
 	return nil
 }

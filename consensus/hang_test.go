@@ -1,0 +1,79 @@
+package consensus
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/hashicorp/raft"
+)
+
+// stuck is a log store on a disk that can be made to hang.
+type stuck struct {
+	raft.LogStore
+	mu   sync.Mutex
+	free chan struct{} // nil: the disk works
+}
+
+func (s *stuck) hang() (free func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.free = make(chan struct{})
+	return sync.OnceFunc(func() { close(s.free) })
+}
+
+func (s *stuck) StoreLogs(logs []*raft.Log) error {
+	s.mu.Lock()
+	free := s.free
+	s.mu.Unlock()
+	if free != nil {
+		<-free
+	}
+	return s.LogStore.StoreLogs(logs)
+}
+
+func (s *stuck) StoreLog(log *raft.Log) error { return s.StoreLogs([]*raft.Log{log}) }
+
+// The leader's disk hangs: it keeps its followers, but every call ends with its
+// context, and closing the node lets another one lead.
+func TestHungDisk(t *testing.T) {
+	disks := map[string]*stuck{}
+	c := newCluster(t, 3, func(c *Config) {
+		c.hooks.logs = func(s raft.LogStore) raft.LogStore {
+			disks[c.Name] = &stuck{LogStore: s}
+			return disks[c.Name]
+		}
+	}).start()
+	leader, _ := c.leader()
+	c.apply(discover(1))
+	free := disks[leader.cfg.Name].hang()
+	defer free()
+
+	short, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	if _, err := leader.Apply(short, discover(2)); !errors.Is(err, ErrAmbiguous) {
+		t.Errorf("apply: %v", err)
+	}
+	short, cancel = context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	for range 2 * maxAsking {
+		if err := leader.Verify(short); !errors.Is(err, context.DeadlineExceeded) {
+			t.Fatalf("verify: %v", err)
+		}
+	}
+	if err := leader.Barrier(short); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("barrier: %v", err)
+	}
+	if err := leader.Close(short); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("close: %v", err)
+	}
+	delete(c.nodes, leader.cfg.Name)
+	c.leader()
+	c.apply(discover(2))
+	free()
+	if err := leader.Close(bounded(t)); err != nil {
+		t.Errorf("close once more: %v", err)
+	}
+}
