@@ -83,7 +83,7 @@ func (p *planner) passed() bool {
 func (p *planner) missing(drained bool) []string {
 	var nodes []string
 	for _, x := range p.s.Proxies {
-		if !x.Holds(p.in.Epoch) || drained && !x.Drained && !x.LeaseOver {
+		if !x.Holds(p.in.Epoch) || drained && !x.Drained && !x.LeaseOver && !x.Gone {
 			nodes = append(nodes, x.Node)
 		}
 	}
@@ -179,10 +179,10 @@ func (p *planner) repoints(late bool) []Step {
 }
 
 // covers says that a replica can follow the target without losing anything. In
-// the forecast of a switchover the target has yet to catch up with all of them.
+// the forecast of a switchover, or with a donor, the target has yet to catch up.
 func (p *planner) covers(target, replica *topology.State) bool {
-	forecast := !p.takeOver && !p.routed() && !p.passed()
-	return forecast || target.Covers(replica)
+	switchover := !p.takeOver && !p.routed() && !p.passed()
+	return switchover || p.planned(CatchUp, p.target) || target.Covers(replica)
 }
 
 // fromReturns says that the old primary becomes a replica now: always after a

@@ -42,8 +42,10 @@ var routingProblems = []Problem{
 		match: proxies(func(f *facts, p topology.Proxy) string {
 			want := f.epoch()
 			switch {
-			case p.Conflict != "" || p.Epoch >= want:
+			case p.Conflict != "" || p.Epoch >= want && !p.Gone:
 				return ""
+			case p.Gone:
+				return fmt.Sprintf("the proxy of %s has ended: it routes nothing", p.Node)
 			case p.LeaseOver:
 				return fmt.Sprintf("the proxy of %s is at epoch %d of %d and was last heard of %s; its lease is over, so it routes no writes", p.Node, p.Epoch, want, f.ago(p.Seen))
 			}

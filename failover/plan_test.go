@@ -1,0 +1,226 @@
+package failover
+
+import (
+	"testing"
+	"time"
+
+	"github.com/remora-ha/remora/topology"
+)
+
+func TestFailoverPlan(t *testing.T) {
+	tests := []struct {
+		name string
+		b    *build
+		want []string
+	}{
+		{"a killed primary", primary("a").replica("b").replica("c").kill("a").begin(), []string{
+			"proxies: writer fenced", "promote b:3306", "commit route b:3306", "repoint c:3306 to b:3306", "conclude",
+		}},
+		{"a relay log to apply", primary("a").replica("b", has("0-1-100", "0-1-95")).replica("c", has("0-1-99", "0-1-99")).kill("a").begin(), []string{
+			"proxies: writer fenced", "drain b:3306", "promote b:3306", "commit route b:3306", "repoint c:3306 to b:3306", "conclude",
+		}},
+		{"a frozen primary whose connections still stand", primary("a").replica("b").replica("c").freeze("a", 2*time.Second).begin(), []string{
+			"proxies: writer fenced", "drain b:3306", "promote b:3306", "commit route b:3306", "repoint c:3306 to b:3306", "conclude",
+		}},
+		{"the most advanced must not be promoted: it is the donor",
+			primary("a").replica("b", has("0-1-90", "0-1-90")).replica("c").rule("c", ServerRule{Promotion: MustNot}).kill("a").begin(), []string{
+				"proxies: writer fenced", "repoint b:3306 to c:3306", "catch up b:3306", "drain b:3306", "promote b:3306",
+				"commit route b:3306", "repoint c:3306 to b:3306", "conclude",
+			}},
+		{"a delayed replica is moved last", primary("a").replica("b").replica("c", delay(time.Hour)).replica("d").kill("a").begin(), []string{
+			"proxies: writer fenced", "promote b:3306", "commit route b:3306", "repoint d:3306 to b:3306", "repoint c:3306 to b:3306", "conclude",
+		}},
+		{"semi-sync: the acknowledging replicas move before it opens", primary("a").replica("b").replica("c").replica("d").semiSync(1).kill("a").begin(), []string{
+			"proxies: writer fenced", "repoint c:3306 to b:3306, repoint d:3306 to b:3306", "promote b:3306", "commit route b:3306", "conclude",
+		}},
+		{"a chain moves with its head", primary("a").replica("b").replica("c").replica("d", under("c")).kill("a").begin(), []string{
+			"proxies: writer fenced", "promote b:3306", "commit route b:3306", "repoint c:3306 to b:3306", "conclude",
+		}},
+		{"forced, with a living primary", primary("a").replica("b").replica("c").ask(Request{ID: "r1", Kind: KindFailover, Force: true}).begin(), []string{
+			"proxies: writer fenced, set read only a:3306", "drain b:3306", "promote b:3306", "commit route b:3306",
+			"repoint a:3306 to b:3306, repoint c:3306 to b:3306", "conclude",
+		}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			expectPlan(t, Remaining(&tt.b.c), tt.want...)
+			interrupt(t, tt.b)
+		})
+	}
+}
+
+func TestSwitchoverPlan(t *testing.T) {
+	ask := Request{ID: "r1", Kind: KindSwitchover, To: at("b"), By: "ann"}
+	tests := []struct {
+		name string
+		b    *build
+		want []string
+	}{
+		{"planned", primary("a").replica("b", has("0-1-98", "0-1-98")).replica("c").ask(ask).begin(), []string{
+			"proxies: writer paused", "set read only a:3306", "catch up b:3306", "promote b:3306", "commit route b:3306",
+			"repoint a:3306 to b:3306, repoint c:3306 to b:3306", "conclude",
+		}},
+		{"semi-sync: nobody moves before the old primary is closed; then all at once", primary("a").replica("b", has("0-1-98", "0-1-98")).replica("c").semiSync(1).ask(ask).begin(), []string{
+			"proxies: writer paused", "set read only a:3306", "catch up b:3306", "promote b:3306",
+			"commit route b:3306, repoint a:3306 to b:3306, repoint c:3306 to b:3306", "conclude",
+		}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			expectPlan(t, Remaining(&tt.b.c), tt.want...)
+			interrupt(t, tt.b)
+		})
+	}
+}
+
+// TestInterruptedAnywhere stops after every single step of each kind of recovery.
+func TestInterruptedAnywhere(t *testing.T) {
+	cases := map[string]*build{
+		"failover": primary("a").replica("b", has("0-1-100", "0-1-95")).replica("c", has("0-1-99", "0-1-99")).replica("d", delay(time.Hour)).kill("a").begin(),
+		"donor":    primary("a").replica("b", has("0-1-90", "0-1-90")).replica("c").rule("c", ServerRule{Promotion: MustNot}).kill("a").begin(),
+		"semisync": primary("a").replica("b").replica("c").replica("d").semiSync(2).kill("a").begin(),
+		"planned":  primary("a").replica("b", has("0-1-98", "0-1-98")).replica("c").ask(Request{ID: "r", Kind: KindSwitchover}).begin(),
+		"forced":   primary("a").replica("b").replica("c").ask(Request{ID: "r", Kind: KindFailover, Force: true}).begin(),
+	}
+	for name, b := range cases {
+		t.Run(name, func(t *testing.T) { interruptSteps(t, b) })
+	}
+}
+
+func TestNothingIsPromotedWhileAProxyDoesNotHold(t *testing.T) {
+	b := primary("a").replica("b").replica("c").kill("a").begin()
+	for n := range 2 {
+		b.c.Snapshot.Proxies[n].Epoch = b.c.Intent.Epoch
+	}
+	stages := Remaining(&b.c)
+	if stages[0][0].Do != CloseProxies || stages[0][0].Why != "s3 may still send writes to a:3306" {
+		t.Errorf("the first stage is %s: %s", stages[0], stages[0][0].Why)
+	}
+	b.c.Snapshot.Proxies[2].LeaseOver = true
+	if first := Remaining(&b.c)[0]; first.String() != "promote b:3306" {
+		t.Errorf("its lease is over, and the first stage is %s", first)
+	}
+}
+
+// rollback begins a switchover of a to b, performs n stages and lets the
+// deadline pass.
+func rollback(n int) *build {
+	b := primary("a").replica("b", has("0-1-98", "0-1-98")).replica("c").ask(Request{ID: "r1", Kind: KindSwitchover, To: at("b")}).begin()
+	for range n {
+		b.perform(Remaining(&b.c)[0])
+	}
+	return b.pass(time.Minute)
+}
+
+func TestSwitchoverIsRolledBackBeforeThePointOfNoReturn(t *testing.T) {
+	tests := []struct {
+		name   string
+		stages int
+		want   []string
+	}{
+		{"begun", 0, []string{"roll back a:3306"}},
+		{"proxies paused", 1, []string{"roll back a:3306"}},
+		{"old primary closed", 2, []string{"set writable a:3306", "roll back a:3306"}},
+		{"caught up", 3, []string{"set writable a:3306", "roll back a:3306"}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			b := rollback(tt.stages)
+			expectPlan(t, Remaining(&b.c), tt.want...)
+			interrupt(t, b)
+			if w := b.c.Snapshot.Route.Writer; w != at("a") || !b.inst("a").State.Writable() {
+				t.Errorf("the writer is %s; a writable: %v", w, b.inst("a").State.Writable())
+			}
+		})
+	}
+	t.Run("promoted: only forward", func(t *testing.T) {
+		b := rollback(4)
+		expectPlan(t, Remaining(&b.c), "commit route b:3306", "repoint a:3306 to b:3306, repoint c:3306 to b:3306", "conclude")
+	})
+	t.Run("it forgot its source and was not opened", func(t *testing.T) {
+		b := rollback(3)
+		b.inst("b").State.Sources = nil
+		expectPlan(t, Remaining(&b.c), "set writable a:3306", "roll back a:3306, repoint b:3306 to a:3306")
+	})
+	t.Run("whether it was opened is not known: it is closed first", func(t *testing.T) {
+		b := rollback(3)
+		b.inst("b").Reach = topology.Unclear
+		expectPlan(t, Remaining(&b.c), "set read only b:3306", "set writable a:3306", "roll back a:3306")
+	})
+	t.Run("it died", func(t *testing.T) {
+		b := rollback(2).pass(-time.Minute).kill("b")
+		expectPlan(t, Remaining(&b.c), "set writable a:3306", "roll back a:3306")
+	})
+}
+
+func TestSwitchoverWhosePrimaryDiesBecomesAFailover(t *testing.T) {
+	b := rollback(1).pass(-time.Minute).kill("a")
+	expectPlan(t, Remaining(&b.c), // c received more by then, and takes b's place
+		"retarget c:3306", "promote c:3306", "commit route c:3306", "repoint b:3306 to c:3306", "conclude")
+	b = rollback(1).kill("a") // even after its deadline: there is nowhere to go back to
+	b.inst("b").State.Sources[0].Received = b.inst("a").State.Executed
+	expectPlan(t, Remaining(&b.c), "drain b:3306", "promote b:3306", "commit route b:3306", "repoint c:3306 to b:3306", "conclude")
+}
+
+func TestSwitchoverDoesNotPromoteWhileTheOldPrimaryIsNotKnownToBeClosed(t *testing.T) {
+	b := rollback(3).pass(-time.Minute)
+	b.inst("a").Reach = topology.Unclear
+	if first := Remaining(&b.c)[0]; first.String() != "set read only a:3306" {
+		t.Errorf("the first stage is %s", first)
+	}
+}
+
+func TestPauseEndsWhenTransactionsHaveEndedOrTheirTimeIsOver(t *testing.T) {
+	b := rollback(1).pass(-time.Minute)
+	b.c.Snapshot.Proxies[1].Drained = false
+	if first := Remaining(&b.c)[0]; first[0].Do != CloseProxies {
+		t.Errorf("a transaction is in progress, and the first stage is %s", first)
+	}
+	if first := Remaining(&b.pass(3 * time.Second).c)[0]; first[0].Do != SetReadOnly {
+		t.Errorf("the time to drain is over, and the first stage is %s", first)
+	}
+}
+
+func TestRetarget(t *testing.T) {
+	open := func() *build { return primary("a").replica("b").replica("c").kill("a").begin() }
+	closed := func(b *build) *build { b.perform(Remaining(&b.c)[0]); return b }
+	t.Run("the chosen one died", func(t *testing.T) {
+		b := closed(open()).kill("b")
+		expectPlan(t, Remaining(&b.c), "retarget c:3306", "promote c:3306", "commit route c:3306", "conclude")
+		interrupt(t, b)
+	})
+	t.Run("another one received more", func(t *testing.T) {
+		b := closed(open())
+		has("0-1-105", "0-1-105")(b, b.inst("c"))
+		expectPlan(t, Remaining(&b.c), "retarget c:3306", "promote c:3306", "commit route c:3306", "repoint b:3306 to c:3306", "conclude")
+	})
+	t.Run("it was opened and died before a client came: given up", func(t *testing.T) {
+		b := closed(open())
+		b.perform(Remaining(&b.c)[0])
+		b.kill("b")
+		expectPlan(t, Remaining(&b.c), "retarget c:3306", "promote c:3306", "commit route c:3306", "conclude")
+	})
+	t.Run("whether it was opened is not known: wait", func(t *testing.T) {
+		b := closed(open())
+		b.inst("b").Reach = topology.Partial
+		expectPlan(t, Remaining(&b.c), "drain b:3306")
+	})
+	t.Run("nobody is left, and the old primary answers again", func(t *testing.T) {
+		b := closed(open()).kill("b", "c")
+		b.inst("a").Reach = topology.Up
+		expectPlan(t, Remaining(&b.c), "roll back a:3306")
+	})
+}
+
+func TestReplicasThatCannotBeMovedDoNotHoldUpTheEnd(t *testing.T) {
+	b := primary("a").replica("b").replica("c").kill("a").begin()
+	for range 3 {
+		b.perform(Remaining(&b.c)[0])
+	}
+	expectPlan(t, Remaining(&b.c), "repoint c:3306 to b:3306", "conclude")
+	expectPlan(t, Remaining(&b.pass(patience).c), "conclude")
+	b.perform(Remaining(&b.c)[0])
+	if got := Stage(Repairs(&b.c)).String(); got != "repoint c:3306 to b:3306" {
+		t.Errorf("repairs: %q", got)
+	}
+}
