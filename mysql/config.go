@@ -45,6 +45,12 @@ type Config struct {
 	Heartbeat    topology.Duration `yaml:"-" json:"-"`
 	ConnectRetry topology.Duration `yaml:"connect_retry" json:"connect_retry"`
 
+	// EnableEvents has a promotion enable all events that are disabled because the
+	// server was a replica, also those that were disabled on the old primary: the
+	// server does not tell them apart. It takes the privileges EVENT, SET USER and
+	// BINLOG ADMIN (MySQL: EVENT, SET_ANY_DEFINER).
+	EnableEvents bool `yaml:"enable_events" json:"enable_events"`
+
 	// Keep names users whose sessions are never ended, besides User and
 	// ReplicationUser: a monitor, a backup.
 	Keep []string `yaml:"keep_sessions_of" json:"keep_sessions_of"`

@@ -35,6 +35,9 @@ type dialect interface {
 	// about `most`; ok is false when the server cannot be asked so.
 	await(set gtid.Set, most time.Duration) (query string, ok bool)
 
+	// hastenStop says that the stop of a receiver whose source is frozen would hang
+	// unless its thread was killed before, see actor.stop.
+	hastenStop(*reading) bool
 	// semiSync sets semi-sync as planned; an error when the server cannot.
 	semiSync(*reading, semiSyncPlan) ([]statement, error)
 	// adopt lets a server that wrote by itself replicate from where it stands.
@@ -42,8 +45,8 @@ type dialect interface {
 	// point makes a source; replication is stopped.
 	point(pointing) statement
 
-	// sleepingEvents lists events that were switched off because their server was
-	// a replica: columns db, name, definer.
+	// sleepingEvents lists events that are off because their server was a replica:
+	// columns db, name, definer.
 	sleepingEvents() string
 	wakeEvent(db, name, definer string) statement
 }
@@ -83,10 +86,12 @@ type pointing struct {
 type reading struct {
 	state    *topology.State
 	channels []channel
-	// semiSync is the word in the names of the source's semi-sync variables,
-	// "master" or "source"; empty when the server has none.
-	semiSync string
+	semiSync semiSyncWords
 }
+
+// semiSyncWords are the words in the names of semi-sync's variables: "master" or
+// "source", "slave" or "replica"; empty where the server has no such variable.
+type semiSyncWords struct{ source, replica string }
 
 // channel is a replication channel, with what only this package needs to know.
 type channel struct {

@@ -32,7 +32,7 @@ func (a *actor) drain(ctx context.Context, _ failover.Step) error {
 			continue
 		}
 		stopped = true
-		if err := a.do(ctx, a.session.dialect.stopReceiver(c.Channel)); err != nil {
+		if err := a.stop(ctx, r, c, a.session.dialect.stopReceiver(c.Channel)); err != nil {
 			return err
 		}
 	}
@@ -90,26 +90,28 @@ func (a *actor) catchUp(ctx context.Context, step failover.Step) error {
 // trip. SQL threads that are stopped without an error are started; one with an error
 // ends the wait.
 func (a *actor) applied(ctx context.Context, r *reading, what string, until gtid.Set, done func(*reading) bool) error {
-	delay := pollFirst
+	delay, early := pollFirst, false
 	for !done(r) {
 		if err := a.startAppliers(ctx, r); err != nil {
 			return err
 		}
-		query, ok := a.session.dialect.await(until, min(waitSlice, max(timeLeft(ctx), time.Millisecond)))
-		if !ok || r.state.HasApplied(until) {
-			// Nothing to be woken by: the threads have yet to say that they are done.
-			query = ""
+		wake, ok := a.session.dialect.await(until, waitSlice)
+		if !ok || early || r.state.HasApplied(until) {
+			// Nothing to be woken by: what remains is that the threads say so.
+			wake = ""
 			if !pause(ctx, delay) {
 				return a.unapplied(r, what, ctx.Err())
 			}
 			delay = min(2*delay, pollMost)
 		}
-		next, err := a.session.readAfter(ctx, query)
+		asked := time.Now()
+		next, err := a.session.readAfter(ctx, wake)
+		early = wake != "" && time.Since(asked) < waitSlice/2
 		if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
 			return a.unapplied(r, what, err)
 		}
 		if err != nil {
-			return a.fail(plain("%s", query), err)
+			return a.fail(plain("%s", wake), err)
 		}
 		r = next
 	}
@@ -126,10 +128,13 @@ func (a *actor) unapplied(r *reading, what string, err error) error {
 		Err: fmt.Errorf("did not %s in time: it executed %s, %s: %w", what, r.state.Executed.Heads(), state, err)}
 }
 
-// startAppliers starts SQL threads that were stopped by someone, never one that
-// stopped at an error.
+// startAppliers starts SQL threads that were stopped by someone. A thread that
+// stopped at an error is an error, the receiving one only where more must come.
 func (a *actor) startAppliers(ctx context.Context, r *reading) error {
 	for _, c := range r.channels {
+		if a.op == string(failover.CatchUp) && c.IO == topology.ThreadNo && c.ioErrno != 0 {
+			return a.failed("its IO thread stopped with error %d: %s", c.ioErrno, c.IOError)
+		}
 		if c.SQL == topology.ThreadYes {
 			continue
 		}

@@ -30,7 +30,9 @@ func (a *actor) closeWrites(ctx context.Context) error {
 	done := make(chan error, 1)
 	go func() { done <- a.session.exec(ctx, set.sql) }()
 	if err := a.awaitReadOnly(ctx, done); err != nil {
-		a.withdraw(ctx)
+		if Number(err) == 0 {
+			a.withdraw(ctx)
+		}
 		return a.fail(set, err)
 	}
 	r, err := a.read(ctx)
@@ -158,65 +160,4 @@ func timeLeft(ctx context.Context) time.Duration {
 		return time.Minute
 	}
 	return time.Until(deadline)
-}
-
-func (a *actor) setWritable(ctx context.Context, step failover.Step) error {
-	return a.openWrites(ctx, step.SemiSync)
-}
-
-// openWrites sets semi-sync and then lets writes in, in that order, so that no
-// write is acknowledged with less than was promised.
-func (a *actor) openWrites(ctx context.Context, plan *failover.SemiSyncPlan) error {
-	r, err := a.read(ctx)
-	if err != nil {
-		return err
-	}
-	if err := a.setSemiSync(ctx, r, plan); err != nil {
-		return err
-	}
-	set := a.session.dialect.readOnly(false)
-	if err := a.do(ctx, set); err != nil {
-		return err
-	}
-	if r, err = a.read(ctx); err != nil {
-		return err
-	}
-	if !r.state.Writable() {
-		return a.failed("the server took %q and is not writable: someone else set it read-only", set.shown)
-	}
-	return a.checkSemiSync(r, plan)
-}
-
-// setSemiSync brings semi-sync to the plan; nil leaves it as it is.
-func (a *actor) setSemiSync(ctx context.Context, r *reading, plan *failover.SemiSyncPlan) error {
-	if plan == nil || a.checkSemiSync(r, plan) == nil {
-		return nil
-	}
-	if plan.WaitCount > 1 && r.semiSync == "master" && r.state.ServerUUID == "" {
-		a.log.Warn("MariaDB waits for one acknowledgement", "wanted", plan.WaitCount)
-	}
-	statements, err := a.session.dialect.semiSync(r, semiSyncPlan{plan.Source, plan.Replica, plan.WaitCount})
-	if err != nil {
-		return a.failed("%w", err)
-	}
-	for _, st := range statements {
-		if err := a.do(ctx, st); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// checkSemiSync compares a reading with the plan.
-func (a *actor) checkSemiSync(r *reading, plan *failover.SemiSyncPlan) error {
-	if plan == nil {
-		return nil
-	}
-	have := r.state.SemiSync
-	if have.SourceEnabled == plan.Source && have.ReplicaEnabled == plan.Replica &&
-		(!plan.Source || plan.WaitCount == 0 || r.state.ServerUUID == "" || have.WaitCount == plan.WaitCount) {
-		return nil
-	}
-	return a.failed("semi-sync is source=%t replica=%t with %d acknowledgements, and not as planned: source=%t replica=%t with %d",
-		have.SourceEnabled, have.ReplicaEnabled, have.WaitCount, plan.Source, plan.Replica, plan.WaitCount)
 }

@@ -73,7 +73,7 @@ func (mariadb) parse(results map[string]result) (*reading, error) {
 	}
 	st.Executed = binlog.Union(applied)
 	st.Replicas = attached(results[partReplicas])
-	r := &reading{state: st, semiSync: "master"}
+	r := &reading{state: st, semiSync: semiSyncWords{"master", "slave"}}
 	for _, line := range results[partReplication] {
 		c, err := mariadbChannel(line)
 		if err != nil {

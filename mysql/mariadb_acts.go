@@ -50,6 +50,12 @@ func (mariadb) await(set gtid.Set, most time.Duration) (string, bool) {
 	return fmt.Sprintf("SELECT MASTER_GTID_WAIT(%s, %.3f)", quote(position), most.Seconds()), true
 }
 
+// hastenStop: the thread of a semi-sync replica ends by asking its source, over a
+// new connection, to end the old one. A source that is frozen lets it wait for that:
+// rpl_semi_sync_slave_kill_conn_timeout, or two seconds, when the server that waits
+// for its thread sends it a second signal.
+func (mariadb) hastenStop(r *reading) bool { return r.state.SemiSync.ReplicaActive }
+
 // semiSync: the source waits for one acknowledgement, whatever the plan says.
 func (mariadb) semiSync(_ *reading, plan semiSyncPlan) ([]statement, error) {
 	return []statement{

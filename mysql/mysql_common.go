@@ -108,14 +108,17 @@ func oracleChannel(line row, names channelNames, heartbeats result) (*channel, e
 	return c, nil
 }
 
-// oracleSemiSync tells by the variables which of the two plugins is installed.
-func oracleSemiSync(vars row) string {
-	for _, word := range []string{"source", "master"} {
-		if _, ok := vars["rpl_semi_sync_"+word+"_enabled"]; ok {
-			return word
+// oracleSemiSync tells by the variables which plugins are installed.
+func oracleSemiSync(vars row) semiSyncWords {
+	installed := func(words ...string) string {
+		for _, word := range words {
+			if _, ok := vars["rpl_semi_sync_"+word+"_enabled"]; ok {
+				return word
+			}
 		}
+		return ""
 	}
-	return ""
+	return semiSyncWords{source: installed("source", "master"), replica: installed("replica", "slave")}
 }
 
 // readOnly: super_read_only brings read_only with it, and read_only off takes it away.
@@ -137,26 +140,30 @@ func (oracle) await(set gtid.Set, most time.Duration) (string, bool) {
 	return fmt.Sprintf("SELECT WAIT_FOR_EXECUTED_GTID_SET(%s, %.3f)", quote(set.String()), most.Seconds()), true
 }
 
-// semiSync speaks to the plugins that are installed. The replica's plugin is of the
-// same generation as the source's.
+func (oracle) hastenStop(*reading) bool { return false }
+
+// semiSync speaks to the plugins that are installed; one that is not is no matter
+// where it shall be off.
 func (oracle) semiSync(r *reading, plan semiSyncPlan) ([]statement, error) {
-	var source, replica, count string
-	switch r.semiSync {
-	case "source":
-		source, replica, count = "rpl_semi_sync_source_enabled", "rpl_semi_sync_replica_enabled", "rpl_semi_sync_source_wait_for_replica_count"
-	case "master":
-		source, replica, count = "rpl_semi_sync_master_enabled", "rpl_semi_sync_slave_enabled", "rpl_semi_sync_master_wait_for_slave_count"
-	default:
-		if plan.source || plan.replica {
-			return nil, errors.New("semi-sync is wanted, but its plugins are not installed")
+	words := r.semiSync
+	var statements []statement
+	switch {
+	case words.replica != "":
+		statements = append(statements, plain("SET GLOBAL rpl_semi_sync_%s_enabled=%d", words.replica, number(plan.replica)))
+	case plan.replica:
+		return nil, errors.New("semi-sync as a replica is wanted, but its plugin is not installed")
+	}
+	switch {
+	case words.source != "":
+		count := map[string]string{"source": "replica", "master": "slave"}[words.source]
+		if plan.source && plan.waitCount > 0 {
+			statements = append(statements, plain("SET GLOBAL rpl_semi_sync_%s_wait_for_%s_count=%d", words.source, count, plan.waitCount))
 		}
-		return nil, nil
+		statements = append(statements, plain("SET GLOBAL rpl_semi_sync_%s_enabled=%d", words.source, number(plan.source)))
+	case plan.source:
+		return nil, errors.New("semi-sync as a source is wanted, but its plugin is not installed")
 	}
-	statements := []statement{plain("SET GLOBAL %s=%d", replica, number(plan.replica))}
-	if plan.source && plan.waitCount > 0 {
-		statements = append(statements, plain("SET GLOBAL %s=%d", count, plan.waitCount))
-	}
-	return append(statements, plain("SET GLOBAL %s=%d", source, number(plan.source))), nil
+	return statements, nil
 }
 
 // adopt has nothing to do: the position is gtid_executed, which counts own writes.

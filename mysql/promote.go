@@ -20,7 +20,7 @@ func (a *actor) promote(ctx context.Context, step failover.Step) error {
 			a.log.Warn("promoted with a relay log that is not applied", "received", c.Received.String(), "executed", r.state.Executed.String())
 		}
 		if c.IO != topology.ThreadNo || c.SQL != topology.ThreadNo {
-			if err := a.do(ctx, a.session.dialect.stop(c.Channel)); err != nil {
+			if err := a.stop(ctx, r, c, a.session.dialect.stop(c.Channel)); err != nil {
 				return err
 			}
 		}
@@ -28,15 +28,45 @@ func (a *actor) promote(ctx context.Context, step failover.Step) error {
 			return err
 		}
 	}
-	if err := a.openWrites(ctx, step.SemiSync); err != nil {
+	if err := a.openWrites(ctx, r, step.SemiSync); err != nil {
 		return err
 	}
 	a.wakeEvents(ctx)
 	return nil
 }
 
-// wakeEvents enables the events that were off because the server was a replica.
-// They are not worth failing a promotion: what cannot be done is logged.
+func (a *actor) setWritable(ctx context.Context, step failover.Step) error {
+	r, err := a.read(ctx)
+	if err != nil {
+		return err
+	}
+	return a.openWrites(ctx, r, step.SemiSync)
+}
+
+// openWrites sets semi-sync and then lets writes in, in that order, so that no
+// write is acknowledged with less than was promised.
+func (a *actor) openWrites(ctx context.Context, r *reading, plan *failover.SemiSyncPlan) error {
+	if err := a.setSemiSync(ctx, r, plan); err != nil {
+		return err
+	}
+	set := a.session.dialect.readOnly(false)
+	if err := a.do(ctx, set); err != nil {
+		return err
+	}
+	r, err := a.read(ctx)
+	if err != nil {
+		return err
+	}
+	if !r.state.Writable() {
+		return a.failed("the server took %q and is not writable: someone else set it read-only", set.shown)
+	}
+	return a.checkSemiSync(r, plan)
+}
+
+// wakeEvents looks after the events that are off because the server was a replica.
+// The server does not tell those that ran on the old primary from those that an
+// operator had disabled there, so they are enabled only if the configuration says
+// so; else their names are logged. Events are not worth failing a promotion.
 //
 // It does not go into the binary log: the replicas have the events switched off
 // already, and a commit would wait for an acknowledgement that no replica can give
@@ -45,6 +75,10 @@ func (a *actor) wakeEvents(ctx context.Context) {
 	d := a.session.dialect
 	results, err := a.session.query(ctx, d.sleepingEvents())
 	if err == nil && (len(results) == 0 || len(results[0]) == 0) {
+		return
+	}
+	if err == nil && !a.cfg.EnableEvents {
+		a.log.Warn("events are disabled since the server was a replica: enable those that shall run", "events", eventNames(results[0]))
 		return
 	}
 	if err == nil {
@@ -62,4 +96,12 @@ func (a *actor) wakeEvents(ctx context.Context) {
 		}
 		a.log.Info("enabled an event", "event", event["db"]+"."+event["name"])
 	}
+}
+
+func eventNames(events result) []string {
+	var names []string
+	for _, e := range events {
+		names = append(names, e["db"]+"."+e["name"])
+	}
+	return names
 }

@@ -46,7 +46,7 @@ func (a *actor) resume(ctx context.Context, r *reading, c *channel, step failove
 	if semiSync {
 		if c.IO != topology.ThreadNo {
 			// The IO thread takes up the setting when it starts.
-			if err := a.do(ctx, a.session.dialect.stopReceiver(c.Channel)); err != nil {
+			if err := a.stop(ctx, r, *c, a.session.dialect.stopReceiver(c.Channel)); err != nil {
 				return err
 			}
 		}
@@ -68,13 +68,12 @@ func (a *actor) setSource(ctx context.Context, r *reading, step failover.Step) e
 		heartbeat: a.cfg.Heartbeat.D(), retry: a.cfg.ConnectRetry.D(),
 	}
 	c := r.channel()
+	if p.user == "" && (c == nil || c.user == "") {
+		return a.failed("it has no replication account to keep, and replication_user is not configured")
+	}
 	var before []statement
-	if c != nil {
-		p.channel = c.Channel
-		if c.IO != topology.ThreadNo || c.SQL != topology.ThreadNo {
-			before = append(before, d.stop(c.Channel))
-		}
-	} else {
+	switch {
+	case c == nil:
 		tls := a.cfg.ReplicationTLS == "on"
 		p.tls = &tls
 		adopt, err := d.adopt(r)
@@ -82,9 +81,13 @@ func (a *actor) setSource(ctx context.Context, r *reading, step failover.Step) e
 			return a.failed("cannot make it a replica: %w", err)
 		}
 		before = adopt
-	}
-	if p.user == "" && (c == nil || c.user == "") {
-		return a.failed("it has no replication account to keep, and replication_user is not configured")
+	case c.IO != topology.ThreadNo || c.SQL != topology.ThreadNo:
+		p.channel = c.Channel
+		if err := a.stop(ctx, r, *c, d.stop(c.Channel)); err != nil {
+			return err
+		}
+	default:
+		p.channel = c.Channel
 	}
 	for _, st := range before {
 		if err := a.do(ctx, st); err != nil {
@@ -102,9 +105,8 @@ func (a *actor) setSource(ctx context.Context, r *reading, step failover.Step) e
 	return nil
 }
 
-// receives waits until something has come from the source. While the IO thread
-// connects without an error it is given time; a source that is away for now is no
-// failure, for the replica goes on trying.
+// receives waits until something has come from the source. An IO thread that still
+// connects at the end of the wait is no failure unless it met an error.
 func (a *actor) receives(ctx context.Context, step failover.Step) error {
 	bounded, cancel := context.WithTimeout(ctx, settle)
 	defer cancel()

@@ -179,6 +179,7 @@ func (s *session) close() {
 	if s == nil {
 		return
 	}
+	s.wire.disarm()
 	_ = s.wire.SetWriteDeadline(time.Now().Add(goodbyeLimit))
 	_ = s.guard(context.Background(), func() error { return s.conn.Close() })
 	s.abandon()

@@ -188,6 +188,13 @@ func (w *wire) onEnd(f func()) {
 	}
 }
 
+// disarm forgets the notice: the end that comes is ours.
+func (w *wire) disarm() {
+	w.mu.Lock()
+	w.notify = nil
+	w.mu.Unlock()
+}
+
 // cause is what ended the socket by itself, nil when it lives or we closed it first.
 func (w *wire) cause() error {
 	w.mu.Lock()

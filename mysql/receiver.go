@@ -1,0 +1,50 @@
+package mysql
+
+import (
+	"context"
+	"time"
+
+	"github.com/remora-ha/remora/topology"
+)
+
+// hastenWait is how long a killed IO thread may take to end, or to come to where the
+// signal of STOP wakes it.
+const hastenWait = 5 * time.Millisecond
+
+// stop sends a statement that stops the receiver of c, and is not held up by a
+// source that is frozen.
+//
+// A semi-sync replica's thread takes leave of its source before it ends, and STOP
+// waits for it. The signal that STOP sends at its beginning would end that leave,
+// but comes before it. So the thread is killed first: by the time of STOP it has
+// ended, or takes leave and is woken.
+func (a *actor) stop(ctx context.Context, r *reading, c channel, st statement) error {
+	if a.session.dialect.hastenStop(r) && c.IO == topology.ThreadYes {
+		a.killReceiver(ctx)
+	}
+	return a.do(ctx, st)
+}
+
+// killReceiver kills the IO thread where it is the only one, and gives it time. It
+// is an aid: what goes wrong here, STOP will meet again.
+func (a *actor) killReceiver(ctx context.Context) {
+	results, err := a.session.query(ctx, "SHOW PROCESSLIST")
+	if err != nil || len(results) != 1 {
+		return
+	}
+	var receivers []int
+	for _, line := range results[0] {
+		if line["Command"] == "Slave_IO" {
+			receivers = append(receivers, line.integer("Id"))
+		}
+	}
+	if len(receivers) != 1 || a.session.exec(ctx, a.session.dialect.kill(uint64(receivers[0])).sql) != nil {
+		return
+	}
+	for deadline := time.Now().Add(hastenWait); time.Now().Before(deadline); {
+		r, err := a.session.read(ctx)
+		if err != nil || len(r.channels) == 0 || r.channels[0].IO != topology.ThreadYes || !pause(ctx, time.Millisecond) {
+			return
+		}
+	}
+}
