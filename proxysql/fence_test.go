@@ -285,6 +285,9 @@ func TestAConflictIsRefusedOrTakenOver(t *testing.T) {
 				if p := b.status(t, r); p.Conflict != "" {
 					t.Errorf("status: %+v", p)
 				}
+				sqlExec(t, b.Proxy, "INSERT OR IGNORE INTO disk.mysql_replication_hostgroups (writer_hostgroup, reader_hostgroup) VALUES (10, 7), (20, 21)")
+				must(t, b.admin.Save(within(t), mine))
+				wantText(t, "disk", table(t, b.Proxy, "SELECT writer_hostgroup FROM disk.mysql_replication_hostgroups"), "20")
 			})
 		}
 	})

@@ -115,7 +115,7 @@ func reset(t testing.TB, p *lab.Proxy) {
 	t.Helper()
 	for _, st := range []string{"DROP TABLE IF EXISTS remora_epoch", "DELETE FROM mysql_servers", "DELETE FROM disk.mysql_servers",
 		"DELETE FROM mysql_hostgroup_attributes", "DELETE FROM disk.mysql_hostgroup_attributes",
-		"DELETE FROM mysql_replication_hostgroups", "DELETE FROM mysql_galera_hostgroups", "DELETE FROM proxysql_servers",
+		"DELETE FROM mysql_replication_hostgroups", "DELETE FROM disk.mysql_replication_hostgroups", "DELETE FROM mysql_galera_hostgroups", "DELETE FROM proxysql_servers",
 		"LOAD MYSQL SERVERS TO RUNTIME", "LOAD PROXYSQL SERVERS TO RUNTIME"} {
 		sqlExec(t, p, st)
 	}

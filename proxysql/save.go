@@ -10,7 +10,8 @@ import (
 // Save writes the rows of the two hostgroups to ProxySQL's disk, with every
 // server of the writer hostgroup OFFLINE_HARD: a ProxySQL that restarts serves its
 // disk at once, and must not come back with a writer that may be none any more.
-// Readers are saved as they are. Rows of other hostgroups are left alone.
+// Readers are saved as they are. Rows of other hostgroups are left alone. With
+// TakeOver, what was taken over is taken over on disk too.
 //
 // Nothing is written when the disk holds that already. Call it after a route
 // was applied, and now and then: an operator's SAVE MYSQL SERVERS TO DISK undoes it.
@@ -63,6 +64,10 @@ func (a *Admin) unsaved(ctx context.Context, hg Hostgroups) (int, error) {
 				parts = append(parts, fmt.Sprintf("SELECT COUNT(*) FROM disk.%s WHERE %s", c.table, names(c.hg, hg)))
 			}
 		}
+		if a.cluster.peers > 0 {
+			parts = append(parts, fmt.Sprintf("SELECT COUNT(*) FROM (SELECT '0' EXCEPT SELECT variable_value FROM disk.global_variables "+
+				"WHERE variable_name = '%s')", syncLimit))
+		}
 	}
 	rows, err := a.query(ctx, statement{"compare the disk", fmt.Sprintf("SELECT SUM(n) FROM (%s)", strings.Join(parts, " UNION ALL "))})
 	if err != nil {
@@ -95,6 +100,10 @@ func (a *Admin) saving(hg Hostgroups) []statement {
 			if a.tables[c.table] {
 				list = append(list, statement{"release hostgroups on disk", fmt.Sprintf("DELETE FROM disk.%s WHERE %s", c.table, names(c.hg, hg))})
 			}
+		}
+		if a.cluster.peers > 0 {
+			list = append(list, statement{"save the servers' sync", fmt.Sprintf(
+				"INSERT OR REPLACE INTO disk.global_variables (variable_name, variable_value) VALUES ('%s', '0')", syncLimit)})
 		}
 	}
 	return list

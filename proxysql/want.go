@@ -19,6 +19,10 @@ func checkRoute(route topology.Route, hg Hostgroups) error {
 	return hg.Validate()
 }
 
+// maxWeight is the largest that ProxySQL takes; a greater one would fail the
+// whole update.
+const maxWeight = 10_000_000
+
 // desire is what a route wants of one row.
 type desire struct {
 	Status status
@@ -51,7 +55,7 @@ func want(route topology.Route, hg Hostgroups) map[place]desire {
 		}
 	}
 	for _, r := range route.Readers {
-		wanted[place{hg.Reader, r.Addr}] = desire{Status: online, Weight: max(r.Weight, 1)}
+		wanted[place{hg.Reader, r.Addr}] = desire{Status: online, Weight: min(max(r.Weight, 1), maxWeight)}
 	}
 	return wanted
 }
