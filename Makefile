@@ -10,8 +10,9 @@ TESTFLAGS ?= -p 2 -timeout 15m
 # Which tests: make test PKG=./failover RUN=Switchover
 PKG ?= ./...
 RUN ?=
-# How often a measurement is repeated: make measure N=20
-N ?= 20
+# Which measurement, and how often: make measure WHAT=switchover,kill N=20 (each has its own N otherwise)
+WHAT ?= all
+N ?=
 # How long each parser is fuzzed: make fuzz T=5m
 T ?= 30s
 
@@ -43,9 +44,9 @@ demo: ## Start three of each, switch over, kill the primary, and show what clien
 	@scripts/deps build
 	go run ./examples/demo
 
-measure: ## Take the long measurements of docs/benchmarks.md (N=20 repetitions)
+measure: ## Take the long measurements of docs/benchmarks.md (WHAT=kill N=20 for some)
 	@scripts/deps test
-	REMORA_LAB=required REMORA_MEASURE=$(N) go test -p 1 -count 1 -timeout 3h -v -run '^TestMeasure$(RUN)' $(PKG)
+	REMORA_LAB=required REMORA_MEASURE=$(WHAT) REMORA_N=$(N) go test -count 1 -timeout 3h -v -run '^TestMeasure' ./internal/lab/fleet
 	@scripts/which-proxysql
 
 fuzz: ## Fuzz every parser for a while (T=30s each)
