@@ -23,7 +23,7 @@ func healthyStatus() api.Status {
 		Nodes: []api.NodeStatus{
 			{Name: "r1", API: "r1:3030", Raft: "r1:3031", Role: "leader", Heard: some(ms(90)), Lease: some(ms(1900)), Proxy: "2.7.3", Applied: map[string]uint64{"main": 42}},
 			{Name: "r2", API: "r2:3030", Raft: "r2:3031", Role: "follower", Heard: some(ms(130)), Lease: some(ms(1870)), Proxy: "2.7.3", Applied: map[string]uint64{"main": 42}},
-			{Name: "r3", API: "r3:3030", Raft: "r3:3031", Role: "follower", Heard: some(ms(60)), Lease: some(ms(1940))},
+			{Name: "r3", API: "r3:3030", Raft: "r3:3031", Role: "follower", Heard: some(ms(60)), Lease: some(ms(1940)), Witness: true},
 		},
 		Clusters: []api.ClusterStatus{{
 			Name: "main", Epoch: 42, Primary: "a:3306", Mode: topology.Open,

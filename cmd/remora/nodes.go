@@ -147,7 +147,17 @@ type attempt struct {
 type unansweredError struct {
 	what     string
 	attempts []attempt
-	next     string
+}
+
+// next says what to do about it.
+func (e *unansweredError) next() string {
+	for _, t := range e.attempts {
+		var answer *api.Error
+		if errors.As(t.err, &answer) {
+			return "the sidecars may be electing a leader: try again; `remora status` shows who is heard"
+		}
+	}
+	return "is a sidecar running there? name others with --node HOST:PORT or in REMORA_NODES"
 }
 
 func (e *unansweredError) Error() string {
@@ -156,7 +166,7 @@ func (e *unansweredError) Error() string {
 	for _, t := range e.attempts {
 		fmt.Fprintf(&b, "\n- %s: %s", t.node, t.why())
 	}
-	fmt.Fprintf(&b, "\n%s", e.next)
+	b.WriteString("\n" + e.next())
 	return b.String()
 }
 
@@ -190,8 +200,6 @@ func (t attempt) why() string {
 	return t.err.Error()
 }
 
-const nextNodes = "is a sidecar running there? name others with --node HOST:PORT or in REMORA_NODES"
-
 // final says whether another node would answer the same: it was understood, and
 // the answer is no.
 func final(err error) bool {
@@ -202,7 +210,7 @@ func final(err error) bool {
 // ask tries the nodes in order until one gives a final answer.
 func ask[T any](ctx context.Context, f *fleet, what string, do func(context.Context, *api.Client) (T, error)) (T, error) {
 	var none T
-	unanswered := &unansweredError{what: what, next: nextNodes}
+	unanswered := &unansweredError{what: what}
 	for _, node := range slices.Clone(f.nodes) {
 		v, err := askOne(ctx, f, node, do)
 		switch {

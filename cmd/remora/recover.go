@@ -82,7 +82,7 @@ func (a *app) recover(ctx context.Context, f *fleet, cluster string, r api.Recov
 // begin sends the request to one node after the other, round after round, always
 // with the same id: who has taken it before says so again.
 func (a *app) begin(ctx context.Context, f *fleet, cluster string, r api.RecoveryRequest) error {
-	unanswered := &unansweredError{what: fmt.Sprintf("%s of %s", r.Kind, cluster), next: nextNodes}
+	unanswered := &unansweredError{what: fmt.Sprintf("%s of %s", r.Kind, cluster)}
 	doubt := false // a node may have taken it without our knowing
 	for {
 		for _, node := range slices.Clone(f.nodes) {

@@ -40,7 +40,10 @@ func viewFleet(p *page, s *api.Status) {
 			lease = cell{"over", bad}
 		}
 		proxy := cell{n.Proxy, plain}
-		if n.Proxy == "" {
+		switch {
+		case n.Witness:
+			proxy = cell{"witness", dim}
+		case n.Proxy == "":
 			proxy = cell{"-", dim}
 		}
 		t.add(cell{n.Name, plain}, cell{n.Role, roleTone(n.Role)}, cell{spanOf(n.Heard), plain}, lease, proxy,
