@@ -7,7 +7,6 @@ import (
 	"maps"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/remora-ha/remora/topology"
@@ -22,6 +21,9 @@ type Prober struct {
 	onBreak  func()
 	now      func() time.Time
 
+	life context.Context // ends with Close
+	end  context.CancelFunc
+
 	turn chan struct{} // holds the right to probe: what follows is guarded by it
 
 	session  *session
@@ -29,10 +31,6 @@ type Prober struct {
 	state    *topology.State
 	stateAt  time.Time
 	silences silences
-
-	mu     sync.Mutex // guards closed and held
-	closed bool
-	held   *session // what Close has to end while a probe is on its way
 }
 
 // deniedRetry is how long a connection is kept that may not see everything: a new
@@ -58,6 +56,7 @@ func NewProber(addr topology.Addr, cfg Config, observer string, onBreak func()) 
 		addr: addr, observer: observer, cfg: cfg.withDefaults(), onBreak: onBreak, now: time.Now,
 		turn: make(chan struct{}, 1), silences: silences{},
 	}
+	p.life, p.end = context.WithCancel(context.Background())
 	p.turn <- struct{}{}
 	return p
 }
@@ -72,11 +71,13 @@ func NewProber(addr topology.Addr, cfg Config, observer string, onBreak func()) 
 // Failures counts the probes in a row without a sign of life.
 func (p *Prober) Probe(ctx context.Context) topology.View {
 	start := p.now()
-	if _, ok := ctx.Deadline(); !ok {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, p.cfg.ProbeTimeout.D())
-		defer cancel()
+	limit := p.cfg.ProbeTimeout.D()
+	if deadline, ok := ctx.Deadline(); ok {
+		limit = time.Until(deadline)
 	}
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	defer context.AfterFunc(p.life, cancel)()
 	select {
 	case <-p.turn:
 		defer func() { p.turn <- struct{}{} }()
@@ -111,6 +112,9 @@ func (p *Prober) Probe(ctx context.Context) topology.View {
 // read reads over the kept connection, or over a new one when there is none or it
 // has broken.
 func (p *Prober) read(ctx context.Context) (*reading, error) {
+	if p.life.Err() != nil {
+		return nil, errClosed
+	}
 	if s := p.session; s != nil && (s.broken() || len(s.denied) > 0 && p.now().Sub(s.opened) > deniedRetry) {
 		p.drop()
 	}
@@ -131,9 +135,8 @@ func (p *Prober) read(ctx context.Context) (*reading, error) {
 		return nil, err
 	}
 	s.opened = p.now()
-	if err := p.keep(s); err != nil {
-		return nil, err
-	}
+	p.session = s
+	s.wire.onEnd(p.onBreak)
 	r, err := s.read(ctx)
 	if err != nil {
 		p.drop()
@@ -142,47 +145,20 @@ func (p *Prober) read(ctx context.Context) (*reading, error) {
 	return r, nil
 }
 
-// keep makes s the kept connection.
-func (p *Prober) keep(s *session) error {
-	p.mu.Lock()
-	closed := p.closed
-	if !closed {
-		p.session, p.held = s, s
-	}
-	p.mu.Unlock()
-	if closed {
-		s.close()
-		return errClosed
-	}
-	s.wire.onEnd(p.onBreak)
-	return nil
-}
-
 // drop throws the kept connection away, without a word to the server.
 func (p *Prober) drop() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
 	p.session.abandon()
-	p.session, p.held = nil, nil
+	p.session = nil
 }
 
-// Close ends the connection. A probe on its way ends at once; later ones learn nothing.
+// Close ends the connection. A probe on its way ends at once and learns nothing, as
+// do later ones.
 func (p *Prober) Close() {
-	p.mu.Lock()
-	already := p.closed
-	p.closed = true
-	held := p.held
-	p.mu.Unlock()
-	if already {
-		return
-	}
-	select {
-	case <-p.turn: // nobody uses it: take leave
-		held.close()
-		p.turn <- struct{}{}
-	default:
-		held.abandon()
-	}
+	p.end()
+	<-p.turn
+	p.session.close()
+	p.session = nil
+	p.turn <- struct{}{}
 }
 
 // missing is a sentence on what this connection may not see.

@@ -181,13 +181,22 @@ func (s *session) close() {
 	}
 	s.wire.disarm()
 	_ = s.wire.SetWriteDeadline(time.Now().Add(goodbyeLimit))
-	_ = s.guard(context.Background(), func() error { return s.conn.Close() })
-	s.abandon()
+	s.release()
 }
 
 // abandon closes the socket at once.
 func (s *session) abandon() {
-	if s != nil && s.wire != nil {
-		_ = s.wire.Close()
+	if s == nil || s.wire == nil {
+		return
 	}
+	_ = s.wire.Close()
+	s.release()
+}
+
+// release ends the driver's connection, with its goroutine, and the socket.
+func (s *session) release() {
+	if s.conn != nil {
+		_ = s.conn.Close()
+	}
+	_ = s.wire.Close()
 }

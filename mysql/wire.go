@@ -38,8 +38,11 @@ type greeting struct {
 }
 
 const (
-	wireLimit   = 1 << 20 // unread bytes kept: more than any answer that we ask for
-	greetingMax = 1 << 12
+	wireLimit     = 1 << 20 // unread bytes kept: more than any answer that we ask for
+	greetingMax   = 1 << 12
+	errorPacket   = 0xff
+	shortGreeting = 15 // after the version: id, challenge, capabilities, as the oldest servers send it
+	longGreeting  = 44 // with the second parts of capabilities and challenge
 )
 
 // errGarbled is returned where what answers does not speak the protocol.
@@ -90,32 +93,39 @@ func (w *wire) take(b []byte, err error) (more bool) {
 	return more
 }
 
-// greet reads the greeting: a packet header, the protocol version (10, or 255 for
-// an error in its place), the version as a string, the connection's id.
+// greet reads the greeting: a packet with the protocol's version (10, or 255 for an
+// error in its place), the server's version as a string, the connection's id and
+// more. What is too short is not shown to the driver, which would panic.
 func (w *wire) greet(b []byte) error {
 	w.head = append(w.head, b[:min(len(b), greetingMax)]...)
 	if len(w.head) < 5 {
 		return nil
 	}
+	size, kind := int(w.head[0])|int(w.head[1])<<8|int(w.head[2])<<16, w.head[4]
 	switch {
-	case w.head[4] == 0xff:
-		w.greeted = true // the driver reads the error
-		return nil
-	case w.head[4] != 10, w.head[3] != 0:
+	case kind != 10 && kind != errorPacket, size > greetingMax/2:
 		return errGarbled
-	}
-	end := bytes.IndexByte(w.head[5:], 0)
-	switch {
-	case end == 0, end < 0 && len(w.head) > greetingMax:
-		return errGarbled
-	case end < 0 || len(w.head) < 5+end+1+4:
+	case len(w.head) < 4+size:
 		return nil
 	}
-	w.hello = greeting{
-		version: string(w.head[5 : 5+end]),
-		id:      binary.LittleEndian.Uint32(w.head[5+end+1:]),
-	}
+	body := w.head[5 : 4+size]
 	w.head, w.greeted = nil, true
+	if kind == errorPacket {
+		// A number, a mark and five letters of state, which a server in haste leaves out.
+		if len(body) < 3 || body[2] == '#' && len(body) < 8 {
+			return errGarbled
+		}
+		return nil
+	}
+	end := bytes.IndexByte(body, 0)
+	if end <= 0 {
+		return errGarbled
+	}
+	rest := body[end+1:]
+	if len(rest) != shortGreeting && len(rest) < longGreeting {
+		return errGarbled
+	}
+	w.hello = greeting{version: string(body[:end]), id: binary.LittleEndian.Uint32(rest)}
 	return nil
 }
 
@@ -123,7 +133,7 @@ func (w *wire) greet(b []byte) error {
 func (w *wire) Read(b []byte) (int, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for len(w.data) == 0 || errors.Is(w.err, errGarbled) {
+	for len(w.data) == 0 || !w.greeted && w.err == nil || errors.Is(w.err, errGarbled) {
 		switch {
 		case w.closed:
 			return 0, net.ErrClosed
