@@ -94,7 +94,10 @@ func (b *build) kill(names ...string) *build {
 			}
 			for k := range st.Sources {
 				if src := &st.Sources[k]; src.Addr == at(name) && src.IO == topology.ThreadYes {
-					src.IO, src.Lag, src.Silence, src.IOError = topology.ThreadConnecting, nil, nil, "error connecting to source"
+					src.IO, src.Silence, src.IOError = topology.ThreadConnecting, nil, "error connecting to source"
+					if src.Lag != nil && *src.Lag == 0 {
+						src.Lag = nil
+					}
 				}
 			}
 		}
@@ -167,7 +170,10 @@ func (b *build) begin() *build {
 	return b
 }
 
-func (b *build) pass(d time.Duration) *build { b.c.Snapshot.Taken = b.c.Snapshot.Taken.Add(d); return b }
+func (b *build) pass(d time.Duration) *build {
+	b.c.Snapshot.Taken = b.c.Snapshot.Taken.Add(d)
+	return b
+}
 
 func ptr[T any](v T) *T { return &v }
 

@@ -24,13 +24,25 @@ func (f *facts) wouldLose(ch *choice) []string {
 		if x == ch.best || x.refused("no_replica") || x.refused("member") {
 			continue
 		}
-		rest := position(x.st, x.st.Received()).Beyond(ch.final()).Subtract(x.errant)
+		rest := position(x.st, x.st.Received()).Beyond(ch.final())
+		if !x.errant.Empty() {
+			rest = f.legitimate(x.st.Received()).Beyond(ch.final())
+		}
 		if !rest.Empty() {
 			lost = append(lost, fmt.Sprintf("%s received by %s (read %s) that %s will not have: %s",
 				count(rest.Count()), x.addr(), f.ago(x.inst.ReadAt), ch.best.addr(), clip(rest)))
 		}
 	}
 	return lost
+}
+
+// legitimate is the part of a set that the primary wrote: what counts of an
+// instance with errant transactions, whose head may be one of those.
+func (f *facts) legitimate(set gtid.Set) gtid.Set {
+	if f.prim == nil || f.prim.State == nil {
+		return gtid.Set{}
+	}
+	return keepOrigin(set, f.prim.State)
 }
 
 // expectedLoss adds what the old primary holds, as far as that can be known.
