@@ -114,7 +114,7 @@ func DefaultConfig() Config {
 	ms := func(n int) topology.Duration { return topology.Duration(time.Duration(n) * time.Millisecond) }
 	servers := mysql.DefaultConfig()
 	return Config{
-		Raft:  RaftConfig{Heartbeat: ms(300), Election: ms(300), Lease: ms(150)},
+		Raft:  RaftConfig{Heartbeat: ms(300), Election: ms(300), Lease: ms(300)},
 		Lease: LeaseConfig{Heartbeat: ms(200), TTL: ms(2000), FenceTime: ms(500)},
 		MySQL: MySQLConfig{
 			User: "remora", TLS: servers.TLS, ReplicationTLS: servers.ReplicationTLS,

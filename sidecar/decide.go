@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
+	"regexp"
 	"slices"
 	"sync"
 	"time"
@@ -40,7 +42,8 @@ type decider struct {
 	firstError string
 
 	asked       time.Time
-	said        string
+	said        string          // the gist of the last sentence
+	found       map[string]bool // what the last cycle found
 	readers     []topology.Reader
 	readersAt   time.Time
 	repaired    map[string]time.Time
@@ -105,21 +108,36 @@ func (d *decider) cycle(ctx context.Context) bool {
 	}
 }
 
-// publish keeps the verdict for the status and says it when it is news.
+// publish keeps the verdict for the status and says what is news in it.
 func (d *decider) publish(v failover.Verdict) {
 	d.mu.Lock()
 	d.verdict = v
 	d.mu.Unlock()
-	if v.Decision.Sentence == d.said {
-		return
-	}
-	d.said = v.Decision.Sentence
-	d.log.Info(v.Decision.Sentence, "cluster", d.cluster)
+	d.say(slog.LevelInfo, v.Decision.Sentence)
+	found := map[string]bool{}
 	for _, f := range v.Findings {
-		d.log.Info(f.Sentence, "cluster", d.cluster, "finding", f.Code, "instance", f.Instance)
+		key := string(f.Code) + " " + string(f.Instance)
+		if found[key] = true; !d.found[key] {
+			d.log.Info(f.Sentence, "cluster", d.cluster, "finding", f.Code, "instance", f.Instance)
+		}
 	}
-	for _, r := range v.Decision.Refusals {
-		d.log.Warn(r.String(), "cluster", d.cluster, "refused", r.Rule)
+	for key := range d.found {
+		if !found[key] {
+			d.log.Info("no longer found: "+key, "cluster", d.cluster)
+		}
+	}
+	d.found = found
+}
+
+// numbers differ from cycle to cycle where nothing else does.
+var numbers = regexp.MustCompile(`[0-9]+(\.[0-9]+)?(ms|s)\b`)
+
+// say logs the cycle's sentence when it is another one than in the last cycle.
+func (d *decider) say(level slog.Level, sentence string) {
+	gist := numbers.ReplaceAllString(sentence, "")
+	if gist != d.said {
+		d.said = gist
+		d.log.Log(context.Background(), level, sentence, "cluster", d.cluster)
 	}
 }
 
@@ -164,28 +182,26 @@ func (d *decider) discover(ctx context.Context, c *failover.Case) bool {
 func (d *decider) adopt(ctx context.Context, c *failover.Case) bool {
 	route, refusal := failover.Adopt(c)
 	if refusal != nil {
-		d.say(refusal.String())
+		d.refuse(refusal.String())
 		return false
 	}
 	res, err := d.commit(ctx, ledger.Command{SetRoute: &ledger.SetRoute{
 		Cluster: d.cluster, Writer: route.Writer, Readers: route.Readers,
 	}})
 	if err != nil {
-		d.say(fmt.Sprintf("%s: adopting %s as primary failed: %v", d.cluster, route.Writer, err))
+		d.refuse(fmt.Sprintf("%s: adopting %s as primary failed: %v", d.cluster, route.Writer, err))
 		return false
 	}
 	d.log.Info("adopted the primary that was found", "cluster", d.cluster, "primary", route.Writer, "epoch", res.Epoch)
 	return true
 }
 
-func (d *decider) say(sentence string) {
+// refuse says why nothing was done in this cycle, in the log and in the status.
+func (d *decider) refuse(sentence string) {
 	d.mu.Lock()
 	d.verdict.Decision.Sentence = sentence
 	d.mu.Unlock()
-	if sentence != d.said {
-		d.said = sentence
-		d.log.Warn(sentence, "cluster", d.cluster)
-	}
+	d.say(slog.LevelWarn, sentence)
 }
 
 // begin opens an intent after a quorum round.

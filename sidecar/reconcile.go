@@ -168,13 +168,8 @@ func (k *keeper) apply(ctx context.Context, want topology.Route) time.Duration {
 	if want.Mode == topology.Paused && (!k.applied || k.route.Mode != topology.Paused) {
 		k.paused = began
 	}
-	news := k.route.Epoch != want.Epoch
 	k.route, k.applied, k.since = want, true, began
 	k.proxies.set(k.cluster, p)
-	if news {
-		k.log.Info("the proxy applied a route", "epoch", want.Epoch, "writer", want.Writer, "mode", want.Mode,
-			"readers", len(want.Readers), "took", time.Since(began).Round(time.Microsecond))
-	}
 	k.said = ""
 	return k.next(p)
 }

@@ -51,7 +51,7 @@ func nothingLost(t *testing.T, ctx context.Context, f *fleet.Fleet, load *lab.Lo
 // change without an error, a killed primary without a lost write, and the old
 // primary back as a replica.
 func TestSwitchoverThenKillThenReturn(t *testing.T) {
-	ctx, f, load := start(t, fleet.Options{Topology: lab.Spec{Server: lab.ServerOptions{SemiSync: true}}, Policy: "anti_flap: 0s"},
+	ctx, f, load := start(t, fleet.Options{Topology: lab.Spec{Server: lab.ServerOptions{SemiSync: true, DropUnacked: true}}, Policy: "anti_flap: 0s"},
 		lab.LoadOptions{Writers: 6, Pace: 5 * time.Millisecond})
 
 	r, err := f.Switchover(ctx, load, 1, "")
