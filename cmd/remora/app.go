@@ -197,15 +197,18 @@ func group(use, short string, members ...*cobra.Command) *cobra.Command {
 	return c
 }
 
-// pause waits, or ends with ctx and says so.
-func pause(ctx context.Context, d time.Duration) error {
+// pause waits; it ends early with ctx, and says whether to go on.
+func pause(ctx context.Context, d time.Duration) bool {
 	select {
 	case <-ctx.Done():
-		return ctx.Err()
+		return false
 	case <-time.After(d):
-		return nil
+		return true
 	}
 }
+
+// over says whether ctx has ended.
+func over(ctx context.Context) bool { return ctx.Err() != nil }
 
 func (a *app) page() *page { return &page{color: a.color, zone: a.zone} }
 

@@ -86,7 +86,7 @@ func (a *app) begin(ctx context.Context, f *fleet, cluster string, r api.Recover
 	doubt := false // a node may have taken it without our knowing
 	for {
 		for _, node := range slices.Clone(f.nodes) {
-			if ctx.Err() != nil {
+			if over(ctx) {
 				break
 			}
 			_, err := askOne(ctx, f, node, func(ctx context.Context, c *api.Client) (api.RecoveryReply, error) {
@@ -101,7 +101,7 @@ func (a *app) begin(ctx context.Context, f *fleet, cluster string, r api.Recover
 			}
 			doubt = unanswered.note(node, err) || doubt
 		}
-		if pause(ctx, retryEvery) == nil {
+		if pause(ctx, retryEvery) {
 			continue
 		}
 		if doubt {
@@ -123,43 +123,47 @@ var errNotSeen = errors.New("it took longer than this command waits (--wait)")
 
 // follow looks at a recovery until it has ended and shows its new steps.
 func (a *app) follow(ctx context.Context, f *fleet, id string) (failover.Recovery, error) {
-	shown, began := 0, false
+	shown := map[string]bool{} // what was done; by what and when, for a new leader may have forgotten some
 	last := errNotSeen
 	for {
 		rec, err := recovery(ctx, f, id)
 		switch {
-		case err != nil && ctx.Err() == nil: // not due to our own deadline
+		case err != nil && !over(ctx): // not due to our own deadline
 			last = err // an election, or a node that has not heard of it yet
 		case err == nil:
 			last = errNotSeen
-			if err := a.progress(&rec, !began, shown); err != nil {
+			if err := a.progress(&rec, shown); err != nil {
 				return rec, err
 			}
-			shown, began = max(shown, len(rec.Steps)), true
 			if rec.Outcome != failover.InProgress {
 				return rec, nil
 			}
 		}
-		switch err := pause(ctx, followEvery); {
-		case errors.Is(err, context.Canceled):
+		switch {
+		case pause(ctx, followEvery):
+		case errors.Is(ctx.Err(), context.Canceled):
 			return rec, errors.New("interrupted")
-		case err != nil:
+		default:
 			return rec, last
 		}
 	}
 }
 
-// progress shows what is new of a recovery.
-func (a *app) progress(rec *failover.Recovery, first bool, shown int) error {
-	if a.flags.json || !first && shown >= len(rec.Steps) {
+// progress shows what is new of a recovery: at first the recovery itself.
+func (a *app) progress(rec *failover.Recovery, shown map[string]bool) error {
+	if a.flags.json {
 		return nil
 	}
 	return a.show(func(p *page) {
-		if first {
+		if len(shown) == 0 {
 			p.row(0, cell{rec.Intent.Cluster + ":", bold}, cell{fmt.Sprintf("%s %s, recovery %s", kind(&rec.Intent), fromTo(&rec.Intent, rec.Intent.To), rec.Intent.ID), plain})
+			shown[""] = true
 		}
-		for _, s := range rec.Steps[min(shown, len(rec.Steps)):] {
-			viewProgress(p, rec.Intent.At, s)
+		for _, s := range rec.Steps {
+			if key := s.Started.String() + " " + s.Step.String(); !shown[key] {
+				shown[key] = true
+				viewProgress(p, rec.Intent.At, s)
+			}
 		}
 	})
 }

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -30,11 +29,7 @@ over before they open another writer.`,
 			if err != nil {
 				return err
 			}
-			err = sidecar.Serve(c.Context(), cfg, cfg.Log.Logger(a.err), thisBuild().String())
-			if errors.Is(err, context.Canceled) && c.Context().Err() != nil {
-				return nil // that is how it was asked to end
-			}
-			return err
+			return sidecar.Serve(c.Context(), cfg, cfg.Log.Logger(a.err), thisBuild().String())
 		},
 	}
 }

@@ -15,7 +15,7 @@ const watchEvery = time.Second
 func watch[T any](ctx context.Context, a *app, get func(context.Context) (T, error), view func(*page, T)) error {
 	for {
 		v, err := get(ctx)
-		if ctx.Err() != nil {
+		if over(ctx) {
 			return nil
 		}
 		var lost error // stdout is gone
@@ -32,7 +32,7 @@ func watch[T any](ctx context.Context, a *app, get func(context.Context) (T, err
 		if lost != nil {
 			return lost
 		}
-		if pause(ctx, watchEvery) != nil {
+		if !pause(ctx, watchEvery) {
 			return nil
 		}
 	}
