@@ -52,19 +52,21 @@ func (a *admin) applyServers(ctx context.Context) error {
 	rows := make([]serverRow, 0, len(records))
 	for _, r := range records {
 		rows = append(rows, serverRow{
-			hostgroup: r.number("hostgroup_id"), host: r["hostname"], port: r.number("port"),
-			gtidPort: r.number("gtid_port"), status: parseStatus(r["status"]), weight: r.number("weight"),
-			compression: r.number("compression"), maxConnections: r.number("max_connections"),
-			maxReplicationLag: r.number("max_replication_lag"), useSSL: r.number("use_ssl"),
-			maxLatency: r.number("max_latency_ms"), comment: r["comment"],
+			serverID{hostgroup: r.number("hostgroup_id"), host: r["hostname"], port: r.number("port")},
+			attributes{
+				gtidPort: r.number("gtid_port"), status: parseStatus(r["status"]), weight: r.number("weight"),
+				compression: r.number("compression"), maxConnections: r.number("max_connections"),
+				maxReplicationLag: r.number("max_replication_lag"), useSSL: r.number("use_ssl"),
+				maxLatency: r.number("max_latency_ms"), comment: r["comment"],
+			},
 		})
 	}
-	attributes, err := a.store.records(ctx, "SELECT * FROM running.mysql_hostgroup_attributes")
+	groups, err := a.store.records(ctx, "SELECT * FROM running.mysql_hostgroup_attributes")
 	if err != nil {
 		return err
 	}
 	maxOnline := make(map[int]int)
-	for _, r := range attributes {
+	for _, r := range groups {
 		maxOnline[r.number("hostgroup_id")] = r.number("max_num_online_servers")
 	}
 	a.router.groups.load(rows, maxOnline)

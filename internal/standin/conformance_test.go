@@ -20,18 +20,6 @@ func TestConformance(t *testing.T) {
 	l := lab.ForTest(t, lab.Options{Logf: func(string, ...any) {}})
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
-	servers := make(map[string]*lab.Server)
-	for _, name := range []string{"a", "b"} {
-		s, err := l.MariaDB(ctx, lab.ServerOptions{Name: name, Writable: true})
-		check(t, err)
-		servers[name] = s
-		run(t, ctx, s.DB(),
-			"CREATE DATABASE IF NOT EXISTS lab",
-			"CREATE TABLE lab.who (name VARCHAR(10) PRIMARY KEY)",
-			"INSERT INTO lab.who VALUES ('"+name+"')",
-			"CREATE TABLE lab.notes (id INT AUTO_INCREMENT PRIMARY KEY, note VARCHAR(40)) AUTO_INCREMENT=10",
-			"CREATE TABLE lab.plain (id INT PRIMARY KEY, note VARCHAR(40))")
-	}
 	_, version, err := lab.ProxySQL(ctx)
 	check(t, err)
 	kinds := []string{lab.StandIn}
@@ -41,19 +29,39 @@ func TestConformance(t *testing.T) {
 		t.Logf("CONFORMANCE: held to it are the stand-in and ProxySQL %s", version)
 		kinds = append(kinds, "proxysql "+version)
 	}
-	for i, kind := range kinds {
-		t.Run(kind, func(t *testing.T) {
-			proxy, err := l.Proxy(ctx, lab.ProxyOptions{Name: fmt.Sprintf("proxy%d", i), StandIn: kind == lab.StandIn})
-			check(t, err)
-			for _, c := range cases() {
-				t.Run(c.name, func(t *testing.T) {
-					f := &fixture{T: t, ctx: ctx, proxy: proxy, a: servers["a"], b: servers["b"]}
-					f.clean()
-					c.run(f)
-				})
-			}
-		})
-	}
+	// The kinds run side by side, so that they wait side by side; the group keeps the lab open until both have ended.
+	t.Run("kind", func(t *testing.T) {
+		for i, kind := range kinds {
+			t.Run(kind, func(t *testing.T) {
+				t.Parallel()
+				options := lab.ProxyOptions{Name: fmt.Sprintf("proxy%d", i), StandIn: kind == lab.StandIn}
+				proxy, err := l.Proxy(ctx, options)
+				check(t, err)
+				a, b := known(t, ctx, l, "a", i), known(t, ctx, l, "b", i)
+				for _, c := range cases() {
+					t.Run(c.name, func(t *testing.T) {
+						f := &fixture{T: t, ctx: ctx, proxy: proxy, a: a, b: b}
+						f.clean()
+						c.run(f)
+					})
+				}
+			})
+		}
+	})
+}
+
+// known starts a server that tells a name in lab.who.
+func known(t *testing.T, ctx context.Context, l *lab.Lab, name string, i int) *lab.Server {
+	t.Helper()
+	s, err := l.MariaDB(ctx, lab.ServerOptions{Name: fmt.Sprintf("%s%d", name, i), Writable: true})
+	check(t, err)
+	run(t, ctx, s.DB(),
+		"CREATE DATABASE IF NOT EXISTS lab",
+		"CREATE TABLE lab.who (name VARCHAR(10) PRIMARY KEY)",
+		"INSERT INTO lab.who VALUES ('"+name+"')",
+		"CREATE TABLE lab.notes (id INT AUTO_INCREMENT PRIMARY KEY, note VARCHAR(40)) AUTO_INCREMENT=10",
+		"CREATE TABLE lab.plain (id INT PRIMARY KEY, note VARCHAR(40))")
+	return s
 }
 
 // spec is one sentence of the specification.

@@ -15,9 +15,7 @@ type errorLog struct {
 }
 
 type errorKey struct {
-	group  int
-	host   string
-	port   int
+	serverID
 	user   string
 	schema string
 	code   uint16
@@ -32,7 +30,7 @@ type errorEntry struct {
 
 func (l *errorLog) add(s *session, srv *server, e *wire.Error) {
 	client, _, _ := net.SplitHostPort(s.client.RemoteAddr().String())
-	key := errorKey{srv.hostgroup, srv.host, srv.port, s.user.name, s.schema, e.Code}
+	key := errorKey{srv.serverID, s.user.name, s.schema, e.Code}
 	now := time.Now()
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -40,17 +40,16 @@ func (h *hostgroups) load(rows []serverRow, maxOnline map[int]int) {
 	wanted := make(map[*server]bool)
 	for _, row := range rows {
 		g := h.group(row.hostgroup)
-		i := slices.IndexFunc(g.servers, func(s *server) bool { return s.host == row.host && s.port == row.port })
+		i := slices.IndexFunc(g.servers, func(s *server) bool { return s.serverID == row.serverID })
 		if i < 0 {
-			g.servers = append(g.servers, &server{used: map[*backend]struct{}{}})
+			g.servers = append(g.servers, &server{serverRow: row, used: map[*backend]struct{}{}})
 			i = len(g.servers) - 1
-			g.servers[i].status = row.status
 		}
 		s := g.servers[i]
 		if s.status != row.status {
 			s.autoShunned = false
 		}
-		s.serverRow = row
+		s.attributes = row.attributes
 		wanted[s] = true
 	}
 	for id, g := range h.groups {

@@ -149,7 +149,7 @@ func (a *admin) fillErrors(ctx context.Context, reset bool) error {
 	var err error
 	a.router.errors.each(reset, func(k errorKey, e errorEntry) {
 		if err == nil {
-			err = a.store.insert(ctx, table, k.group, k.host, k.port, k.user, e.client, k.schema, int(k.code), e.count,
+			err = a.store.insert(ctx, table, k.hostgroup, k.host, k.port, k.user, e.client, k.schema, int(k.code), e.count,
 				e.first.Unix(), e.last.Unix(), e.message)
 		}
 	})

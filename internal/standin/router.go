@@ -25,7 +25,6 @@ type router struct {
 	sessions map[uint32]*session
 	nextID   uint32
 	created  uint64
-	aborted  uint64
 	closed   bool
 	wg       sync.WaitGroup
 }

@@ -71,12 +71,12 @@ var routingCases = []spec{
 		st, err := c.PrepareContext(f.ctx, "SELECT ?, name FROM who WHERE name<>?")
 		check(f.T, err)
 		defer func() { check(f.T, st.Close()) }()
-		for _, server := range []*lab.Server{f.a, f.b} {
+		for name, server := range map[string]*lab.Server{"a": f.a, "b": f.b} {
 			f.serve(online(server))
 			var n int
-			var name string
-			check(f.T, st.QueryRowContext(f.ctx, 42, "nobody").Scan(&n, &name))
-			want(f.T, "row", fmt.Sprintf("%d %s", n, name), "42 "+server.Name)
+			var got string
+			check(f.T, st.QueryRowContext(f.ctx, 42, "nobody").Scan(&n, &got))
+			want(f.T, "row", fmt.Sprintf("%d %s", n, got), "42 "+name)
 		}
 	}},
 	{"the schema belongs to the session", func(f *fixture) {

@@ -32,11 +32,17 @@ func parseStatus(text string) status {
 	return offlineHard // ProxySQL, too, takes what it does not know for the safest
 }
 
-// serverRow is a row of mysql_servers.
-type serverRow struct {
-	hostgroup         int
-	host              string
-	port              int
+// serverID is the primary key of mysql_servers. It never changes, so that it may be read without a lock.
+type serverID struct {
+	hostgroup int
+	host      string
+	port      int
+}
+
+func (id serverID) address() string { return net.JoinHostPort(id.host, strconv.Itoa(id.port)) }
+
+// attributes are the other columns of mysql_servers.
+type attributes struct {
 	gtidPort          int
 	status            status
 	weight            int
@@ -48,8 +54,14 @@ type serverRow struct {
 	comment           string
 }
 
-// server is a server in a hostgroup with its connections; the fields that are not atomic belong to the lock of the
-// hostgroups.
+// serverRow is a row of mysql_servers.
+type serverRow struct {
+	serverID
+	attributes
+}
+
+// server is a server in a hostgroup with its connections; but for its id and what is atomic, its fields belong to the
+// lock of the hostgroups.
 type server struct {
 	serverRow
 
@@ -67,8 +79,6 @@ type server struct {
 	connectOK, connectErr, maxUsed int
 	queries, sent, received        atomic.Uint64
 }
-
-func (s *server) address() string { return net.JoinHostPort(s.host, strconv.Itoa(s.port)) }
 
 // profile says which sessions may share a connection: what was settled when it was opened.
 type profile struct {

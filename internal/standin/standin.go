@@ -33,6 +33,10 @@ type Server struct {
 	adminLis net.Listener
 	done     chan struct{}
 	doneOnce sync.Once
+
+	closeOnce sync.Once
+	closeErr  error
+
 	stopTick context.CancelFunc
 	wg       sync.WaitGroup
 
@@ -177,8 +181,13 @@ func (s *Server) stopRouting() {
 	}
 }
 
-// Close ends everything and waits for it.
+// Close ends everything and waits for it. The first call does the work, all return its error.
 func (s *Server) Close() error {
+	s.closeOnce.Do(func() { s.closeErr = s.shut() })
+	return s.closeErr
+}
+
+func (s *Server) shut() error {
 	if s.stopTick != nil {
 		s.stopTick()
 	}

@@ -71,10 +71,10 @@ func (c *Conn) login(t Target) error {
 	if err := c.send(p); err != nil {
 		return err
 	}
-	return c.authenticate(t.Secret, plugin, salt)
+	return c.authenticate(t.Secret, salt)
 }
 
-func (c *Conn) authenticate(secret Secret, plugin string, salt []byte) error {
+func (c *Conn) authenticate(secret Secret, salt []byte) error {
 	const more, fastOK, full, askKey = 1, 3, 4, 2
 	for {
 		p, err := c.ReadPacket()
@@ -87,8 +87,7 @@ func (c *Conn) authenticate(secret Secret, plugin string, salt []byte) error {
 		case IsOK(p):
 			return nil
 		case len(p) > 1 && p[0] == headerEOF:
-			rest := []byte(nil)
-			plugin, rest, _ = cutString(p[1:])
+			plugin, rest, _ := cutString(p[1:])
 			salt = trimSalt(rest)
 			err = c.send(secret.answer(plugin, salt))
 		case len(p) == 2 && p[0] == more && p[1] == fastOK:
