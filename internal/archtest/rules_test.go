@@ -25,7 +25,7 @@ var rules = []rule{
 		tests: "topology failover internal/lab",
 	},
 	{pkg: "mysql", imports: "topology failover internal/gtid github.com/go-sql-driver/mysql", tests: "internal/lab internal/standin"},
-	{pkg: "proxysql", imports: "topology github.com/go-sql-driver/mysql", tests: "internal/lab internal/standin"},
+	{pkg: "proxysql", imports: "topology github.com/go-sql-driver/mysql", tests: "internal/lab internal/standin modernc.org/sqlite"},
 	{pkg: "api", imports: "topology failover internal/gtid ledger"},
 
 	// The composition.
