@@ -1,7 +1,6 @@
 package failover
 
 import (
-	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -12,7 +11,7 @@ import (
 
 // The builder makes topologies readable: primary("a").replica("b", lag(3*time.Second)).
 // Servers are named by letters; "a" is a:3306 with server id 1. All run MariaDB
-// in strict mode; a has written up to 0-1-100. Three sidecars s1 to s3 observe
+// in strict mode; the history is 0-1-100, written by a. Three sidecars s1 to s3 observe
 // all of them, and their proxies are in line with the route at epoch 12.
 
 var noon = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
@@ -33,7 +32,7 @@ func primary(name string, opts ...option) *build {
 		b.c.Snapshot.Proxies = append(b.c.Snapshot.Proxies, topology.Proxy{Node: node, Seen: noon, Epoch: routeEpoch, Writer: at(name), Mode: topology.Open})
 	}
 	st := server(name)
-	st.Executed = gtid.MustParse(fmt.Sprintf("0-%d-100", st.ServerID))
+	st.Executed = gtid.MustParse("0-1-100")
 	st.ReadOnly = false
 	return b.add(name, st, opts)
 }
@@ -170,8 +169,19 @@ func (b *build) begin() *build {
 	return b
 }
 
+// pass lets time go by; who was read goes on being read.
 func (b *build) pass(d time.Duration) *build {
-	b.c.Snapshot.Taken = b.c.Snapshot.Taken.Add(d)
+	s := &b.c.Snapshot
+	s.Taken = s.Taken.Add(d)
+	for n := range s.Instances {
+		i := &s.Instances[n]
+		if i.Reach == topology.Up {
+			i.ReadAt = i.ReadAt.Add(d)
+		}
+		for k := range i.Views {
+			i.Views[k].At = i.Views[k].At.Add(d)
+		}
+	}
 	return b
 }
 

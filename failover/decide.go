@@ -249,6 +249,10 @@ func (f *facts) decideIdle(findings []Finding) Decision {
 		d.Sentence += "; mending: " + Stage(repairs).String()
 		return d
 	}
+	if d.Wait {
+		d.Sentence += "; waiting for more evidence"
+		return d
+	}
 	d.Sentence += "; nothing to do"
 	return d
 }

@@ -146,7 +146,7 @@ func (s *State) Extra(other *State) gtid.Set {
 	if s.Covers(other) {
 		return gtid.Set{}
 	}
-	return other.position(other.Executed).Subtract(s.Received())
+	return other.position(other.Executed).Beyond(s.Received())
 }
 
 // CompareReceived orders two instances by what they received.
