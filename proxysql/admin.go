@@ -32,7 +32,8 @@ type Admin struct {
 	version string
 	tables  map[string]bool // that this ProxySQL has
 	cluster clustering
-	checked time.Time // when cluster was read
+	checked time.Time         // when cluster was read
+	warned  map[string]string // what was last logged of a cluster
 }
 
 // New makes an Admin; it connects when first used. onBreak is called at once, from
@@ -48,7 +49,8 @@ func New(cfg Config, log *slog.Logger, onBreak func()) *Admin {
 	if onBreak == nil {
 		onBreak = func() {}
 	}
-	a := &Admin{cfg: cfg, log: log.With("proxysql", cfg.Addr), onBreak: onBreak, turn: make(chan struct{}, 1), id: randomID()}
+	a := &Admin{cfg: cfg, log: log.With("proxysql", cfg.Addr), onBreak: onBreak, turn: make(chan struct{}, 1), id: randomID(),
+		warned: map[string]string{}}
 	dsn := mysql.NewConfig()
 	dsn.User, dsn.Passwd, dsn.Net, dsn.Addr = cfg.User, cfg.Password, "tcp", cfg.Addr
 	dsn.Logger = &mysql.NopLogger{} // what it would print is in the errors too

@@ -50,9 +50,10 @@ func (a *Admin) apply(ctx context.Context, route topology.Route, hg Hostgroups) 
 	if err != nil {
 		return topology.Proxy{}, false, err
 	}
-	drift := warnings(s, hg)
+	a.warn(s, route.Cluster, hg)
+	var drift []string
 	if s.applied == route.Epoch && s.epoch == route.Epoch {
-		drift = append(a.plan(s, route, hg).drift(s, hg), drift...)
+		drift = a.plan(s, route, hg).drift(s, hg)
 	}
 	if err := a.yield(ctx, s, hg); err != nil {
 		return a.describe(s, route, hg, drift), false, err
@@ -168,6 +169,15 @@ func (p plan) remains(s *state, hg Hostgroups) string {
 		list = []string{fmt.Sprintf("the epoch is %d", s.epoch)}
 	}
 	return strings.Join(list, "; ")
+}
+
+// warn logs what an operator should see to and no Apply mends, once.
+func (a *Admin) warn(s *state, cluster string, hg Hostgroups) {
+	sentence := strings.Join(warnings(s, hg), "; ")
+	if sentence != "" && sentence != a.warned[cluster] {
+		a.log.Warn("an operator should see to this", "cluster", cluster, "rows", sentence)
+	}
+	a.warned[cluster] = sentence
 }
 
 // describe makes the proxy of a state.

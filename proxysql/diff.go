@@ -54,8 +54,9 @@ func diff(have, want []row) []change {
 
 // diffRuntime lists where runtime does not do what memory `want`s once it is
 // loaded. There OFFLINE_HARD is the same as no row, SHUNNED is ProxySQL's own view
-// of an ONLINE server, and a server that serves nothing has no weight.
-func diffRuntime(have, want []row) []change {
+// of an ONLINE server, and a server that serves nothing has no weight. The weight
+// of writers is the operator's, also when it is to be loaded.
+func diffRuntime(have, want []row, hg Hostgroups) []change {
 	var changes []change
 	has, wanted := byKey(have), byKey(want)
 	for _, w := range want {
@@ -69,7 +70,7 @@ func diffRuntime(have, want []row) []change {
 		if h.Status == shunned && w.Status == online {
 			h.Status = online
 		}
-		if w.Status != online {
+		if w.Status != online || w.Hostgroup != hg.Reader {
 			h.Weight = w.Weight
 		}
 		if why := compare(h, w); why != "" {

@@ -2,9 +2,11 @@ package proxysql
 
 import (
 	"context"
+	"log/slog"
 	"net"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -96,6 +98,7 @@ func TestARestartIsNoticedAtOnceAndComesBackFenced(t *testing.T) {
 			}
 			if _, err := b.admin.Status(within(t), r, tens); err != nil {
 				wantErr(t, err, ErrUnreachable)
+				wantErr(t, err, syscall.ECONNREFUSED) // tells an ended proxy from a hung one
 			} else {
 				t.Error("the status of a dead proxy")
 			}
@@ -124,6 +127,11 @@ func TestTheDiskIsFencedToo(t *testing.T) {
 		wantText(t, "disk", servers(t, b.Proxy, "disk.mysql_servers"), strings.TrimPrefix(openDB1, "10 db1 ONLINE\n")+"\n50 other ONLINE")
 		wantText(t, "limit", table(t, b.Proxy, "SELECT max_num_online_servers FROM disk.mysql_hostgroup_attributes WHERE hostgroup_id=10"), "1")
 		must(t, b.admin.Save(within(t), tens))
+		heavier := route(6, "db1:3306", topology.Open)
+		heavier.Readers[0].Weight = 8
+		b.apply(t, heavier)
+		must(t, b.admin.Save(within(t), tens))
+		wantText(t, "a changed weight", table(t, b.Proxy, "SELECT hostname FROM disk.mysql_servers WHERE weight=8"), "db2")
 	})
 }
 
@@ -226,17 +234,27 @@ func TestDriftIsNamedAndHealed(t *testing.T) {
 	})
 }
 
+// It is logged, once, and no drift: whoever mends drift would try for ever.
 func TestWhatIsNotOursIsReportedAndLeft(t *testing.T) {
 	onProxies(t, func(t *testing.T, b *bench) {
+		var logged strings.Builder
+		b.admin.log = slog.New(slog.NewTextHandler(&logged, nil))
 		r := route(5, "db1:3306", topology.Open)
 		b.apply(t, r)
-		sqlExec(t, b.Proxy, "INSERT INTO mysql_servers (hostgroup_id, hostname, port) VALUES (50, 'other', 3306)")
-		p := b.status(t, r)
-		if len(p.Drift) != 1 || !strings.Contains(p.Drift[0], "other:3306 in hostgroup 50, not ours") || p.Epoch != 5 {
-			t.Errorf("status: %+v", p)
+		sqlExec(t, b.Proxy, "INSERT INTO mysql_servers (hostgroup_id, hostname, port) VALUES (50, 'other', 3306)",
+			"UPDATE mysql_servers SET weight=0 WHERE hostname='db1' AND hostgroup_id=10")
+		for range 2 {
+			if p := b.status(t, r); len(p.Drift) > 0 || p.Epoch != 5 {
+				t.Errorf("status: %+v", p)
+			}
+			b.apply(t, r)
 		}
-		b.apply(t, r)
 		wantText(t, "untouched and not loaded", table(t, b.Proxy, "SELECT COUNT(*) FROM runtime_mysql_servers WHERE hostgroup_id=50"), "0")
+		for _, says := range []string{"other:3306 in hostgroup 50, not ours", "db1:3306 in hostgroup 10: weight 0"} {
+			if n := strings.Count(logged.String(), says); n != 1 {
+				t.Errorf("%q was logged %d times in\n%s", says, n, logged.String())
+			}
+		}
 	})
 }
 

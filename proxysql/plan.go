@@ -20,7 +20,7 @@ type plan struct {
 func makePlan(s *state, route topology.Route, hg Hostgroups, hasAttributes bool) plan {
 	p := plan{rows: wantRows(s.memory, s.runtime, want(route, hg), hg)}
 	p.memory = diff(s.memory, p.rows)
-	p.runtime = diffRuntime(s.runtime, p.rows)
+	p.runtime = diffRuntime(s.runtime, p.rows, hg)
 	p.limit = hasAttributes && s.limit != 1
 	p.publish = len(p.runtime) > 0 || hasAttributes && s.runtimeLimit != 1
 	for _, c := range s.claims {
@@ -63,8 +63,7 @@ func (p plan) statements(s *state, g guard, hg Hostgroups) []statement {
 	return list
 }
 
-// drift lists what another hand changed in a proxy that had applied the route,
-// and what it prepared elsewhere.
+// drift lists what another hand changed in a proxy that had applied the route.
 func (p plan) drift(s *state, hg Hostgroups) []string {
 	var list []string
 	seen := map[place]bool{}
@@ -83,7 +82,7 @@ func (p plan) drift(s *state, hg Hostgroups) []string {
 	return list
 }
 
-// warnings lists what an operator should see to.
+// warnings lists what an operator should see to: it is not ours to mend.
 func warnings(s *state, hg Hostgroups) []string {
 	list := slices.Clone(s.pending)
 	for _, r := range s.memory {

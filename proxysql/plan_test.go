@@ -246,12 +246,13 @@ func TestRuntimeIsComparedWithLeniency(t *testing.T) {
 		{"soft is not closed", []row{at(10, offlineSoft, 1)}, []row{at(10, offlineHard, 1)}, "status OFFLINE_SOFT, want OFFLINE_HARD"},
 		{"weight of one who serves", []row{at(11, online, 1)}, []row{at(11, online, 2)}, "weight 1, want 2"},
 		{"weight of one who does not", []row{at(11, offlineSoft, 1)}, []row{at(11, offlineSoft, 2)}, ""},
+		{"weight of a writer", []row{at(10, online, 1)}, []row{at(10, online, 2)}, ""},
 		{"missing", nil, []row{at(11, online, 1)}, "absent, want ONLINE"},
 		{"no row in memory", []row{at(10, online, 1)}, nil, "status ONLINE, want no row"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			var says []string
-			for _, x := range diffRuntime(c.have, c.want) {
+			for _, x := range diffRuntime(c.have, c.want, tens) {
 				says = append(says, x.Why)
 			}
 			wantText(t, "changes", strings.Join(says, "; "), c.says)

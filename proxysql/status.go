@@ -18,7 +18,9 @@ const checkClustering = 5 * time.Second
 // ProxySQL has restarted since, when the writer was fenced locally, or when the
 // proxy sends more to the writer hostgroup than the route at that epoch allows
 // (Error says which): then fence, or apply. A route of another epoch, or the zero
-// route with a cluster, cannot be compared: Drift is left empty.
+// route with a cluster, cannot be compared: Drift is left empty. Drift names only
+// what Apply mends; rows that are not ours and differ between memory and runtime
+// are logged, once.
 //
 // Writer and Mode are runtime's: open while a server of the writer hostgroup is
 // ONLINE or SHUNNED, paused while one is OFFLINE_SOFT, else fenced. Drained says
@@ -44,14 +46,15 @@ func (a *Admin) Status(ctx context.Context, route topology.Route, hg Hostgroups)
 	if err != nil {
 		return topology.Proxy{Error: err.Error()}, err
 	}
+	a.warn(s, route.Cluster, hg)
 	if route.Epoch == 0 || s.applied != route.Epoch || s.epoch != route.Epoch {
-		p := a.describe(s, route, hg, warnings(s, hg))
+		p := a.describe(s, route, hg, nil)
 		if !s.hasTable {
 			p.Error = "ProxySQL has restarted, or was never told a route"
 		}
 		return p, nil
 	}
-	p := a.describe(s, route, hg, append(a.plan(s, route, hg).drift(s, hg), warnings(s, hg)...))
+	p := a.describe(s, route, hg, a.plan(s, route, hg).drift(s, hg))
 	if exposed(s, route, hg) {
 		p.Epoch = 0
 		p.Error = fmt.Sprintf("the writer hostgroup %d is more open than the route at epoch %d allows: %s %s",
