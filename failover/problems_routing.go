@@ -29,7 +29,7 @@ var routingProblems = []Problem{
 	{
 		Code: "ProxyConflict", Priority: broken,
 		Explain: "Something else manages the hostgroups of a proxy; Remora does not touch it, so a failover has to wait for its lease.",
-		match: proxies(func(f *facts, p topology.Proxy) string {
+		match: proxies(func(_ *facts, p topology.Proxy) string {
 			if p.Conflict == "" {
 				return ""
 			}

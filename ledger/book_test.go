@@ -80,6 +80,8 @@ func command(id string, at time.Time, op any) Command {
 		cmd.SetRoute = op
 	case *Begin:
 		cmd.Begin = op
+	case *Abort:
+		c.Abort = op
 	case *Retarget:
 		cmd.Retarget = op
 	case *CommitRoute:

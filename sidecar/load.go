@@ -116,10 +116,24 @@ func (c *Config) validateFleet(bad complain) {
 			}
 		}
 	}
-	if !seen[c.Node] && c.Node != "" {
+	c.validateListeners(seen[c.Node], bad)
+	if r := c.Raft; r.Lease > r.Heartbeat || r.Heartbeat > r.Election {
+		bad("raft", "want lease ≤ heartbeat ≤ election, have %s, %s, %s", r.Lease, r.Heartbeat, r.Election)
+	}
+	if l := c.Lease; l.Heartbeat <= 0 || l.TTL < 4*l.Heartbeat {
+		bad("lease.ttl", "%s is too short for a heartbeat every %s; want at least four of them", l.TTL, l.Heartbeat)
+	}
+	if l := c.Lease; l.TTL <= 2*c.Raft.Election {
+		bad("lease.ttl", "%s would run out during an election (raft.election is %s); want more than twice that", l.TTL, c.Raft.Election)
+	}
+}
+
+// validateListeners checks and completes where this node listens.
+func (c *Config) validateListeners(member bool, bad complain) {
+	if !member && c.Node != "" {
 		bad("nodes", "this node, %q, is not among them", c.Node)
 	}
-	if c.API.Listen == "" && seen[c.Node] {
+	if c.API.Listen == "" && member {
 		_, port, _ := net.SplitHostPort(c.self().API)
 		c.API.Listen = net.JoinHostPort("127.0.0.1", port)
 	}
@@ -130,15 +144,6 @@ func (c *Config) validateFleet(bad complain) {
 		bad("api.listen", "%q is not host:port", c.API.Listen)
 	} else if ip := net.ParseIP(host); c.API.Token == (Secret{}) && host != "localhost" && (ip == nil || !ip.IsLoopback()) {
 		bad("api.listen", "%s is reachable from elsewhere, so api.token (file or env) is needed", c.API.Listen)
-	}
-	if r := c.Raft; r.Lease > r.Heartbeat || r.Heartbeat > r.Election {
-		bad("raft", "want lease ≤ heartbeat ≤ election, have %s, %s, %s", r.Lease, r.Heartbeat, r.Election)
-	}
-	if l := c.Lease; l.Heartbeat <= 0 || l.TTL < 4*l.Heartbeat {
-		bad("lease.ttl", "%s is too short for a heartbeat every %s; want at least four of them", l.TTL, l.Heartbeat)
-	}
-	if l := c.Lease; l.TTL <= 2*c.Raft.Election {
-		bad("lease.ttl", "%s would run out during an election (raft.election is %s); want more than twice that", l.TTL, c.Raft.Election)
 	}
 }
 

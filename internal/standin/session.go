@@ -85,10 +85,10 @@ func (s *session) dispatch(p []byte) error {
 	case wire.ComQuit:
 		return errDrop
 	case wire.ComPing:
-		return s.ok("")
+		return s.ok()
 	case wire.ComInitDB:
 		s.schema = string(body)
-		return s.ok("")
+		return s.ok()
 	case wire.ComStmtPrepare:
 		return s.prepare(body)
 	case wire.ComStmtExecute:
@@ -105,12 +105,12 @@ func (s *session) dispatch(p []byte) error {
 		if st := s.statement(p); st != nil {
 			st.long = nil
 		}
-		return s.ok("")
+		return s.ok()
 	case wire.ComSetOption:
 		return s.client.WriteEOF(s.status())
 	case wire.ComResetConnection:
 		s.reset()
-		return s.ok("")
+		return s.ok()
 	}
 	return s.fail(&wire.Error{Code: 1047, State: "08S01", Message: "Unknown command"})
 }
@@ -121,15 +121,15 @@ func (s *session) query(p []byte) error {
 	switch st.kind {
 	case useSchema:
 		s.schema = st.schema
-		return s.ok("")
+		return s.ok()
 	case setVariables:
 		if s.locked < 0 && !(s.inTransaction() != nil && assigns(st.assignments, "autocommit")) {
 			s.assign(st.assignments)
-			return s.ok("")
+			return s.ok()
 		}
 	case endTransaction:
 		if s.inTransaction() == nil && len(s.attached) == 0 {
-			return s.ok("")
+			return s.ok()
 		}
 	}
 	target := s.route(text)
@@ -203,8 +203,8 @@ func (s *session) status() uint16 {
 	return flags
 }
 
-func (s *session) ok(info string) error {
-	return wrapClient(s.client.WriteOK(wire.OK{Status: s.status(), Info: info}))
+func (s *session) ok() error {
+	return wrapClient(s.client.WriteOK(wire.OK{Status: s.status()}))
 }
 
 func (s *session) fail(e *wire.Error) error { return wrapClient(s.client.WriteErr(e)) }

@@ -18,18 +18,18 @@ func (s *settings) unshunInNeed() int64 {
 
 // unshun brings back the servers whose last error is more than some seconds old.
 func (h *hostgroups) unshun(g *hostgroup, seconds int64) bool {
-	now, any := h.now().Unix(), false
+	now, woken := h.now().Unix(), false
 	for _, s := range g.servers {
 		if s.status == shunned && s.autoShunned && now-s.lastError > seconds {
 			s.status, s.autoShunned = online, false
 			s.lastError, s.errorsAtLast = 0, 0
-			any = true
+			woken = true
 		}
 	}
-	if any {
+	if woken {
 		g.refresh()
 	}
-	return any
+	return woken
 }
 
 // connected counts a connection that was opened.

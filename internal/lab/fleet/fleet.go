@@ -248,6 +248,22 @@ func (f *Fleet) unwell(s api.Status) string {
 	if c.Epoch == 0 || c.Mode != "open" || c.Recovery != nil {
 		return fmt.Sprintf("%s at epoch %d is %q; %s", c.Name, c.Epoch, c.Mode, c.Sentence)
 	}
+	if state := f.unwellServer(c); state != "" {
+		return state
+	}
+	if len(c.Instances) < len(f.DB.Servers) {
+		return fmt.Sprintf("%d of %d servers are known", len(c.Instances), len(f.DB.Servers))
+	}
+	for i, n := range s.Nodes {
+		if f.Sidecars[i].Running() && !f.Sidecars[i].Frozen() && f.Proxies[i].Running() && n.Applied[Cluster] < c.Epoch {
+			return fmt.Sprintf("%s's proxy applied epoch %d of %d: %s", n.Name, n.Applied[Cluster], c.Epoch, strings.Join(n.Trouble, "; "))
+		}
+	}
+	return ""
+}
+
+// unwellServer is unwell for the database servers that run.
+func (f *Fleet) unwellServer(c api.ClusterStatus) string {
 	for _, inst := range c.Instances {
 		srv := f.DB.ByAddr(string(inst.Addr))
 		if srv == nil || !srv.Running() || srv.Frozen() {
@@ -257,14 +273,6 @@ func (f *Fleet) unwell(s api.Status) string {
 			inst.Addr != c.Primary && inst.ReadOnly && inst.IO == "yes" && inst.SQL == "yes")
 		if !healthy {
 			return fmt.Sprintf("%s is %s and %s, IO %q, SQL %q; %s", inst.Addr, inst.Role, inst.Reach, inst.IO, inst.SQL, c.Sentence)
-		}
-	}
-	if len(c.Instances) < len(f.DB.Servers) {
-		return fmt.Sprintf("%d of %d servers are known", len(c.Instances), len(f.DB.Servers))
-	}
-	for i, n := range s.Nodes {
-		if f.Sidecars[i].Running() && !f.Sidecars[i].Frozen() && f.Proxies[i].Running() && n.Applied[Cluster] < c.Epoch {
-			return fmt.Sprintf("%s's proxy applied epoch %d of %d: %s", n.Name, n.Applied[Cluster], c.Epoch, strings.Join(n.Trouble, "; "))
 		}
 	}
 	return ""

@@ -165,7 +165,7 @@ func TestMeasureLeaderAndPrimary(t *testing.T) {
 			return err
 		}
 		return p.Kill()
-	}, func(ctx context.Context, f *fleet.Fleet) error { return dead.Start(ctx) })
+	}, func(ctx context.Context, _ *fleet.Fleet) error { return dead.Start(ctx) })
 }
 
 func startLong(t *testing.T, opts fleet.Options, writers int) (context.Context, *fleet.Fleet, *lab.Load) {

@@ -56,7 +56,7 @@ type OK struct {
 	Info         string
 }
 
-// IsErr, IsOK and IsEOF tell packets apart by their first byte, where the protocol allows it.
+// IsErr reports whether p is an error packet.
 func IsErr(p []byte) bool { return len(p) > 0 && p[0] == headerErr }
 
 // IsOK reports whether the first packet of an answer is an OK packet.
