@@ -81,7 +81,7 @@ func command(id string, at time.Time, op any) Command {
 	case *Begin:
 		cmd.Begin = op
 	case *Abort:
-		c.Abort = op
+		cmd.Abort = op
 	case *Retarget:
 		cmd.Retarget = op
 	case *CommitRoute:
