@@ -50,15 +50,19 @@ func (n *Node) Apply(ctx context.Context, cmd ledger.Command) (ledger.Result, er
 
 // nudge lets the followers know at once what has been committed: raft tells them
 // with the next entry, so it gets one, or else after CommitTimeout.
-func (n *Node) nudge() {
+func (n *Node) nudge() { n.send(func() { n.raft.Barrier(nudgeWait) }) }
+
+// send gives raft something to do whose outcome nobody waits for. A raft that has
+// much to do already is spared.
+func (n *Node) send(request func()) {
 	select {
 	case n.asking <- struct{}{}:
 	default:
-		return // raft is busy, so there will be a next entry
+		return
 	}
 	go func() {
 		defer func() { <-n.asking }()
-		n.raft.Barrier(nudgeWait)
+		request()
 	}()
 }
 
@@ -110,6 +114,9 @@ func ask[F raft.Future](ctx context.Context, n *Node, request func() F) (F, erro
 	}()
 	select {
 	case a := <-answers:
+		if errors.Is(a.err, raft.ErrEnqueueTimeout) { // raft's word for a deadline that has passed
+			return none, fmt.Errorf("%w: %w", a.err, context.DeadlineExceeded)
+		}
 		return a.future, a.err
 	case <-ctx.Done():
 		return none, ctx.Err()

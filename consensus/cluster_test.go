@@ -18,7 +18,10 @@ import (
 	"github.com/remora-ha/remora/topology"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	// When raft ends it forgets who waits for an entry that it has just committed.
+	goleak.VerifyTestMain(m, goleak.IgnoreTopFunction("github.com/hashicorp/raft.(*deferError).Error"))
+}
 
 // patience is how long a test waits for what must come. It is far above what it
 // takes, for machines are busy.
