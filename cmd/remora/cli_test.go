@@ -60,7 +60,7 @@ func TestExitCodes(t *testing.T) {
 		"forced, no tty":   {node: func(n *fakeNode) { n.reply = forced() }, args: "failover main", code: exitRefused, text: "add --yes"},
 		"forced, cannot":   {node: func(n *fakeNode) { n.reply = wouldNot() }, args: "failover main --yes", code: exitRefused, text: "no candidate is fit"},
 		"acknowledged":     {args: "ack main --comment seen", code: exitOK, text: "acknowledged by alice"},
-		"nothing to ack":   {node: refusing, args: "ack main", code: exitRefused, text: "acknowledging the recoveries of main"},
+		"nothing to ack":   {node: refusing, args: "ack main", code: exitRefused, text: "acknowledging all recoveries of main"},
 		"downtime":         {args: "downtime begin main b --for 1h --reason disks", code: exitOK, text: "b:3306 is excused"},
 		"downtime ends":    {args: "downtime end main b:3306", code: exitOK, text: "has ended"},
 		"no downtime":      {args: "downtime begin main b:3306 --for 0s", code: exitError, text: "give a time such as"},

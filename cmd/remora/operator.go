@@ -45,7 +45,7 @@ them. That releases the anti-flap period, in which no automatic failover begins.
 			if err != nil {
 				return err
 			}
-			r, which := api.AcknowledgeRequest{By: a.user(), Comment: comment}, "the recoveries"
+			r, which := api.AcknowledgeRequest{By: a.user(), Comment: comment}, "all recoveries"
 			if len(args) == 2 {
 				r.Recovery, which = args[1], "recovery "+args[1]
 			}
@@ -55,7 +55,7 @@ them. That releases the anti-flap period, in which no automatic failover begins.
 			if err != nil {
 				return err
 			}
-			return a.done("%s: %s acknowledged by %s", args[0], which, r.By)
+			return a.done("%s: %s: acknowledged by %s", args[0], which, r.By)
 		},
 	}
 	c.Flags().StringVar(&comment, "comment", "", "what was found, for the history")

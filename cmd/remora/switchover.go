@@ -69,7 +69,7 @@ func viewDryRun(p *page, cluster string, r *api.RecoveryReply) {
 	case d.Intent != nil:
 		p.row(0, cell{cluster + ":", bold}, cell{fmt.Sprintf("a %s would go:", d.Intent.Kind), good}, cell{fromTo(d.Intent, d.Intent.To), plain})
 	default:
-		p.row(0, cell{cluster + ":", bold}, cell{"refused:", bad}, cell{strings.TrimPrefix(d.Sentence, cluster+": "), plain})
+		p.row(0, cell{cluster + ":", bold}, cell{orText(strings.TrimPrefix(d.Sentence, cluster+": "), "refused"), bad})
 	}
 	if d.Intent == nil && d.Wait {
 		p.say(2, warn, "time may change it: ask again later")
@@ -79,7 +79,11 @@ func viewDryRun(p *page, cluster string, r *api.RecoveryReply) {
 		viewCandidates(p, d.Candidates)
 	}
 	if len(d.Refusals) > 0 {
-		p.heading("%s", refusalHeading(d))
+		if d.Intent != nil {
+			p.heading("Refusals that are overridden")
+		} else {
+			p.heading("Refusals")
+		}
 		viewRefusals(p, 2, d.Refusals)
 	}
 	viewLoss(p, d.Loss)
@@ -88,13 +92,6 @@ func viewDryRun(p *page, cluster string, r *api.RecoveryReply) {
 		viewFindings(p, 2, r.Findings)
 	}
 	viewPlan(p, r.Plan)
-}
-
-func refusalHeading(d *failover.Decision) string {
-	if d.Intent != nil {
-		return "Refusals that would be overridden"
-	}
-	return "Refusals"
 }
 
 func (a *app) failoverCommand() *cobra.Command {
