@@ -24,10 +24,10 @@ var filterColumns = []string{
 }
 
 // newChannel reads what all servers say alike; nil when no source is configured.
-func newChannel(line row, names channelNames) (*channel, error) {
+func newChannel(line row, names channelNames) *channel {
 	src, rep := names.source, names.replica
 	if line[src+"_Host"] == "" {
-		return nil, nil
+		return nil
 	}
 	c := &channel{
 		Source: topology.Source{
@@ -47,7 +47,7 @@ func newChannel(line row, names channelNames) (*channel, error) {
 		c.Lag = &lag
 	}
 	c.Delay, _ = line.seconds("SQL_Delay")
-	return c, nil
+	return c
 }
 
 func thread(v string) topology.Thread {

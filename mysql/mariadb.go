@@ -91,10 +91,11 @@ func (mariadb) parse(results map[string]result) (*reading, error) {
 // mariadbChannel reads a row of SHOW ALL SLAVES STATUS; nil for a connection that
 // was reset and has no source.
 func mariadbChannel(line row) (*channel, error) {
-	c, err := newChannel(line, oldNames)
-	if c == nil || err != nil {
-		return nil, err
+	c := newChannel(line, oldNames)
+	if c == nil {
+		return nil, nil
 	}
+	var err error
 	c.Channel = line["Connection_name"]
 	if c.Received, err = gtid.ParseMariaDB(line["Gtid_IO_Pos"]); err != nil {
 		return nil, fmt.Errorf("%w: %w", errGarbled, err)

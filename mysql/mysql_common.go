@@ -88,10 +88,11 @@ func (oracle) parseAs(names channelNames, results map[string]result) (*reading, 
 }
 
 func oracleChannel(line row, names channelNames, heartbeats result) (*channel, error) {
-	c, err := newChannel(line, names)
-	if c == nil || err != nil {
-		return nil, err
+	c := newChannel(line, names)
+	if c == nil {
+		return nil, nil
 	}
+	var err error
 	c.Channel = line["Channel_Name"]
 	if c.Received, err = gtid.ParseMySQL(line["Retrieved_Gtid_Set"]); err != nil {
 		return nil, fmt.Errorf("%w: %w", errGarbled, err)

@@ -202,7 +202,7 @@ func (f *fields) number(i int) uint64 {
 	return n
 }
 
-func (f *fields) int(i int) int { return int(f.number(i)) } //nolint:gosec // a port, a weight, a count
+func (f *fields) int(i int) int { return int(f.number(i)) }
 
 func (f *fields) row() row {
 	return row{Hostgroup: f.int(1), Host: f.values[2], Port: f.int(3), Status: status(strings.ToUpper(f.values[5])),
