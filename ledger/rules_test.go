@@ -66,6 +66,13 @@ func TestRefusals(t *testing.T) {
 		"retarget, to the old writer": {failingOver, &Retarget{Cluster: "main", IntentID: "f", To: a}, RuleCommand,
 			"retargeting f of cluster main is refused: a:3306 is the writer already"},
 
+		"abort a failover": {failingOver, &Abort{Cluster: "main", IntentID: "f"}, RuleCommand,
+			"aborting f of cluster main is refused: a failover cannot be rolled back"},
+		"abort, after the route": {switchedOver, &Abort{Cluster: "main", IntentID: "s"}, RuleRouted,
+			"aborting s of cluster main is refused: the route to b:3306 is committed at epoch 4"},
+		"abort, none is open": {routed, &Abort{Cluster: "main", IntentID: "s"}, RuleIntentClosed,
+			`aborting s of cluster main is refused: intent "s" is not open, none is; the writer is a:3306 at epoch 10`},
+
 		"commit, another intent is open": {failingOver, &CommitRoute{Cluster: "main", IntentID: "g", Writer: b}, RuleIntentClosed,
 			`committing the route of cluster main is refused: intent "g" is not open, failover f is`},
 		"commit, another writer": {failingOver, &CommitRoute{Cluster: "main", IntentID: "f", Writer: c}, RuleNotTheWriter,
@@ -147,6 +154,13 @@ func switchingToB(t *testing.T) *book {
 	bk := unrouted(t)
 	r := bk.must(&SetRoute{Cluster: "main", Writer: a})
 	bk.must(begin("s", failover.KindSwitchover, r.Epoch))
+	return bk
+}
+
+// switchedOver has the route of s committed.
+func switchedOver(t *testing.T) *book {
+	bk := switchingToB(t)
+	bk.must(&CommitRoute{Cluster: "main", IntentID: "s", Writer: b})
 	return bk
 }
 

@@ -84,6 +84,21 @@ func TestHistory(t *testing.T) {
 	}
 }
 
+// The first failure ends a switchover's time, and its reason stays in the history.
+func TestAbort(t *testing.T) {
+	bk := switchingToB(t)
+	when := bk.now()
+	bk.must(&Abort{Cluster: "main", IntentID: "s", Reason: "b is read-only"})
+	bk.must(&Abort{Cluster: "main", IntentID: "s", Reason: "a later failure"})
+	if got := bk.main().Intent.Deadline; !got.Equal(when) {
+		t.Errorf("the deadline is %s, want %s", got, when)
+	}
+	bk.must(&Conclude{Cluster: "main", IntentID: "s", Outcome: failover.RolledBack})
+	if last := bk.main().Last(); last.Error != "b is read-only" || last.Outcome != failover.RolledBack {
+		t.Errorf("%s: %s", last.Outcome, last.Error)
+	}
+}
+
 // A leader that does not know what became of its predecessor's command sends its
 // own: the work is not done twice.
 func TestDoneBefore(t *testing.T) {
