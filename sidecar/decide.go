@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"regexp"
 	"slices"
 	"sync"
@@ -113,7 +112,7 @@ func (d *decider) publish(v failover.Verdict) {
 	d.mu.Lock()
 	d.verdict = v
 	d.mu.Unlock()
-	d.say(slog.LevelInfo, v.Decision.Sentence)
+	d.say(v.Decision.Sentence)
 	found := map[string]bool{}
 	for _, f := range v.Findings {
 		key := string(f.Code) + " " + string(f.Instance)
@@ -133,11 +132,11 @@ func (d *decider) publish(v failover.Verdict) {
 var numbers = regexp.MustCompile(`[0-9]+(\.[0-9]+)?(ms|s)\b`)
 
 // say logs the cycle's sentence when it is another one than in the last cycle.
-func (d *decider) say(level slog.Level, sentence string) {
+func (d *decider) say(sentence string) {
 	gist := numbers.ReplaceAllString(sentence, "")
 	if gist != d.said {
 		d.said = gist
-		d.log.Log(context.Background(), level, sentence, "cluster", d.cluster)
+		d.log.Info(sentence, "cluster", d.cluster)
 	}
 }
 
@@ -182,26 +181,17 @@ func (d *decider) discover(ctx context.Context, c *failover.Case) bool {
 func (d *decider) adopt(ctx context.Context, c *failover.Case) bool {
 	route, refusal := failover.Adopt(c)
 	if refusal != nil {
-		d.refuse(refusal.String())
-		return false
+		return false // the cycle's sentence says why
 	}
 	res, err := d.commit(ctx, ledger.Command{SetRoute: &ledger.SetRoute{
 		Cluster: d.cluster, Writer: route.Writer, Readers: route.Readers,
 	}})
 	if err != nil {
-		d.refuse(fmt.Sprintf("%s: adopting %s as primary failed: %v", d.cluster, route.Writer, err))
+		d.log.Warn("the primary that was found could not be adopted", "cluster", d.cluster, "primary", route.Writer, "error", err)
 		return false
 	}
 	d.log.Info("adopted the primary that was found", "cluster", d.cluster, "primary", route.Writer, "epoch", res.Epoch)
 	return true
-}
-
-// refuse says why nothing was done in this cycle, in the log and in the status.
-func (d *decider) refuse(sentence string) {
-	d.mu.Lock()
-	d.verdict.Decision.Sentence = sentence
-	d.mu.Unlock()
-	d.say(slog.LevelWarn, sentence)
 }
 
 // begin opens an intent after a quorum round.

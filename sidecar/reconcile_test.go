@@ -6,6 +6,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/remora-ha/remora/consensus"
 	"github.com/remora-ha/remora/failover"
 	"github.com/remora-ha/remora/topology"
 )
@@ -159,6 +160,30 @@ func TestSessionsThatHoldAPausedWriterAreEndedAfterThePatience(t *testing.T) {
 		after(drain / 2)
 		if f.proxy.called("end sessions") {
 			t.Error("sessions were ended before the patience was over")
+		}
+	})
+}
+
+func TestALeaderStopsWhenItIsAsked(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFollower()
+		ctx, stop := context.WithCancel(context.Background())
+		ended := make(chan error, 1)
+		go func() { ended <- f.Run(ctx) }()
+		f.raft.terms <- consensus.Term{Ctx: context.Background(), Number: 1} // raft ends it only when it is closed
+		synctest.Wait()
+		if f.leading() == nil {
+			t.Fatal("the node does not lead")
+		}
+		stop()
+		synctest.Wait()
+		select {
+		case err := <-ended:
+			if err != nil {
+				t.Error(err)
+			}
+		default:
+			t.Error("the leader goes on")
 		}
 	})
 }

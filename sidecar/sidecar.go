@@ -94,7 +94,11 @@ func (s *Sidecar) lead(ctx context.Context) {
 			t := newTerm(s, raftTerm.Number)
 			s.setTerm(t)
 			s.log.Info("this node leads now", "term", raftTerm.Number)
-			t.run(raftTerm.Ctx)
+			run, cancel := context.WithCancel(raftTerm.Ctx)
+			stop := context.AfterFunc(ctx, cancel) // raft ends after the loops
+			t.run(run)
+			stop()
+			cancel()
 			s.setTerm(nil)
 			s.log.Info("this node no longer leads", "term", raftTerm.Number)
 		}
