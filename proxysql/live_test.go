@@ -39,7 +39,7 @@ func TestMain(m *testing.M) {
 var shared struct {
 	sync.Mutex
 	lab     *lab.Lab
-	proxies map[bool]*lab.Proxy // by whether it is the stand-in
+	proxies map[bool]func() (*lab.Proxy, error) // by whether it is the stand-in
 }
 
 // within bounds what a test waits for; a healthy machine needs a small part of it.
@@ -92,7 +92,7 @@ func sharedLab(t testing.TB) *lab.Lab {
 	if shared.lab == nil {
 		l, err := lab.New(context.Background(), lab.Options{})
 		must(t, err)
-		shared.lab, shared.proxies = l, map[bool]*lab.Proxy{}
+		shared.lab, shared.proxies = l, map[bool]func() (*lab.Proxy, error){}
 	}
 	return shared.lab
 }
@@ -102,12 +102,13 @@ func sharedProxy(t testing.TB, standIn bool) *lab.Proxy {
 	shared.Lock()
 	defer shared.Unlock()
 	l := sharedLab(t)
-	if p := shared.proxies[standIn]; p != nil {
-		return p
+	if shared.proxies[standIn] == nil {
+		shared.proxies[standIn] = sync.OnceValues(func() (*lab.Proxy, error) {
+			return l.Proxy(within(t), lab.ProxyOptions{Name: fmt.Sprintf("proxy-%t", standIn), StandIn: standIn})
+		})
 	}
-	p, err := l.Proxy(within(t), lab.ProxyOptions{Name: fmt.Sprintf("proxy-%t", standIn), StandIn: standIn})
+	p, err := shared.proxies[standIn]()
 	must(t, err)
-	shared.proxies[standIn] = p
 	return p
 }
 
