@@ -5,6 +5,8 @@ import (
 	"database/sql"
 	"testing"
 
+	"github.com/go-sql-driver/mysql"
+
 	"github.com/remora-ha/remora/internal/lab"
 )
 
@@ -13,8 +15,12 @@ type client struct{ conn *sql.Conn }
 
 func openClient(t testing.TB, b *bench) *client {
 	t.Helper()
-	db, err := sql.Open("mysql", b.DSN(lab.AppUser, ""))
+	cfg, err := mysql.ParseDSN(b.DSN(lab.AppUser, ""))
 	must(t, err)
+	cfg.Logger = &mysql.NopLogger{} // killed sessions are what is tested
+	connector, err := mysql.NewConnector(cfg)
+	must(t, err)
+	db := sql.OpenDB(connector)
 	conn, err := db.Conn(within(t))
 	must(t, err)
 	t.Cleanup(func() {
