@@ -38,10 +38,11 @@ func newChannel(line row, names channelNames) *channel {
 		},
 		sqlState: line.get(rep+"_SQL_Running_State", rep+"_SQL_State"),
 		ioErrno:  line.integer("Last_IO_Errno"), sqlErrno: line.integer("Last_SQL_Errno"),
-		logFile:  line[src+"_Log_File"],
-		received: line[src+"_Log_File"] + ":" + line["Read_"+src+"_Log_Pos"],
-		executed: line["Relay_"+src+"_Log_File"] + ":" + line["Exec_"+src+"_Log_Pos"],
-		user:     line[src+"_User"], tls: line.on(src + "_SSL_Allowed"),
+		logFile:   line[src+"_Log_File"],
+		received:  line[src+"_Log_File"] + ":" + line["Read_"+src+"_Log_Pos"],
+		executed:  line["Relay_"+src+"_Log_File"] + ":" + line["Exec_"+src+"_Log_Pos"],
+		relayFile: line["Relay_Log_File"], relayPos: line.integer("Relay_Log_Pos"),
+		user: line[src+"_User"], tls: line.on(src + "_SSL_Allowed"),
 	}
 	if lag, ok := line.seconds("Seconds_Behind_" + src); ok {
 		c.Lag = &lag

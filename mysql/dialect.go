@@ -29,7 +29,11 @@ type dialect interface {
 	stopReceiver(channel string) statement // the IO thread
 	start(channel string) statement
 	startApplier(channel string) statement // the SQL thread
-	forget(channel string) statement       // the source and its credentials
+	// keepRelayLog is what comes before startApplier where both threads are stopped,
+	// so that the start does not throw away what the relay log holds, and what comes
+	// when all is applied; an error when it cannot be had.
+	keepRelayLog(*reading, channel) (before, after []statement, err error)
+	forget(channel string) statement // the source and its credentials
 
 	// await is a query that returns when the server has executed set, or after
 	// about `most`; ok is false when the server cannot be asked so.
@@ -87,6 +91,7 @@ type reading struct {
 	state    *topology.State
 	channels []channel
 	semiSync semiSyncWords
+	workers  int // parallel threads that apply, 0 for none (MariaDB)
 }
 
 // semiSyncWords are the words in the names of semi-sync's variables: "master" or
@@ -101,6 +106,8 @@ type channel struct {
 	ioErrno, sqlErrno  int
 	logFile            string // the source's binary log being received; empty until something came
 	received, executed string // positions in the source's binary logs
+	relayFile          string // where in the relay logs the SQL thread stands
+	relayPos           int
 	user               string
 	tls                bool
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/remora-ha/remora/failover"
@@ -20,23 +21,36 @@ const (
 )
 
 // drain stops receiving and waits until all that was received is applied. The IO
-// thread stays stopped: on MariaDB its start would discard what is in the relay log.
+// thread stays stopped.
+//
+// SQL threads are started while the IO thread still runs: see [dialect.keepRelayLog]
+// for what happens where both are stopped. A replica whose SQL thread stopped at an
+// error is left as it is, receiving included, so that nothing of its relay log gets
+// lost.
 func (a *actor) drain(ctx context.Context, _ failover.Step) error {
 	r, err := a.read(ctx)
 	if err != nil {
 		return err
 	}
-	stopped := false
+	receiving := false
 	for _, c := range r.channels {
+		if c.SQL != topology.ThreadYes && c.sqlErrno != 0 {
+			return a.stoppedAtError(c)
+		}
 		if c.IO == topology.ThreadNo {
 			continue
 		}
-		stopped = true
+		receiving = true
+		if c.SQL != topology.ThreadYes {
+			if err := a.startApplier(ctx, r, c); err != nil {
+				return err
+			}
+		}
 		if err := a.stop(ctx, r, c, a.session.dialect.stopReceiver(c.Channel)); err != nil {
 			return err
 		}
 	}
-	if stopped {
+	if receiving {
 		if r, err = a.read(ctx); err != nil {
 			return err
 		}
@@ -45,33 +59,63 @@ func (a *actor) drain(ctx context.Context, _ failover.Step) error {
 	for i := range r.channels {
 		received = received.Union(r.channels[i].Received)
 	}
-	return a.applied(ctx, r, "apply its relay log", received, func(r *reading) bool {
+	err = a.applied(ctx, r, "apply its relay log", received, func(r *reading) bool {
 		for i := range r.channels {
 			if !drained(r.state, &r.channels[i]) {
 				return false
 			}
 		}
-		return true
+		return r.state.HasApplied(received) && a.workersRest(ctx, r)
 	})
+	for _, st := range a.after {
+		if err != nil {
+			a.log.Warn("to be done by hand once its relay log is applied", "statement", st.shown)
+			continue
+		}
+		err = a.do(ctx, st)
+	}
+	return err
 }
 
 // drained says whether a channel whose IO thread is stopped has nothing left to
-// apply. With GTIDs, all that was received must be executed; besides the SQL thread
-// must say that it waits at the end of the relay log, or stand at the last position
-// that was received: after a restart the server does not know the GTIDs of what lies
-// in its relay log.
+// apply.
+//
+// A running SQL thread must say that it waits at the end of the relay log. One that
+// is stopped has nothing to do where the GTIDs that were received are all executed;
+// the server forgets those GTIDs when it restarts, then the positions in the source's
+// logs must agree. Without GTIDs neither is to be trusted, as the positions are made
+// to agree when the SQL thread is pointed to a relay log.
 func drained(st *topology.State, c *channel) bool {
-	if c.IO != topology.ThreadNo {
+	switch {
+	case c.IO != topology.ThreadNo || !st.HasApplied(c.Received):
+		return false
+	case c.SQL == topology.ThreadYes:
+		return c.readAll()
+	default:
+		return c.GTID && (!c.Received.Empty() || c.received == c.executed)
+	}
+}
+
+// workersRest says whether parallel workers have ended what the SQL thread gave them.
+// Where GTIDs name what was received there is no need to ask.
+func (a *actor) workersRest(ctx context.Context, r *reading) bool {
+	known := true
+	for i := range r.channels {
+		known = known && !r.channels[i].Received.Empty()
+	}
+	if known || len(r.channels) == 0 {
+		return true
+	}
+	results, err := a.session.query(ctx, "SHOW PROCESSLIST")
+	if err != nil || len(results) != 1 {
 		return false
 	}
-	atEnd := c.received == c.executed
-	if c.SQL == topology.ThreadYes {
-		atEnd = atEnd || c.readAll()
+	for _, line := range results[0] {
+		if line["Command"] == "Slave_worker" && !strings.HasPrefix(line["State"], "Waiting for work") {
+			return false
+		}
 	}
-	if !c.GTID {
-		return c.received == c.executed
-	}
-	return atEnd && st.HasApplied(c.Received)
+	return true
 }
 
 // catchUp waits until step.Until is executed.
@@ -132,19 +176,42 @@ func (a *actor) unapplied(r *reading, what string, err error) error {
 // stopped at an error is an error, the receiving one only where more must come.
 func (a *actor) startAppliers(ctx context.Context, r *reading) error {
 	for _, c := range r.channels {
-		if a.op == string(failover.CatchUp) && c.IO == topology.ThreadNo && c.ioErrno != 0 {
+		switch {
+		case a.op == string(failover.CatchUp) && c.IO == topology.ThreadNo && c.ioErrno != 0:
 			return a.failed("its IO thread stopped with error %d: %s", c.ioErrno, c.IOError)
-		}
-		if c.SQL == topology.ThreadYes {
+		case c.SQL == topology.ThreadYes:
 			continue
+		case c.sqlErrno != 0:
+			return a.stoppedAtError(c)
 		}
-		if c.sqlErrno != 0 {
-			return a.failed("its SQL thread stopped with error %d: %s", c.sqlErrno, c.SQLError)
-		}
-		if err := a.do(ctx, a.session.dialect.startApplier(c.Channel)); err != nil {
+		if err := a.startApplier(ctx, r, c); err != nil {
 			return err
 		}
-		a.log.Info("started the SQL thread", "channel", c.Channel)
 	}
 	return nil
+}
+
+func (a *actor) startApplier(ctx context.Context, r *reading, c channel) error {
+	var before, after []statement
+	if c.IO == topology.ThreadNo {
+		var err error
+		if before, after, err = a.session.dialect.keepRelayLog(r, c); err != nil {
+			return a.failed("its relay log cannot be applied: %w", err)
+		}
+		if a.op == string(failover.CatchUp) && len(before) > 0 {
+			return a.failed("both its replication threads are stopped: it has to be repointed first")
+		}
+	}
+	a.after = append(a.after, after...)
+	for _, st := range append(before, a.session.dialect.startApplier(c.Channel)) {
+		if err := a.do(ctx, st); err != nil {
+			return err
+		}
+	}
+	a.log.Info("started the SQL thread", "channel", c.Channel)
+	return nil
+}
+
+func (a *actor) stoppedAtError(c channel) error {
+	return a.failed("its SQL thread stopped with error %d: %s", c.sqlErrno, c.SQLError)
 }

@@ -26,7 +26,7 @@ func (mariadb) parts() []part {
 	return []part{
 		{name: partVariables, essential: true, needs: "a log-in", sql: "SELECT VERSION() AS version" +
 			selectGlobals("server_id", "read_only", "log_bin", "log_slave_updates", "binlog_format", "gtid_strict_mode",
-				"gtid_binlog_state", "gtid_slave_pos", "report_host", "report_port", "max_connections",
+				"gtid_binlog_state", "gtid_slave_pos", "report_host", "report_port", "max_connections", "slave_parallel_threads",
 				"rpl_semi_sync_master_enabled", "rpl_semi_sync_master_timeout", "rpl_semi_sync_slave_enabled")},
 		{name: partReplication, essential: true, needs: "SLAVE MONITOR ON *.*", sql: "SHOW ALL SLAVES STATUS"},
 		{name: partStatus, essential: true, needs: "a log-in", sql: "SHOW GLOBAL STATUS WHERE Variable_name IN (" +
@@ -73,7 +73,7 @@ func (mariadb) parse(results map[string]result) (*reading, error) {
 	}
 	st.Executed = binlog.Union(applied)
 	st.Replicas = attached(results[partReplicas])
-	r := &reading{state: st, semiSync: semiSyncWords{"master", "slave"}}
+	r := &reading{state: st, semiSync: semiSyncWords{"master", "slave"}, workers: vars.integer("slave_parallel_threads")}
 	for _, line := range results[partReplication] {
 		c, err := mariadbChannel(line)
 		if err != nil {

@@ -1,6 +1,7 @@
 package mysql
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -31,10 +32,36 @@ func (mariadb) stopReceiver(c string) statement {
 
 func (mariadb) start(c string) statement { return plain("START SLAVE%s", mariadbChannelName(c)) }
 
-// startApplier starts the SQL thread alone: with GTIDs the start of an IO thread
-// throws the relay log away when both threads were stopped.
+// startApplier starts the SQL thread alone. Beware of keepRelayLog.
 func (mariadb) startApplier(c string) statement {
 	return plain("START SLAVE%s SQL_THREAD", mariadbChannelName(c))
+}
+
+// keepRelayLog: with GTIDs the first thread that starts when both are stopped, be it
+// the SQL thread, throws the relay log away, as the server expects to fetch it again.
+// Without GTIDs, from the position where the SQL thread stood, the log is applied,
+// and gtid_slave_pos moves on as usual; the next repoint turns GTIDs on again.
+//
+// After a restart that position may be older than what was executed, for it is not
+// crash-safe. Strict mode then stops the SQL thread at the first transaction that is
+// executed already; without it nothing would.
+//
+// It is applied without parallel workers: with them the server (10.11.19) crashes, as
+// they miss the name of the source's log that a relay log tells at its beginning.
+func (d mariadb) keepRelayLog(r *reading, c channel) (before, after []statement, err error) {
+	if c.Received.Empty() && !r.state.GTIDStrict {
+		return nil, nil, errors.New("both its threads are stopped since the server started, and without gtid_strict_mode nothing guards its relay log from being applied twice")
+	}
+	if r.workers > 0 {
+		const workers = "SET GLOBAL slave_parallel_threads=%d"
+		before = append(before, plain(workers, 0))
+		after = append(after, plain("STOP SLAVE%s SQL_THREAD", mariadbChannelName(c.Channel)), plain(workers, r.workers))
+	}
+	if c.GTID && c.relayFile != "" {
+		before = append(before, plain("CHANGE MASTER%s TO MASTER_USE_GTID=no, RELAY_LOG_FILE=%s, RELAY_LOG_POS=%d",
+			mariadbChannelName(c.Channel), quote(c.relayFile), c.relayPos))
+	}
+	return before, after, nil
 }
 
 func (mariadb) forget(c string) statement { return plain("RESET SLAVE%s ALL", mariadbChannelName(c)) }

@@ -141,6 +141,11 @@ func (oracle) await(set gtid.Set, most time.Duration) (string, bool) {
 	return fmt.Sprintf("SELECT WAIT_FOR_EXECUTED_GTID_SET(%s, %.3f)", quote(set.String()), most.Seconds()), true
 }
 
+// keepRelayLog has nothing to do: the SQL thread's start leaves the relay log alone.
+func (oracle) keepRelayLog(*reading, channel) (before, after []statement, err error) {
+	return nil, nil, nil
+}
+
 func (oracle) hastenStop(*reading) bool { return false }
 
 // semiSync speaks to the plugins that are installed; one that is not is no matter

@@ -94,6 +94,7 @@ type actor struct {
 	cfg     Config
 	log     *slog.Logger
 	session *session
+	after   []statement // what a drain has to put back
 }
 
 // actSession makes literals mean what quote writes, whatever the server's sql_mode.

@@ -1,0 +1,111 @@
+package mysql
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/remora-ha/remora/failover"
+	"github.com/remora-ha/remora/internal/lab"
+	"github.com/remora-ha/remora/topology"
+)
+
+func TestRepointKeepsWhatAReplicaHas(t *testing.T) {
+	top := replication(t, lab.Spec{Servers: 3, Delayed: map[int]int{2: 7}})
+	leastPrivileges(t, top)
+	replica := top.Servers[2]
+	must(t, replica.Exec(testContext(t), "STOP SLAVE", "CHANGE MASTER TO MASTER_SSL_CA='/etc/ssl/ca.pem', MASTER_SSL_VERIFY_SERVER_CERT=0",
+		"SET GLOBAL replicate_ignore_table='lab.none'", "START SLAVE"))
+	cfg := testConfig()
+	cfg.ReplicationUser, cfg.ReplicationPassword = "", ""
+	cfg.Heartbeat = topology.Duration(1500 * time.Millisecond)
+	cfg.ConnectRetry = topology.Duration(2500 * time.Millisecond)
+	twice(t, servers(t, cfg), failover.Step{Do: failover.Repoint, Target: addr(replica), Source: addr(top.Servers[1])})
+	row, err := replica.Row(testContext(t), "SHOW ALL SLAVES STATUS")
+	must(t, err)
+	for name, want := range map[string]string{
+		"Master_User": lab.ReplUser.Name, "SQL_Delay": "7", "Master_SSL_CA_File": "/etc/ssl/ca.pem", "Replicate_Ignore_Table": "lab.none",
+		"Using_Gtid": "Slave_Pos", "Slave_heartbeat_period": "1.5", "Connect_Retry": "3",
+	} {
+		if row[name] != want {
+			t.Errorf("%s is %q, want %q", name, row[name], want)
+		}
+	}
+	if src := look(t, replica).Source(); src.Filters != "ignore_table=lab.none" || src.Delay.D() != 7*time.Second {
+		t.Errorf("the source is read as %+v", src)
+	}
+}
+
+func TestAnOldPrimaryNeedsAnAccount(t *testing.T) {
+	top := replication(t, lab.Spec{Servers: 2})
+	cfg := testConfig()
+	cfg.ReplicationUser = ""
+	step := failover.Step{Do: failover.Repoint, Target: addr(top.Servers[0]), Source: addr(top.Servers[1])}
+	if err := servers(t, cfg).Do(testContext(t), step); err == nil || !strings.Contains(err.Error(), "replication_user is not configured") {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestRepointNamesTheErrorOfTheIOThread(t *testing.T) {
+	top := replication(t, lab.Spec{Servers: 3})
+	replica, source := top.Servers[1], top.Servers[2]
+	step := failover.Step{Do: failover.Repoint, Target: addr(replica), Source: addr(source)}
+
+	cfg := testConfig()
+	cfg.ReplicationPassword = "it's \\ wrong-secret"
+	err := servers(t, cfg).Do(testContext(t), step)
+	if err == nil || !strings.Contains(err.Error(), "error 1045") || strings.Contains(err.Error(), "secret") {
+		t.Errorf("with a wrong password: %v", err)
+	}
+	// With the right one the same source is tried again.
+	twice(t, servers(t, testConfig()), step)
+
+	// A transaction that the source does not have.
+	must(t, replica.Exec(testContext(t), "INSERT INTO lab.writes VALUES (9, 9)"))
+	must(t, replica.Exec(testContext(t), "STOP SLAVE", "SET GLOBAL gtid_slave_pos=@@gtid_binlog_pos"))
+	step.Source = addr(top.Servers[0])
+	err = servers(t, testConfig()).Do(testContext(t), step)
+	if err == nil || !strings.Contains(err.Error(), "error 1236") {
+		t.Errorf("with an errant transaction: %v", err)
+	}
+	t.Log(err)
+}
+
+func TestAPrimaryThatReturnsFollowsTheNewOne(t *testing.T) {
+	top := replication(t, lab.Spec{Servers: 2})
+	leastPrivileges(t, top)
+	s := servers(t, testConfig())
+	old, next := top.Servers[0], top.Servers[1]
+	write(t, old, 1)
+	must(t, s.Do(testContext(t), failover.Step{Do: failover.CatchUp, Target: addr(next), Until: look(t, old).Executed}))
+	must(t, old.Kill())
+	must(t, s.Do(testContext(t), failover.Step{Do: failover.Drain, Target: addr(next)}))
+	must(t, s.Do(testContext(t), failover.Step{Do: failover.Promote, Target: addr(next)}))
+	write(t, next, 2)
+	must(t, old.Start(testContext(t)))
+	if !look(t, next).Covers(look(t, old)) {
+		t.Fatal("the old primary has more than the new one")
+	}
+	twice(t, s, failover.Step{Do: failover.Repoint, Target: addr(old), Source: addr(next)})
+	hasWritten(t, old, 2)
+}
+
+func TestRepointResumesWhatOnlyStopped(t *testing.T) {
+	top := replication(t, lab.Spec{Servers: 2})
+	leastPrivileges(t, top)
+	s := servers(t, testConfig())
+	step := failover.Step{Do: failover.Repoint, Target: addr(top.Servers[1]), Source: addr(top.Servers[0])}
+	for _, stop := range []string{"STOP SLAVE", "STOP SLAVE IO_THREAD", "STOP SLAVE SQL_THREAD", "SET GLOBAL read_only=0"} {
+		must(t, top.Servers[1].Exec(testContext(t), stop))
+		twice(t, s, step)
+		if st := look(t, top.Servers[1]); st.Writable() || st.Source().IO != topology.ThreadYes || st.Source().SQL != topology.ThreadYes {
+			t.Errorf("after %s: %+v", stop, st)
+		}
+	}
+	step.SemiSync = &failover.SemiSyncPlan{Replica: true}
+	must(t, top.Servers[0].Exec(testContext(t), "SET GLOBAL rpl_semi_sync_master_enabled=1"))
+	twice(t, s, step)
+	if st := look(t, top.Servers[1]); !st.SemiSync.ReplicaActive {
+		t.Errorf("semi-sync is not active: %+v", st.SemiSync)
+	}
+}
