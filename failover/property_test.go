@@ -161,7 +161,7 @@ func TestAPlanIsSafeAndEnds(t *testing.T) {
 			}
 			b.pass(drawn(t, "time", time.Second, 8*time.Second))
 		}
-		t.Fatalf("it does not end: %s", Stage(Remaining(&b.c)[0]))
+		t.Fatalf("it does not end: %s", Remaining(&b.c)[0])
 	})
 }
 
