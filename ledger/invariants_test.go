@@ -76,7 +76,11 @@ func (p *play) step() {
 	before := p.s.Clone()
 	index := before.Index + uint64(rapid.IntRange(1, 3).Draw(p.t, "gap")) // raft's own entries lie between
 	cmd, repeated := p.command(index)
+	sent := encoded(p.t, cmd)
 	result := p.s.Apply(index, cmd)
+	if encoded(p.t, cmd) != sent {
+		p.t.Fatalf("applying %s changed the command itself", sent)
+	}
 	p.log = append(p.log, logged{index, cmd, result})
 	if rapid.IntRange(0, 4).Draw(p.t, "read") == 0 {
 		s := p.s.Clone()
@@ -183,11 +187,7 @@ func (p *play) checkReplay() {
 			}
 			s = read
 		}
-		data, err := l.cmd.Encode()
-		if err != nil {
-			p.t.Fatal(err)
-		}
-		cmd, err := DecodeCommand(data)
+		cmd, err := DecodeCommand([]byte(encoded(p.t, l.cmd)))
 		if err != nil {
 			p.t.Fatal(err)
 		}
@@ -305,6 +305,14 @@ func (p *play) acknowledge() any {
 	return &Acknowledge{Cluster: p.cluster(), RecoveryID: p.pick("", "i1", "i2"), Ack: failover.Acknowledgement{By: "ann"}}
 }
 
+func encoded(t *rapid.T, cmd Command) string {
+	data, err := cmd.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(data)
+}
+
 // name is the operation of a command.
 func name(cmd Command) string {
 	op, err := cmd.operation()
@@ -324,5 +332,20 @@ func TestCloneIsIndependent(t *testing.T) {
 	bk.must(&Retarget{Cluster: "main", IntentID: "f", To: c})
 	if len(clone.Nodes) != 0 || !slices.Equal(slices.Collect(maps.Keys(clone.Clusters)), []string{"main"}) || clone.Clusters["main"].Intent.To != b {
 		t.Errorf("the clone changed: %+v", clone)
+	}
+}
+
+// Two clones that go different ways do not write into each other's history.
+func TestClonesGoDifferentWays(t *testing.T) {
+	bk := routed(t)
+	for range 20 { // room to append in place comes and goes
+		one, other := bk.s.Clone(), bk.s.Clone()
+		index := bk.s.Index + 1
+		one.Apply(index, command("one", epochZero, &ForgetNode{}))
+		other.Apply(index, command("other", epochZero, &ForgetNode{}))
+		if got := one.Recent[len(one.Recent)-1].ID; got != "one" {
+			t.Fatalf("at index %d one's last command is %q", index, got)
+		}
+		bk.apply(&ForgetNode{})
 	}
 }
