@@ -56,18 +56,15 @@ const (
 	erShutdown             = 1053
 	erParse                = 1064
 	erNoSuchThread         = 1094
+	erNotOwner             = 1095
 	erHostBlocked          = 1129
 	erHostNotPrivileged    = 1130
 	erTableDenied          = 1142
 	erColumnDenied         = 1143
-	erUnknownVariable      = 1193
-	erSourceNotConfigured  = 1200
-	erLockWaitTimeout      = 1205
 	erUserConnections      = 1203
 	erUserLimit            = 1226
 	erSpecificAccessDenied = 1227
 	erAccessDeniedNoPass   = 1698
-	erNoSuchReplication    = 1617 // MariaDB: there is no master connection of that name
 	erAccountLocked        = 3118
 )
 

@@ -111,6 +111,11 @@ func (a *actor) endSessions(ctx context.Context, s *session) (int, error) {
 		switch err := s.exec(ctx, kill.sql); {
 		case Number(err) == erNoSuchThread:
 			continue
+		case Number(err) == erNotOwner:
+			// MySQL protects the sessions of accounts with SYSTEM_USER. What counts is done:
+			// the server is read-only.
+			a.log.Warn("may not end a session", "id", p.id, "user", p.user, "from", p.host, "error", err)
+			continue
 		case err != nil:
 			return ended, a.fail(kill, err)
 		}

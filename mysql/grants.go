@@ -1,20 +1,27 @@
 package mysql
 
-import "strings"
+import (
+	"strings"
+
+	"github.com/remora-ha/remora/internal/gtid"
+)
 
 // Grants lists the statements that give Remora's account and the replication
 // account what they need and nothing more, for a flavor: "mariadb" (10.5 and later)
 // or "mysql" (8.0 and later). The accounts `remora`@`%` and `repl`@`%` must exist;
 // the names may be changed.
 func Grants(flavor string) []string {
-	privileges := mariadbPrivileges
-	if flavor == "mysql" {
-		privileges = oraclePrivileges
+	const account = " TO `remora`@`%`"
+	statements := []string{"GRANT " + strings.Join(mariadbPrivileges, ", ") + " ON *.*" + account}
+	if flavor == string(gtid.MySQL) {
+		statements = []string{
+			"GRANT " + strings.Join(oraclePrivileges, ", ") + " ON *.*" + account,
+			// The evidence that a source still beats.
+			"GRANT SELECT ON performance_schema.replication_connection_configuration" + account,
+			"GRANT SELECT ON performance_schema.replication_connection_status" + account,
+		}
 	}
-	return []string{
-		"GRANT " + strings.Join(privileges, ", ") + " ON *.* TO `remora`@`%`",
-		"GRANT REPLICATION SLAVE ON *.* TO `repl`@`%`",
-	}
+	return append(statements, "GRANT REPLICATION SLAVE ON *.* TO `repl`@`%`")
 }
 
 // Each privilege with what it is for.

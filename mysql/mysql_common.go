@@ -38,7 +38,7 @@ func oracleParts(replication, replicas string) []part {
 		{name: partReplication, essential: true, needs: "REPLICATION CLIENT ON *.*", sql: replication},
 		{name: partStatus, essential: true, needs: "a log-in", sql: oracleStatus},
 		{name: partReplicas, needs: "REPLICATION SLAVE ON *.*", sql: replicas},
-		{name: partHeartbeats, needs: "SELECT ON performance_schema.*", sql: oracleHeartbeats},
+		{name: partHeartbeats, needs: "SELECT ON performance_schema.replication_connection_status and ..._configuration", sql: oracleHeartbeats},
 	}
 }
 
