@@ -38,6 +38,7 @@ func TestAnalyze(t *testing.T) {
 		{"only SQL threads stopped", primary("a").replica("b", threads(yes, no)).replica("c", threads(yes, no)), []string{"AllMasterReplicasNotReplicating a", "ReplicationStopped b", "ReplicationStopped c"}},
 		{"two of three sidecars are a majority", three().unreachable("a", "s1", "s2").kill("a"), []string{"DeadMaster a"}},
 		{"one sidecar alone is its own problem", three().unreachable("a", "s1"), []string{"SidecarAlone a"}},
+		{"a minority that is alone in seeing anything calls nothing dead", three().kill("a").silence("s2").silence("s3").partial("a"), []string{"UnreachableMaster a", "SidecarSilent", "SidecarSilent"}},
 		{"the primary and some replicas are dead", primary("a").replica("b").replica("c").kill("a", "c"), []string{"DeadMasterAndSomeReplicas a", "ReplicaDead c"}},
 		{"a replica that cannot be read says nothing", primary("a").replica("b").replica("c", gone()).kill("a"), []string{"DeadMasterAndSomeReplicas a"}},
 		{"all are dead", three().kill("a", "b", "c"), []string{"DeadMasterAndReplicas a", "ReplicaDead b", "ReplicaDead c"}},
@@ -112,6 +113,11 @@ func (b *build) stuck(name, text string) *build {
 	for n := range i.Views {
 		i.Views[n].Reach, i.Views[n].Error = topology.Denied, text
 	}
+	return b
+}
+
+func (b *build) partial(name string) *build {
+	b.inst(name).Reach = topology.Partial
 	return b
 }
 

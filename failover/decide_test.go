@@ -96,7 +96,7 @@ func TestTheAutomaticIntentIsDeterministic(t *testing.T) {
 }
 
 func TestNeverTwoAtOnce(t *testing.T) {
-	b := primary("a").replica("b").replica("c").kill("a").begin()
+	b := primary("a").replica("b").replica("c").orphan("d", writable()).kill("a").begin()
 	for _, r := range []*Request{nil, {ID: "r2", Kind: KindFailover, Force: true}, {ID: "r2", Kind: KindSwitchover}} {
 		b.c.Request = r
 		d := decide(b)

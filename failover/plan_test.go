@@ -224,3 +224,38 @@ func TestReplicasThatCannotBeMovedDoNotHoldUpTheEnd(t *testing.T) {
 		t.Errorf("repairs: %q", got)
 	}
 }
+
+func TestAReplicaThatHoldsMoreThanTheNewPrimaryIsNotMoved(t *testing.T) {
+	b := primary("a").replica("b", has("0-1-90", "0-1-90")).replica("c", has("0-1-95", "0-1-95")).kill("a", "c").
+		ask(Request{ID: "r1", Kind: KindFailover, Force: true, To: at("b")}).begin()
+	for range 3 { // c comes back when b is already routed
+		b.perform(Remaining(&b.c)[0])
+	}
+	b.inst("c").Reach = topology.Up
+	expectPlan(t, Remaining(&b.c), "conclude")
+	b.perform(Remaining(&b.c)[0])
+	if got := Repairs(&b.c); got != nil {
+		t.Errorf("repairs: %s", Stage(got))
+	}
+}
+
+func TestAWritableReplicaIsNotPromotedYet(t *testing.T) {
+	b := primary("a").replica("b", writable()).replica("c").kill("a").begin()
+	expectPlan(t, Remaining(fencedCase(b)), "promote b:3306", "commit route b:3306", "repoint c:3306 to b:3306", "conclude")
+}
+
+func fencedCase(b *build) *Case { b.perform(Remaining(&b.c)[0]); return &b.c }
+
+func TestOnMySQLReadOnlyAloneDoesNotCloseAPrimary(t *testing.T) {
+	b := rollback(2).pass(-time.Minute)
+	for _, name := range []string{"a", "b", "c"} {
+		b.inst(name).State.Flavor = "mysql"
+	}
+	if first := Remaining(&b.c)[0]; first.String() != "set read only a:3306" {
+		t.Errorf("with read_only=1 and super_read_only=0 the first stage is %s", first)
+	}
+	b.inst("a").State.SuperReadOnly = true
+	if first := Remaining(&b.c)[0]; first.String() != "catch up b:3306" {
+		t.Errorf("with super_read_only=1 the first stage is %s", first)
+	}
+}

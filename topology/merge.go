@@ -1,6 +1,7 @@
 package topology
 
 import (
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -49,7 +50,9 @@ func Merge(taken time.Time, known []Addr, observers []string, views []View, opt 
 func mergeOne(taken time.Time, addr Addr, observers []string, of map[string]View, opt MergeOptions) Instance {
 	inst := Instance{Addr: addr, Reach: Unclear}
 	var answered, alive, dead int
-	for _, v := range of {
+	// In order of names, so that of two readings of one instant always the same counts.
+	for _, observer := range slices.Sorted(maps.Keys(of)) {
+		v := of[observer]
 		if v.State != nil && (inst.State == nil || v.StateAt.After(inst.ReadAt)) {
 			inst.State, inst.ReadAt = v.State, v.StateAt
 		}
@@ -68,7 +71,6 @@ func mergeOne(taken time.Time, addr Addr, observers []string, of map[string]View
 		v.State = nil // the evidence stays readable; the reading is in inst.State
 		inst.Views = append(inst.Views, v)
 	}
-	slices.SortFunc(inst.Views, func(a, b View) int { return strings.Compare(a.Observer, b.Observer) })
 	switch {
 	case answered > 0:
 		inst.Reach = Up
