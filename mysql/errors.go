@@ -2,8 +2,10 @@ package mysql
 
 import (
 	"context"
+	"database/sql/driver"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"strings"
 	"syscall"
@@ -78,6 +80,26 @@ func lacksPrivilege(err error) bool {
 	return false
 }
 
+// vague says that an error of the driver tells only that the connection is of no use
+// any more. Others say what they met, such as a certificate, and that counts even
+// where the server has hung up since.
+func vague(err error) bool {
+	for _, known := range []error{
+		driver.ErrBadConn, mysqldriver.ErrInvalidConn, net.ErrClosed, io.EOF, io.ErrUnexpectedEOF, io.ErrClosedPipe,
+		context.Canceled, context.DeadlineExceeded,
+	} {
+		if errors.Is(err, known) {
+			return true
+		}
+	}
+	var operation *net.OpError
+	return errors.As(err, &operation) && !isTLS(err)
+}
+
+func isTLS(err error) bool {
+	return strings.Contains(err.Error(), "tls: ") || strings.Contains(err.Error(), "x509: ")
+}
+
 // errStalled is a reading that began to arrive and stopped.
 var errStalled = errors.New("the server answered a part of the reading and then nothing more")
 
@@ -134,7 +156,7 @@ func reachOfDriver(err error) topology.Reach {
 			return topology.Denied
 		}
 	}
-	if strings.Contains(err.Error(), "tls: ") || strings.Contains(err.Error(), "x509: ") {
+	if isTLS(err) {
 		return topology.Denied
 	}
 	return topology.Garbled

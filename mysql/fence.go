@@ -78,7 +78,7 @@ func (a *actor) awaitReadOnly(ctx context.Context, done <-chan error) error {
 }
 
 // withdrawLimit bounds the clearing up after an act that failed.
-const withdrawLimit = 2 * time.Second
+const withdrawLimit = 500 * time.Millisecond
 
 // withdraw ends our own session on the server, in case its statement still waits
 // there: set late, it would undo a roll-back.

@@ -49,8 +49,9 @@ var ErrNotMine = errors.New("not an act on a database server")
 // Do carries out SetReadOnly, Drain, CatchUp, Promote, Repoint and SetWritable; any
 // other act is ErrNotMine. It returns nil when what the step wants has been read
 // back from the server, and does nothing where that was so before. It is bounded by
-// ctx and by the step's Wait (by Config.ActTimeout when that is 0). An error is an
-// [*Error].
+// ctx and by the step's Wait (by Config.ActTimeout when that is 0); a SetReadOnly
+// that failed takes up to half a second more to withdraw what still waits on the
+// server. An error is an [*Error].
 func (s *Servers) Do(ctx context.Context, step failover.Step) error {
 	var act func(*actor, context.Context, failover.Step) error
 	switch step.Do {
@@ -68,6 +69,9 @@ func (s *Servers) Do(ctx context.Context, step failover.Step) error {
 		act = (*actor).setWritable
 	default:
 		return &Error{Op: string(step.Do), Addr: step.Target, Err: ErrNotMine}
+	}
+	if s.ctx.Err() != nil {
+		return &Error{Op: string(step.Do), Addr: step.Target, Err: errors.New("the executor is closed")}
 	}
 	s.acts.Add(1)
 	defer s.acts.Done()

@@ -88,11 +88,7 @@ func (s *session) guard(ctx context.Context, call func() error) (err error) {
 		}
 	}()
 	err = call()
-	if err == nil {
-		return nil
-	}
-	var refused *mysqldriver.MySQLError
-	if errors.As(err, &refused) {
+	if err == nil || !vague(err) {
 		return err
 	}
 	if s.wire != nil {
