@@ -39,6 +39,11 @@ func TestDefaults(t *testing.T) {
 		c.Lease != 150*time.Millisecond || c.CommitTimeout != 10*time.Millisecond {
 		t.Errorf("%+v", c)
 	}
+	r := c.raft(nil)
+	if r.LocalID != "a" || r.HeartbeatTimeout != c.Heartbeat || r.ElectionTimeout != c.Election || r.LeaderLeaseTimeout != c.Lease ||
+		r.CommitTimeout != c.CommitTimeout || r.SnapshotThreshold != c.SnapshotThreshold || r.SnapshotInterval != c.SnapshotInterval || r.TrailingLogs != c.TrailingLogs {
+		t.Errorf("raft gets %+v of %+v", r, c)
+	}
 	c = Config{Heartbeat: 100 * time.Millisecond, Election: time.Second}.Defaults()
 	if c.Lease > c.Heartbeat || c.Heartbeat > c.Election {
 		t.Errorf("lease %s, heartbeat %s, election %s", c.Lease, c.Heartbeat, c.Election)
