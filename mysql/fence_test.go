@@ -128,6 +128,26 @@ func TestSetReadOnlyThatFailsLeavesNothingBehind(t *testing.T) {
 	}
 }
 
+func TestAServerWithoutAFreeConnectionIsFenced(t *testing.T) {
+	top := replication(t, lab.Spec{Servers: 1, Server: lab.ServerOptions{MaxConnections: 10}})
+	leastPrivileges(t, top)
+	db, err := sql.Open("mysql", top.Primary().DSN(lab.AppUser))
+	must(t, err)
+	defer db.Close()
+	for range 20 {
+		if conn, err := db.Conn(testContext(t)); err == nil {
+			defer conn.Close()
+			continue
+		}
+		must(t, servers(t, testConfig()).Do(testContext(t), failover.Step{Do: failover.SetReadOnly, Target: addr(top.Primary())}))
+		if look(t, top.Primary()).Writable() {
+			t.Error("it is writable")
+		}
+		return
+	}
+	t.Error("there was always a free connection")
+}
+
 func TestApplicationSessions(t *testing.T) {
 	line := func(id, user, command string) row {
 		return row{"Id": id, "User": user, "Host": "h:1", "Command": command, "Time": "3"}
