@@ -41,6 +41,7 @@ type contender struct {
 	received gtid.Set // all that arrived; without errant ones where they are tolerated
 	lag      time.Duration
 	lagKnown bool
+	backlog  uint64          // transactions that arrived and are not applied yet
 	lost     []topology.Addr // replicas that could not follow it
 	resort   int             // 1: crosses a data centre, 2: a region, as the last resort
 	direct   bool            // replicates from the primary without a chain
@@ -83,6 +84,7 @@ func (f *facts) contenders(w wish) []*contender {
 			x.st = &topology.State{}
 		}
 		x.received = x.st.Received()
+		x.backlog = position(x.st, x.received).Beyond(x.st.Executed).Count()
 		if f.p.Errant == ErrantTolerate || w.forced {
 			x.received = x.received.Subtract(x.errant)
 		}
@@ -165,6 +167,9 @@ func (f *facts) candidate(x *contender, w wish) Candidate {
 		c.Rank = append(c.Rank, "lag "+span(x.lag))
 	} else {
 		c.Rank = append(c.Rank, "lag unknown")
+	}
+	if x.backlog > 0 {
+		c.Rank = append(c.Rank, fmt.Sprintf("%d still to apply", x.backlog))
 	}
 	return c
 }

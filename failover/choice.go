@@ -118,6 +118,7 @@ func (f *facts) compare(a, b *contender, w wish) int {
 		falseFirst(!a.direct, !b.direct),
 		falseFirst(!a.lagKnown, !b.lagKnown),
 		cmp.Compare(a.lag, b.lag),
+		cmp.Compare(a.backlog, b.backlog), // writes wait until it is applied
 		cmp.Compare(a.addr(), b.addr()),
 	)
 }
