@@ -152,14 +152,32 @@ func TestSessionsThatHoldAPausedWriterAreEndedAfterThePatience(t *testing.T) {
 		f.begin(t, failover.KindSwitchover)
 		after(0)
 		f.proxy.mu.Lock()
-		f.proxy.now.Drained = false
+		f.proxy.now.Drained = false // the next look finds a session that stays
 		f.proxy.mu.Unlock()
-		f.proxies.set("main", topology.Proxy{})
-		f.broke <- struct{}{} // look again
 		drain := f.cfg.Clusters["main"].Policy.Switchover.Drain.D()
 		after(drain / 2)
 		if f.proxy.called("end sessions") {
 			t.Error("sessions were ended before the patience was over")
+		}
+		after(drain/2 - 20*time.Millisecond)
+		if f.proxy.called("end sessions") {
+			t.Error("sessions were ended shortly before the patience was over")
+		}
+		after(20*time.Millisecond + drainEvery)
+		if !f.proxy.called("end sessions") {
+			t.Error("the patience is over and the sessions still hold the writer")
+		}
+		f.proxy.mu.Lock()
+		f.proxy.now.Drained, f.proxy.calls = true, nil
+		f.proxy.mu.Unlock()
+		after(2 * lookEvery)
+		if f.proxy.called("end sessions") {
+			t.Error("sessions of a drained writer were ended")
+		}
+		f.peer.mu.Lock()
+		defer f.peer.mu.Unlock()
+		if last := f.peer.beats[len(f.peer.beats)-1]; !last.Proxies["main"].Drained {
+			t.Error("the leader was not told that the writer is drained")
 		}
 	})
 }

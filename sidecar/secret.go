@@ -15,7 +15,8 @@ type Secret struct {
 }
 
 // Read fetches the secret; a trailing newline does not belong to it. The zero
-// Secret is the empty one. Errors name the place only.
+// Secret is the empty one, but a place that is named must hold something: an
+// empty token would open the API to everybody. Errors name the place only.
 func (s Secret) Read() (string, error) {
 	switch {
 	case s.File != "" && s.Env != "":
@@ -25,11 +26,18 @@ func (s Secret) Read() (string, error) {
 		if err != nil {
 			return "", err
 		}
-		return strings.TrimRight(string(raw), "\r\n"), nil
+		v := strings.TrimRight(string(raw), "\r\n")
+		if v == "" {
+			return "", fmt.Errorf("file %s is empty", s.File)
+		}
+		return v, nil
 	case s.Env != "":
 		v, ok := os.LookupEnv(s.Env)
 		if !ok {
 			return "", fmt.Errorf("environment variable %s is not set", s.Env)
+		}
+		if v == "" {
+			return "", fmt.Errorf("environment variable %s is empty", s.Env)
 		}
 		return v, nil
 	default:
