@@ -41,7 +41,7 @@ func TestCandidates(t *testing.T) {
 		{"or forbidden", two().rule("a", ServerRule{DataCenter: "x"}).rule("b", ServerRule{DataCenter: "y"}).policy(func(p *Policy) { p.DataCenter.Cross = Forbid }), []string{"c", "-b data_center"}},
 		{"a region", two().rule("a", ServerRule{Region: "x"}).rule("b", ServerRule{Region: "y"}), []string{"c", "-b region"}},
 		{"then the lag", two(lag(3 * time.Second)), []string{"c", "b"}},
-		{"then who has less to apply", two(has("0-1-100", "0-1-90")), []string{"c", "b"}},
+		{"then who has less to apply", two(has("0-1-100", "0-1-90")).change("c", func(st *topology.State) { has("0-1-100", "0-1-95")(nil, &topology.Instance{State: st}) }), []string{"c", "b"}},
 		{"must_not", two().rule("b", ServerRule{Promotion: MustNot}), []string{"c", "-b must_not"}},
 		{"an ignored one does not appear", two().rule("b", ServerRule{Ignore: true}), []string{"c"}},
 		{"no binary log", two(with(func(st *topology.State) { st.LogBin = false })), []string{"c", "-b log_bin"}},
