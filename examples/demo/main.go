@@ -72,7 +72,7 @@ func (d *demo) run(ctx context.Context) (err error) {
 	defer cancel()
 	began := time.Now()
 	d.fleet, err = fleet.Start(bounded, l, fleet.Options{
-		Topology: lab.Spec{Server: lab.ServerOptions{SemiSync: true, DropUnacked: true}}, StandIn: d.standIn, Policy: "anti_flap: 0s",
+		Topology: lab.Spec{Server: lab.ServerOptions{SemiSync: true, DropUnacked: true, Appliers: 4}}, StandIn: d.standIn, Policy: "anti_flap: 0s",
 	})
 	if err != nil {
 		return interrupted(ctx, err)

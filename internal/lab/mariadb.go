@@ -28,6 +28,9 @@ type ServerOptions struct {
 	// an old primary can rejoin. It is for SemiSync, and for servers that a crash costs the role of primary: one that kept
 	// it could lose a transaction that a replica has.
 	DropUnacked bool
+	// Appliers is how many threads apply what a replica receives, in the groups in which the primary committed it; 0 for
+	// one. One cannot keep up with a dozen writers, as it syncs its logs for every transaction.
+	Appliers int
 	// Writable boots the server with read_only off. By default it boots read-only, so that one that returns from the
 	// dead takes no writes.
 	Writable bool
@@ -124,6 +127,9 @@ func (s *Server) args(l *Lab, data string) []string {
 	}
 	if s.opts.DropUnacked {
 		args = append(args, "--init-rpl-role=SLAVE") // with rpl_semi_sync_slave_enabled it means just that
+	}
+	if s.opts.Appliers > 0 {
+		args = append(args, "--slave-parallel-mode=conservative", "--slave-parallel-threads="+strconv.Itoa(s.opts.Appliers))
 	}
 	return append(args, s.opts.ExtraArgs...)
 }

@@ -87,7 +87,7 @@ func ms(f figures) []float64 {
 	return out
 }
 
-var measured = fleet.Options{Topology: lab.Spec{Server: lab.ServerOptions{SemiSync: true, DropUnacked: true}}, Policy: "anti_flap: 0s"}
+var measured = fleet.Options{Topology: lab.Spec{Server: lab.ServerOptions{SemiSync: true, DropUnacked: true, Appliers: 4}}, Policy: "anti_flap: 0s"}
 
 func verify(t *testing.T, ctx context.Context, f *fleet.Fleet, load *lab.Load) lab.Verdict {
 	t.Helper()
