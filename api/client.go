@@ -20,6 +20,7 @@ const maxReply = 64 << 20
 // Client speaks to one node.
 type Client struct {
 	base  string
+	name  string // base without a password
 	token string
 	http  *http.Client
 }
@@ -30,7 +31,14 @@ func NewClient(base, token string, transport http.RoundTripper) *Client {
 	if !strings.Contains(base, "://") {
 		base = "http://" + base
 	}
-	return &Client{base: strings.TrimRight(base, "/"), token: token, http: &http.Client{Transport: transport}}
+	base = strings.TrimRight(base, "/")
+	_, name, found := strings.Cut(base, "@") // what is no URL is named without what may be a password
+	if u, err := url.Parse(base); err == nil {
+		name = u.Redacted()
+	} else if !found {
+		name = base
+	}
+	return &Client{base: base, name: name, token: token, http: &http.Client{Transport: transport}}
 }
 
 // Error is an answer that is not 2xx.
@@ -41,6 +49,26 @@ type Error struct {
 }
 
 func (e *Error) Error() string { return fmt.Sprintf("%s: %s", e.node, e.ErrorReply.Error) }
+
+// Unwrap keeps the error's kind across the wire: what the Node returned as a
+// refusal or as one of this package's errors is one here. 503 does not say
+// whether no leader was found or this node ceased to be it: it is ErrNoLeader.
+func (e *Error) Unwrap() error {
+	switch e.Status {
+	case http.StatusBadRequest, http.StatusRequestEntityTooLarge:
+		return ErrBadInput
+	case http.StatusUnauthorized:
+		return ErrUnauthorized
+	case http.StatusNotFound:
+		return ErrNotFound
+	case http.StatusConflict:
+		return &RefusedError{Sentence: e.ErrorReply.Error, Refusals: e.Refusals, Checks: e.Checks}
+	case http.StatusServiceUnavailable:
+		return ErrNoLeader
+	default:
+		return nil
+	}
+}
 
 // Heartbeat tells the leader what this node sees.
 func (c *Client) Heartbeat(ctx context.Context, h Heartbeat) (reply HeartbeatReply, err error) {
@@ -101,18 +129,61 @@ func clusterPath(cluster, rest string) string {
 	return "/v1/clusters/" + url.PathEscape(cluster) + "/" + rest
 }
 
+// call does one request. Every error names the method and where it went, and
+// wraps the context's when its time is over.
 func (c *Client) call(ctx context.Context, method, path string, in, out any) error {
+	what := fmt.Sprintf("%s %s%s", method, c.name, path)
+	res, err := c.send(ctx, method, path, in)
+	if err != nil {
+		var u *url.Error
+		if errors.As(err, &u) {
+			err = u.Err // it repeats the method and the address
+		}
+		return fmt.Errorf("%s: %w", what, err)
+	}
+	if res.code/100 != 2 {
+		e := &Error{Status: res.code, node: c.name}
+		if json.Unmarshal(res.body, &e.ErrorReply) != nil || e.ErrorReply.Error == "" {
+			e.ErrorReply = ErrorReply{Error: fmt.Sprintf("%s %s: status %s, and no sentence in the answer", method, path, res.status)}
+		}
+		return e
+	}
+	if out == nil {
+		if res.code != http.StatusNoContent {
+			return fmt.Errorf("%s: status %s where Remora answers 204; is this its API?", what, res.status)
+		}
+		return nil
+	}
+	if err := json.Unmarshal(res.body, out); err != nil {
+		if !strings.HasPrefix(res.kind, "application/json") {
+			return fmt.Errorf("%s: the answer is not JSON but %q; is this Remora's API?", what, res.kind)
+		}
+		return fmt.Errorf("%s: the answer is not what this version understands: %w", what, err)
+	}
+	return nil
+}
+
+// response is an answer that was read to its end.
+type response struct {
+	code   int
+	status string // the code in words
+	kind   string // Content-Type
+	body   []byte
+}
+
+// send does the request and reads the whole answer.
+func (c *Client) send(ctx context.Context, method, path string, in any) (response, error) {
 	var body io.Reader
 	if in != nil {
 		raw, err := json.Marshal(in)
 		if err != nil {
-			return fmt.Errorf("%s %s: %w", method, path, err)
+			return response{}, err
 		}
 		body = bytes.NewReader(raw)
 	}
 	req, err := http.NewRequestWithContext(ctx, method, c.base+path, body)
 	if err != nil {
-		return fmt.Errorf("%s %s: %w", method, path, err)
+		return response{}, err
 	}
 	req.Header.Set("Content-Type", "application/json")
 	if c.token != "" {
@@ -120,29 +191,15 @@ func (c *Client) call(ctx context.Context, method, path string, in, out any) err
 	}
 	res, err := c.http.Do(req)
 	if err != nil {
-		var u *url.Error
-		if errors.As(err, &u) {
-			err = u.Err
-		}
-		return fmt.Errorf("%s %s%s: %w", method, c.base, path, err)
+		return response{}, err
 	}
 	defer res.Body.Close()
-	raw, err := io.ReadAll(io.LimitReader(res.Body, maxReply))
+	raw, err := io.ReadAll(io.LimitReader(res.Body, maxReply+1))
 	if err != nil {
-		return fmt.Errorf("%s %s%s: reading the answer: %w", method, c.base, path, err)
+		return response{}, fmt.Errorf("reading the answer: %w", err)
 	}
-	if res.StatusCode/100 != 2 {
-		e := &Error{Status: res.StatusCode, node: c.base}
-		if json.Unmarshal(raw, &e.ErrorReply) != nil || e.ErrorReply.Error == "" {
-			e.ErrorReply.Error = fmt.Sprintf("%s %s: status %s, and no sentence in the answer", method, path, res.Status)
-		}
-		return e
+	if len(raw) > maxReply {
+		return response{}, fmt.Errorf("the answer is longer than %d MiB", maxReply>>20)
 	}
-	if out == nil {
-		return nil
-	}
-	if err := json.Unmarshal(raw, out); err != nil {
-		return fmt.Errorf("%s %s%s: the answer is not what this version understands: %w", method, c.base, path, err)
-	}
-	return nil
+	return response{res.StatusCode, res.Status, res.Header.Get("Content-Type"), raw}, nil
 }

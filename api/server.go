@@ -2,15 +2,18 @@ package api
 
 import (
 	"context"
+	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httputil"
 	"net/url"
 	"strings"
+	"time"
 
 	"github.com/remora-ha/remora/failover"
 	"github.com/remora-ha/remora/topology"
@@ -29,6 +32,8 @@ var (
 	ErrNoLeader  = errors.New("no leader")
 	ErrBadInput  = errors.New("bad request")
 	ErrNotLeader = errors.New("not the leader")
+	// ErrUnauthorized is a missing or wrong token; only the server itself says it.
+	ErrUnauthorized = errors.New("unauthorized")
 )
 
 // RefusedError says that Remora declines, with the reasons.
@@ -67,24 +72,34 @@ type Node interface {
 // NewHandler serves the API of node. With a token every request but /v1/health
 // must carry it.
 func NewHandler(node Node, token string, log *slog.Logger) http.Handler {
-	s := &server{node: node, token: token, log: log}
-	mux := http.NewServeMux()
+	return newServer(node, token, log).handler()
+}
+
+func (s *server) handler() http.Handler {
+	node, mux := s.node, http.NewServeMux()
 	mux.HandleFunc("GET /v1/health", s.health)
-	mux.HandleFunc("POST /v1/heartbeat", handle(s, func(r *http.Request, h Heartbeat) (any, error) {
+	mux.HandleFunc("POST /v1/heartbeat", handle(s, lenient, func(r *http.Request, h Heartbeat) (any, error) {
 		return node.Heartbeat(r.Context(), h)
 	}))
-	mux.HandleFunc("POST /v1/probe", handle(s, func(r *http.Request, p ProbeRequest) (any, error) {
+	mux.HandleFunc("POST /v1/probe", handle(s, lenient, func(r *http.Request, p ProbeRequest) (any, error) {
 		return node.Probe(r.Context(), p)
 	}))
 	// Without a leader the status is the node's own view: better than nothing at 3 a.m.
-	mux.HandleFunc("GET /v1/status", s.orLocally(handle(s, func(*http.Request, none) (any, error) {
+	mux.HandleFunc("GET /v1/status", s.orLocally(handle(s, strict, func(*http.Request, none) (any, error) {
 		return node.Status(), nil
 	})))
-	leader := func(pattern string, h http.HandlerFunc) { mux.HandleFunc(pattern, s.onLeader(h)) }
-	leader("GET /v1/clusters/{cluster}/snapshot", handle(s, func(r *http.Request, _ none) (any, error) {
+	s.ofClusters(func(pattern string, h http.HandlerFunc) { mux.HandleFunc(pattern, s.onLeader(h)) })
+	mux.HandleFunc("/", s.noRoute(mux))
+	return s.authorized(mux)
+}
+
+// ofClusters are the routes that only the leader can answer.
+func (s *server) ofClusters(leader func(pattern string, h http.HandlerFunc)) {
+	node := s.node
+	leader("GET /v1/clusters/{cluster}/snapshot", handle(s, strict, func(r *http.Request, _ none) (any, error) {
 		return node.Snapshot(r.PathValue("cluster"))
 	}))
-	leader("GET /v1/clusters/{cluster}/topology", handle(s, func(r *http.Request, _ none) (any, error) {
+	leader("GET /v1/clusters/{cluster}/topology", handle(s, strict, func(r *http.Request, _ none) (any, error) {
 		c, err := node.Snapshot(r.PathValue("cluster"))
 		if err != nil {
 			return nil, err
@@ -92,28 +107,31 @@ func NewHandler(node Node, token string, log *slog.Logger) http.Handler {
 		return TopologyReply{Cluster: c.Snapshot.Cluster, Lines: topology.Lines(&c.Snapshot), Snapshot: c.Snapshot}, nil
 	}))
 	for _, kind := range []failover.Kind{failover.KindSwitchover, failover.KindFailover} {
-		leader("POST /v1/clusters/{cluster}/"+string(kind), handle(s, func(r *http.Request, q RecoveryRequest) (any, error) {
+		leader("POST /v1/clusters/{cluster}/"+string(kind), handle(s, strict, func(r *http.Request, q RecoveryRequest) (any, error) {
 			q.Kind = kind
 			return node.Recover(r.Context(), r.PathValue("cluster"), q)
 		}))
 	}
-	leader("POST /v1/clusters/{cluster}/acknowledge", handle(s, func(r *http.Request, q AcknowledgeRequest) (any, error) {
+	leader("POST /v1/clusters/{cluster}/acknowledge", handle(s, strict, func(r *http.Request, q AcknowledgeRequest) (any, error) {
 		return nil, node.Acknowledge(r.Context(), r.PathValue("cluster"), q)
 	}))
-	leader("POST /v1/clusters/{cluster}/downtime", handle(s, func(r *http.Request, q DowntimeRequest) (any, error) {
+	leader("POST /v1/clusters/{cluster}/downtime", handle(s, strict, func(r *http.Request, q DowntimeRequest) (any, error) {
+		if q.Instance == "" {
+			return nil, fmt.Errorf("%w: a downtime needs an instance, host:port", ErrBadInput)
+		}
 		return nil, node.Downtime(r.Context(), r.PathValue("cluster"), q)
 	}))
-	leader("DELETE /v1/clusters/{cluster}/instances/{instance}", handle(s, func(r *http.Request, _ none) (any, error) {
+	leader("DELETE /v1/clusters/{cluster}/instances/{instance}", handle(s, strict, func(r *http.Request, _ none) (any, error) {
 		a, err := topology.ParseAddr(r.PathValue("instance"))
 		if err != nil {
 			return nil, fmt.Errorf("%w: %w", ErrBadInput, err)
 		}
 		return nil, node.Forget(r.Context(), r.PathValue("cluster"), a)
 	}))
-	leader("GET /v1/recoveries", handle(s, func(*http.Request, none) (any, error) {
+	leader("GET /v1/recoveries", handle(s, strict, func(*http.Request, none) (any, error) {
 		return node.Recoveries(), nil
 	}))
-	leader("GET /v1/recoveries/{id}", handle(s, func(r *http.Request, _ none) (any, error) {
+	leader("GET /v1/recoveries/{id}", handle(s, strict, func(r *http.Request, _ none) (any, error) {
 		for _, rec := range node.Recoveries() {
 			if rec.Intent.ID == r.PathValue("id") {
 				return rec, nil
@@ -121,27 +139,43 @@ func NewHandler(node Node, token string, log *slog.Logger) http.Handler {
 		}
 		return nil, fmt.Errorf("recovery %q: %w; `remora recoveries` lists those that are kept", r.PathValue("id"), ErrNotFound)
 	}))
-	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
-		s.fail(w, r, fmt.Errorf("%s %s: %w; docs/api.md lists the routes", r.Method, r.URL.Path, ErrNotFound))
-	})
-	return s.authorized(mux)
 }
 
 type server struct {
 	node  Node
 	token string
 	log   *slog.Logger
+	// toLeader carries what is passed on; patience bounds how long a question
+	// that this node can answer as well waits for the leader.
+	toLeader http.RoundTripper
+	patience time.Duration
+}
+
+func newServer(node Node, token string, log *slog.Logger) *server {
+	transport := http.DefaultTransport.(*http.Transport).Clone()
+	transport.Proxy = nil // sidecars speak to each other, not through a web proxy
+	return &server{node: node, token: token, log: log, toLeader: transport, patience: 2 * time.Second}
 }
 
 // none is the request type of a route without a body.
 type none struct{}
 
-func handle[In any](s *server, do func(*http.Request, In) (any, error)) http.HandlerFunc {
+// bodies says what becomes of a field that this version does not know.
+type bodies bool
+
+const (
+	// strict refuses it: people ask, and a misspelled "dry_run" must not become
+	// a switchover.
+	strict bodies = true
+	// lenient ignores it: sidecars of two versions speak to each other.
+	lenient bodies = false
+)
+
+func handle[In any](s *server, how bodies, do func(*http.Request, In) (any, error)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		var in In
 		if _, empty := any(in).(none); !empty {
-			dec := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxRequest))
-			if err := dec.Decode(&in); err != nil {
+			if err := decode(http.MaxBytesReader(w, r.Body, maxRequest), how, &in); err != nil {
 				s.fail(w, r, fmt.Errorf("%w: the body is not the JSON that %s %s takes: %w", ErrBadInput, r.Method, r.URL.Path, err))
 				return
 			}
@@ -159,10 +193,37 @@ func handle[In any](s *server, do func(*http.Request, In) (any, error)) http.Han
 	}
 }
 
+// decode reads exactly one JSON value.
+func decode(body io.Reader, how bodies, in any) error {
+	dec := json.NewDecoder(body)
+	if how == strict {
+		dec.DisallowUnknownFields()
+	}
+	switch err := dec.Decode(in); {
+	case errors.Is(err, io.EOF):
+		return errors.New("it is empty")
+	case err != nil:
+		return err
+	}
+	var tooLarge *http.MaxBytesError
+	if _, err := dec.Token(); errors.As(err, &tooLarge) {
+		return err
+	} else if !errors.Is(err, io.EOF) {
+		return errors.New("something follows it")
+	}
+	return nil
+}
+
+// write sends an answer. What cannot be spelled is an error, not half an answer.
 func (s *server) write(w http.ResponseWriter, status int, out any) {
+	raw, err := json.Marshal(out)
+	if err != nil {
+		s.log.Error("an answer could not be spelled", "error", err)
+		status, raw = http.StatusInternalServerError, []byte(`{"error":"the answer could not be spelled as JSON; this is an error of Remora, see its log"}`)
+	}
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
-	if err := json.NewEncoder(w).Encode(out); err != nil {
+	if _, err := w.Write(append(raw, '\n')); err != nil {
 		s.log.Debug("the answer did not reach its client", "error", err)
 	}
 }
@@ -171,9 +232,13 @@ func (s *server) fail(w http.ResponseWriter, r *http.Request, err error) {
 	status := http.StatusInternalServerError
 	reply := ErrorReply{Error: err.Error()}
 	var refused *RefusedError
+	var tooLarge *http.MaxBytesError
 	switch {
 	case errors.As(err, &refused):
 		status, reply.Refusals, reply.Checks = http.StatusConflict, refused.Refusals, refused.Checks
+	case errors.As(err, &tooLarge):
+		status = http.StatusRequestEntityTooLarge
+		reply.Error = fmt.Sprintf("%v: the body is longer than %d MiB", ErrBadInput, tooLarge.Limit>>20)
 	case errors.Is(err, ErrBadInput):
 		status = http.StatusBadRequest
 	case errors.Is(err, ErrNotFound):
@@ -183,6 +248,27 @@ func (s *server) fail(w http.ResponseWriter, r *http.Request, err error) {
 	}
 	s.log.Debug("request failed", "method", r.Method, "path", r.URL.Path, "status", status, "error", err)
 	s.write(w, status, reply)
+}
+
+// noRoute answers what no route of the mux takes: with 405 where another method
+// would have been right.
+func (s *server) noRoute(mux *http.ServeMux) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		var allowed []string
+		for _, method := range []string{http.MethodGet, http.MethodPost, http.MethodDelete} {
+			other := r.Clone(r.Context())
+			other.Method = method
+			if _, pattern := mux.Handler(other); strings.HasPrefix(pattern, method+" ") {
+				allowed = append(allowed, method)
+			}
+		}
+		if len(allowed) == 0 {
+			s.fail(w, r, fmt.Errorf("%s %s: %w; docs/api.md lists the routes", r.Method, r.URL.Path, ErrNotFound))
+			return
+		}
+		w.Header().Set("Allow", strings.Join(allowed, ", "))
+		s.write(w, http.StatusMethodNotAllowed, ErrorReply{Error: fmt.Sprintf("%s %s: wrong method; this route takes %s", r.Method, r.URL.Path, strings.Join(allowed, ", "))})
+	}
 }
 
 // health says that the process serves; it tells nothing that needs a token.
@@ -195,9 +281,13 @@ func (s *server) authorized(next http.Handler) http.Handler {
 	if s.token == "" {
 		return next
 	}
+	want := sha256.Sum256([]byte(s.token)) // of one length, so that not even the token's shows in the time
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		given, _ := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
-		if r.URL.Path != "/v1/health" && subtle.ConstantTimeCompare([]byte(given), []byte(s.token)) != 1 {
+		token, bearer := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+		given := sha256.Sum256([]byte(token))
+		right := subtle.ConstantTimeCompare(given[:], want[:]) == 1
+		if r.URL.Path != "/v1/health" && (!bearer || !right) {
+			w.Header().Set("WWW-Authenticate", "Bearer")
 			s.write(w, http.StatusUnauthorized, ErrorReply{Error: "the API token is missing or wrong; give it with --token-file or in REMORA_TOKEN"})
 			return
 		}
@@ -216,14 +306,17 @@ func (s *server) onLeader(local http.HandlerFunc) http.HandlerFunc {
 	}
 }
 
-// orLocally is onLeader for what a follower can answer when it must.
+// orLocally is onLeader for what a follower can answer when it must: also when
+// the leader is there and says nothing.
 func (s *server) orLocally(local http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		if _, here := s.node.Leader(); here {
 			local(w, r)
 			return
 		}
-		s.forward(w, r, func(error) { local(w, r) })
+		ctx, cancel := context.WithTimeout(r.Context(), s.patience)
+		defer cancel()
+		s.forward(w, r.WithContext(ctx), func(error) { local(w, r) })
 	}
 }
 
@@ -251,7 +344,8 @@ func (s *server) forward(w http.ResponseWriter, r *http.Request, failed func(err
 		ErrorHandler: func(_ http.ResponseWriter, _ *http.Request, err error) {
 			failed(fmt.Errorf("%w: %s did not get an answer from the leader at %s: %w", ErrNoLeader, s.node.Name(), base, err))
 		},
-		ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
+		Transport: s.toLeader,
+		ErrorLog:  slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 	}
 	proxy.ServeHTTP(w, r)
 }
