@@ -129,7 +129,7 @@ func (d *demo) play(ctx context.Context) error {
 	}
 
 	d.out.scene("2. kill -9 of the primary, %s", r.To.Name)
-	r, err = d.fleet.Blow(ctx, d.load, "kill", func(p *lab.Server) error { return p.Kill() })
+	r, err = d.fleet.Blow(ctx, d.load, "kill", func(p *lab.Server) error { return p.Kill() }, nil)
 	if err != nil {
 		return err
 	}

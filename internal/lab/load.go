@@ -103,22 +103,31 @@ func (ld *Load) Stop() {
 	})
 }
 
+// First waits until any writer was acknowledged a write that it sent after an instant, and gives the time of that
+// acknowledgement: writes are back.
+func (ld *Load) First(ctx context.Context, since time.Time) (time.Time, error) {
+	return ld.acknowledged(ctx, since, 1)
+}
+
 // Back waits until every writer was acknowledged a write that it sent after an instant, and gives the time of the first
-// of these acknowledgements: the writes are back.
+// of these acknowledgements.
 func (ld *Load) Back(ctx context.Context, since time.Time) (time.Time, error) {
+	return ld.acknowledged(ctx, since, len(ld.writers))
+}
+
+func (ld *Load) acknowledged(ctx context.Context, since time.Time, writers int) (time.Time, error) {
 	from, first := since.Sub(ld.begin), time.Duration(0)
-	err := Eventually(ctx, fmt.Sprintf("%d writers to be acknowledged", len(ld.writers)), 10*time.Millisecond, func() (bool, string) {
-		waiting := 0
+	err := Eventually(ctx, fmt.Sprintf("%d writers to be acknowledged", writers), 10*time.Millisecond, func() (bool, string) {
+		back := 0
 		first = 0
 		for _, w := range ld.writers {
-			at, found := w.firstSentAfter(from)
-			if !found {
-				waiting++
-			} else if first == 0 || at < first {
-				first = at
+			if at, found := w.firstSentAfter(from); found {
+				if back++; first == 0 || at < first {
+					first = at
+				}
 			}
 		}
-		return waiting == 0, fmt.Sprintf("%d still wait, %s", waiting, ld.lastFailure())
+		return back >= writers, fmt.Sprintf("%d still wait, %s", len(ld.writers)-back, ld.lastFailure())
 	})
 	return ld.begin.Add(first), err
 }

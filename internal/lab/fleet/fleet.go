@@ -220,10 +220,15 @@ func cluster(s api.Status) api.ClusterStatus {
 	return api.ClusterStatus{}
 }
 
+// patience is how long a fleet may take to be well, also on a busy machine.
+const patience = 2 * time.Minute
+
 // Converged waits until the fleet is well: a leader, an open writer, every
 // running server a replica of it with both threads, no recovery open, and every
 // proxy of a running sidecar at the newest epoch.
 func (f *Fleet) Converged(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
 	err := lab.Eventually(ctx, "the fleet is well", 20*time.Millisecond, func() (bool, string) {
 		s, err := f.Status(ctx)
 		if err != nil {

@@ -63,7 +63,7 @@ func TestSwitchoverThenKillThenReturn(t *testing.T) {
 		t.Errorf("a client saw the switchover: %s", e)
 	}
 
-	r, err = f.Blow(ctx, load, "kill", func(p *lab.Server) error { return p.Kill() })
+	r, err = f.Blow(ctx, load, "kill", func(p *lab.Server) error { return p.Kill() }, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

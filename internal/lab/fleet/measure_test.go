@@ -120,44 +120,60 @@ func TestMeasureSwitchover(t *testing.T) {
 	if s.errors > 0 {
 		t.Errorf("%d client errors in planned switchovers", s.errors)
 	}
+	if m := lab.Median(slices.Sorted(slices.Values(s.pause))); m > 300*time.Millisecond {
+		t.Errorf("the longest pause of a client was %s in the median; the promise is 300ms", m)
+	}
 }
 
-func measureBlow(t *testing.T, name string, times int, worst time.Duration, strike func(context.Context, *fleet.Fleet, *lab.Server) error, after func(context.Context, *fleet.Fleet) error) {
+// promise is what the README says of a blow: how long writes may be away.
+type promise struct{ median, worst time.Duration }
+
+func measureBlow(t *testing.T, name string, times int, p promise, strike func(context.Context, *fleet.Fleet, *lab.Server) error, mend func(context.Context, *lab.Server) error) {
 	n := wanted(t, name, times)
 	ctx, f, load := startLong(t, measured, 16)
 	s := series{name: name}
 	for range n {
-		r, err := f.Blow(ctx, load, name, func(p *lab.Server) error { return strike(ctx, f, p) })
+		var struck *lab.Server
+		r, err := f.Blow(ctx, load, name,
+			func(p *lab.Server) error { struck = p; return strike(ctx, f, p) },
+			func() error { return mend(ctx, struck) })
 		if err != nil {
 			t.Fatal(err)
 		}
 		s.add(t, r)
-		if after != nil {
-			if err := after(ctx, f); err != nil {
-				t.Fatal(err)
-			}
-		}
 		if _, err := f.Return(ctx, r.From); err != nil {
 			t.Fatal(err)
 		}
 	}
 	s.report(t, f, verify(t, ctx, f, load))
-	if s.back.max() > worst {
-		t.Errorf("writes were back after %s at worst; the promise is %s", s.back.max(), worst)
+	if m := lab.Median(slices.Sorted(slices.Values(s.back))); m > p.median {
+		t.Errorf("writes were back after %s in the median; the promise is %s", m, p.median)
+	}
+	if s.back.max() > p.worst {
+		t.Errorf("writes were back after %s at worst; the promise is %s", s.back.max(), p.worst)
 	}
 }
 
 func TestMeasureKill(t *testing.T) {
-	measureBlow(t, "kill", 20, 2*time.Second, func(_ context.Context, _ *fleet.Fleet, p *lab.Server) error { return p.Kill() }, nil)
+	measureBlow(t, "kill", 20, promise{800 * time.Millisecond, 2 * time.Second},
+		func(_ context.Context, _ *fleet.Fleet, p *lab.Server) error { return p.Kill() }, nothing)
 }
 
+func nothing(context.Context, *lab.Server) error { return nil }
+
+// A frozen server is reset before it returns: thawed it would hold what it had written when it froze and no replica
+// acknowledged, and would rightly be kept out (see TestAThawedPrimaryIsKeptOut).
 func TestMeasureFreeze(t *testing.T) {
-	measureBlow(t, "freeze", 10, 10*time.Second, func(_ context.Context, _ *fleet.Fleet, p *lab.Server) error { return p.Freeze() }, nil)
+	measureBlow(t, "freeze", 10, promise{2500 * time.Millisecond, 10 * time.Second},
+		func(_ context.Context, _ *fleet.Fleet, p *lab.Server) error { return p.Freeze() },
+		func(_ context.Context, p *lab.Server) error { return p.Kill() })
 }
 
+// Writes are back while the killed sidecar is still dead; the clients of its proxy write again after the service manager
+// has started it, here as soon as the first write is through.
 func TestMeasureLeaderAndPrimary(t *testing.T) {
 	var dead *lab.Process
-	measureBlow(t, "leader", 10, 5*time.Second, func(ctx context.Context, f *fleet.Fleet, p *lab.Server) (err error) {
+	measureBlow(t, "leader", 10, promise{5 * time.Second, 5 * time.Second}, func(ctx context.Context, f *fleet.Fleet, p *lab.Server) (err error) {
 		if dead, err = f.Leader(ctx); err != nil {
 			return err
 		}
@@ -165,7 +181,7 @@ func TestMeasureLeaderAndPrimary(t *testing.T) {
 			return err
 		}
 		return p.Kill()
-	}, func(ctx context.Context, _ *fleet.Fleet) error { return dead.Start(ctx) })
+	}, func(ctx context.Context, _ *lab.Server) error { return dead.Start(ctx) })
 }
 
 func startLong(t *testing.T, opts fleet.Options, writers int) (context.Context, *fleet.Fleet, *lab.Load) {

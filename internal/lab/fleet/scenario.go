@@ -75,8 +75,10 @@ func refusals(err error) error {
 }
 
 // Blow strikes the primary (and whatever else strike does) and waits until
-// writes are back, without any help. The struck server stays as it is left.
-func (f *Fleet) Blow(ctx context.Context, load *lab.Load, name string, strike func(primary *lab.Server) error) (Result, error) {
+// writes are back, without any help; then until the fleet is well and every
+// client writes, with the help of mend where that is not nil. The struck server
+// stays as it is left.
+func (f *Fleet) Blow(ctx context.Context, load *lab.Load, name string, strike func(primary *lab.Server) error, mend func() error) (Result, error) {
 	from, err := f.Primary(ctx)
 	if err != nil {
 		return Result{}, err
@@ -86,11 +88,19 @@ func (f *Fleet) Blow(ctx context.Context, load *lab.Load, name string, strike fu
 	if err := strike(from); err != nil {
 		return r, fmt.Errorf("%s: %w", name, err)
 	}
-	back, err := load.Back(ctx, struck)
+	landed := time.Now() // what was sent before may have been faster than the blow
+	bounded, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	back, err := load.First(bounded, landed)
 	if err != nil {
 		return r, fmt.Errorf("%s of %s: %w\n%s", name, from.Name, err, f.logs())
 	}
 	r.Back = back.Sub(struck)
+	if mend != nil {
+		if err := mend(); err != nil {
+			return r, fmt.Errorf("mend after %s: %w", name, err)
+		}
+	}
 	return f.finish(ctx, load, r, struck.Add(-margin))
 }
 
@@ -102,13 +112,15 @@ func (f *Fleet) finish(ctx context.Context, load *lab.Load, r Result, began time
 	if r.To, err = f.Primary(ctx); err != nil {
 		return r, err
 	}
-	if _, err := load.Back(ctx, time.Now()); err != nil { // every writer wrote on the new primary
+	bounded, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	if _, err := load.Back(bounded, time.Now()); err != nil { // every writer wrote on the new primary
 		return r, err
 	}
 	w := load.Window(began, time.Now())
 	r.Pause, r.Failures, r.Acked = w.LongestGap(), w.Failures, w.Acked
 	if r.Recovery.Intent.ID == "" {
-		list, err := f.recoveries(ctx)
+		list, err := f.Recoveries(ctx)
 		if err != nil || len(list) == 0 {
 			return r, fmt.Errorf("no recovery is on record: %w", err)
 		}
@@ -117,7 +129,8 @@ func (f *Fleet) finish(ctx context.Context, load *lab.Load, r Result, began time
 	return r, nil
 }
 
-// Return starts a server that was killed and waits until it replicates.
+// Return starts a server that was killed, or thaws one that was frozen, and
+// waits until it replicates.
 func (f *Fleet) Return(ctx context.Context, s *lab.Server) (time.Duration, error) {
 	began := time.Now()
 	if s.Frozen() {
@@ -134,7 +147,7 @@ func (f *Fleet) Return(ctx context.Context, s *lab.Server) (time.Duration, error
 }
 
 // Recoveries are those on record, newest first.
-func (f *Fleet) recoveries(ctx context.Context) (list []failover.Recovery, err error) {
+func (f *Fleet) Recoveries(ctx context.Context) (list []failover.Recovery, err error) {
 	for i, c := range f.clients {
 		if f.Sidecars[i].Running() && !f.Sidecars[i].Frozen() {
 			if list, err = c.Recoveries(ctx); err == nil {
@@ -148,7 +161,7 @@ func (f *Fleet) recoveries(ctx context.Context) (list []failover.Recovery, err e
 // ended waits until a recovery has ended.
 func (f *Fleet) ended(ctx context.Context, id string) (rec failover.Recovery, err error) {
 	err = lab.Eventually(ctx, "recovery "+id+" has ended", 5*time.Millisecond, func() (bool, string) {
-		list, err := f.recoveries(ctx)
+		list, err := f.Recoveries(ctx)
 		if err != nil {
 			return false, err.Error()
 		}
