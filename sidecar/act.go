@@ -18,6 +18,9 @@ const (
 	// retryPause is waited after a failed stage, so that a server that refuses is
 	// not flooded.
 	retryPause = 200 * time.Millisecond
+	// settleSteps is how long the end of a recovery waits for the optional steps
+	// that are under way, so that its history has them.
+	settleSteps = time.Second
 )
 
 // advance executes the first remaining stage of the open intent. The later ones
@@ -98,6 +101,27 @@ func (d *decider) start(ctx context.Context, step failover.Step) {
 	})
 }
 
+// settle waits until no optional step is under way, or for settleSteps.
+func (d *decider) settle(ctx context.Context) {
+	ended, stop := d.evidence.changed.watch()
+	defer stop()
+	bounded, cancel := context.WithTimeout(ctx, settleSteps)
+	defer cancel()
+	for d.stepsInFlight() > 0 {
+		select {
+		case <-ended:
+		case <-bounded.Done():
+			return
+		}
+	}
+}
+
+func (d *decider) stepsInFlight() int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return len(d.inFlight)
+}
+
 // execute does one step on a server, after a quorum round, and reads the server
 // again so that the next plan sees what came of it.
 func (d *decider) execute(ctx context.Context, step failover.Step) failover.StepResult {
@@ -128,6 +152,9 @@ func (d *decider) execute(ctx context.Context, step failover.Step) failover.Step
 func (d *decider) agree(ctx context.Context, c *failover.Case, step failover.Step) failover.StepResult {
 	res := failover.StepResult{Step: step, Started: time.Now(), Node: d.cfg.Node}
 	var cmd ledger.Command
+	if step.Do == failover.Conclude {
+		d.settle(ctx)
+	}
 	steps := d.takeSteps()
 	switch step.Do {
 	case failover.Retarget:

@@ -120,6 +120,10 @@ func (s *Sidecar) submit(ctx context.Context, cluster string, cmd ledger.Command
 	if err != nil {
 		return err
 	}
+	if _, ok := s.ports.Consensus.State().Clusters[cluster]; !ok {
+		return &api.RefusedError{Sentence: fmt.Sprintf("nothing was recorded: cluster %s has no primary yet, so there is nothing to acknowledge, downtime or forget; %s",
+			cluster, d.lastVerdict().Decision.Sentence)}
+	}
 	res, err := d.commit(ctx, cmd)
 	if res.Refused != "" {
 		return &api.RefusedError{Sentence: res.Refused}

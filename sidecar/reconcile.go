@@ -21,8 +21,12 @@ const (
 	// retryProxy is waited after the proxy did not do what was asked.
 	retryProxy = 100 * time.Millisecond
 	// saveAfter is how long a route must stand before the proxy's disk copy is
-	// written: it is only a cache, and has no place in a failover.
+	// written again: which rows there are matters little to a proxy that comes
+	// back, and has no place in a failover. That none of them may write matters
+	// much: the first copy is written at once, and then every saveEvery, for
+	// others write there too.
 	saveAfter = 3 * time.Second
+	saveEvery = time.Minute
 )
 
 // proxies is what this node's ProxySQL last said, by cluster.
@@ -62,6 +66,7 @@ type keeper struct {
 	fenced  fence     // what was done without a lease
 	paused  time.Time // when the present pause was applied
 	saved   uint64    // epoch of the disk copy
+	savedAt time.Time
 	since   time.Time // when route was applied
 	said    string
 }
@@ -171,6 +176,9 @@ func (k *keeper) apply(ctx context.Context, want topology.Route) time.Duration {
 	k.route, k.applied, k.since = want, true, began
 	k.proxies.set(k.cluster, p)
 	k.said = ""
+	if k.saved == 0 {
+		k.save(ctx)
+	}
 	return k.next(p)
 }
 
@@ -229,16 +237,19 @@ func (k *keeper) endSessions(ctx context.Context) {
 	}
 }
 
-// save writes the proxy's disk copy once a route has stood for a while.
+// save writes the proxy's disk copy where it is due.
 func (k *keeper) save(ctx context.Context) {
-	if k.saved == k.route.Epoch || k.route.Mode != topology.Open || time.Since(k.since) < saveAfter {
+	now := time.Now()
+	first := k.saved == 0
+	changed := k.saved != k.route.Epoch && now.Sub(k.since) >= saveAfter
+	if k.route.Mode != topology.Open || !first && !changed && now.Sub(k.savedAt) < saveEvery {
 		return
 	}
 	if err := k.ports.Proxy.Save(ctx, k.cfg.Clusters[k.cluster].Hostgroups); err != nil {
 		k.say(fmt.Sprintf("the proxy's disk copy could not be written: %v", err))
 		return
 	}
-	k.saved = k.route.Epoch
+	k.saved, k.savedAt = k.route.Epoch, now
 }
 
 func (k *keeper) say(sentence string) {

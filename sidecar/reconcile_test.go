@@ -8,6 +8,7 @@ import (
 
 	"github.com/remora-ha/remora/consensus"
 	"github.com/remora-ha/remora/failover"
+	"github.com/remora-ha/remora/ledger"
 	"github.com/remora-ha/remora/topology"
 )
 
@@ -126,6 +127,45 @@ func TestWhatAnotherHandDidIsMended(t *testing.T) {
 		after(lookEvery)
 		if f.proxy.routes() != topology.Open {
 			t.Errorf("after a look the proxy is still %s", f.proxy.routes())
+		}
+	})
+}
+
+func TestTheDiskCopyIsWrittenAtOnceThenWhenARouteStandsAndEveryMinute(t *testing.T) {
+	inVirtualTime(t, func(t *testing.T, f follower, after func(time.Duration)) {
+		saves := func() (n int) {
+			f.proxy.mu.Lock()
+			defer f.proxy.mu.Unlock()
+			for _, c := range f.proxy.calls {
+				if c == "save" {
+					n++
+				}
+			}
+			return n
+		}
+		f.routed(t)
+		after(time.Second)
+		if saves() != 1 {
+			t.Fatalf("a fresh proxy was saved %d times", saves())
+		}
+		after(saveEvery - 2*lookEvery)
+		if saves() != 1 {
+			t.Errorf("a standing route was saved %d times in a minute", saves())
+		}
+		after(3 * lookEvery)
+		if saves() != 2 {
+			t.Errorf("a minute after the first copy there are %d", saves())
+		}
+		f.raft.must(t, ledger.Command{SetRoute: &ledger.SetRoute{
+			Cluster: "main", Expect: f.raft.State().Clusters["main"].Route.Epoch, Writer: dbA,
+		}})
+		after(saveAfter - lookEvery)
+		if saves() != 2 {
+			t.Errorf("another route was saved before it stood: %d", saves())
+		}
+		after(2 * lookEvery)
+		if saves() != 3 {
+			t.Errorf("another route that stands was not saved: %d", saves())
 		}
 	})
 }

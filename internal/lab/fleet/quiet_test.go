@@ -30,7 +30,7 @@ var disturbances = []disturbance{
 			return err
 		}
 		hold(ctx, 2*time.Second)
-		return r[0].Start(ctx)
+		return restart(ctx, r[0])
 	}},
 	{"all replicas killed at once, and started again", func(ctx context.Context, f *fleet.Fleet) error {
 		all, err := replicas(ctx, f)
@@ -44,7 +44,7 @@ var disturbances = []disturbance{
 		}
 		hold(ctx, 3*time.Second)
 		for _, r := range all {
-			if err := r.Start(ctx); err != nil {
+			if err := restart(ctx, r); err != nil {
 				return err
 			}
 		}
@@ -172,6 +172,17 @@ func replicas(ctx context.Context, f *fleet.Fleet) ([]*lab.Server, error) {
 		}
 	}
 	return list, nil
+}
+
+// restart starts a replica and its replication, which the lab's servers do not begin by themselves.
+func restart(ctx context.Context, r *lab.Server) error {
+	if err := r.Start(ctx); err != nil {
+		return err
+	}
+	if _, err := r.DB().ExecContext(ctx, "START SLAVE"); err != nil {
+		return fmt.Errorf("START SLAVE on %s: %w", r.Name, err)
+	}
+	return nil
 }
 
 // hold lets a disturbance last.
