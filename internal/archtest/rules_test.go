@@ -26,6 +26,7 @@ var rules = []rule{
 	},
 	{pkg: "mysql", imports: "topology failover internal/gtid github.com/go-sql-driver/mysql", tests: "internal/lab internal/standin"},
 	{pkg: "proxysql", imports: "topology github.com/go-sql-driver/mysql", tests: "internal/lab internal/standin modernc.org/sqlite"},
+	{pkg: "consul", imports: "topology github.com/hashicorp/consul/api", tests: "internal/lab"},
 	{pkg: "api", imports: "topology failover internal/gtid ledger"},
 
 	// The composition.

@@ -137,7 +137,7 @@ func (l *Lab) newConsul(opts ConsulOptions) (*Consul, error) {
 	}
 	if opts.ACL {
 		b := make([]byte, 16)
-		_, _ = rand.Read(b) // never fails
+		_, _ = rand.Read(b)                                                             // never fails
 		c.Token = fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:]) // Consul demands a UUID
 		config["acl"] = map[string]any{
 			"enabled": true, "default_policy": "deny", "tokens": map[string]string{"initial_management": c.Token, "agent": c.Token},
