@@ -64,6 +64,10 @@ func TestAccessIsDenied(t *testing.T) {
 	if s, err := publisher(t, Config{Address: c.Addr}).Show(within(t), d); !errors.Is(err, ErrDenied) {
 		t.Errorf("what may not be seen is shown as %+v, %v", s, err)
 	}
+	part := newToken(t, c, "part", `key "mysql/master/main/remora" { policy = "read" }`)
+	if s, err := publisher(t, Config{Address: c.Addr, Token: part}).Show(within(t), d); !errors.Is(err, ErrDenied) {
+		t.Errorf("what may be seen in part is shown as %+v, %v", s, err)
+	}
 	if s, err := publisher(t, Config{Address: c.Addr, Token: denied["a token that may not write"]}).Show(within(t), d); err != nil || s.Epoch != 7 {
 		t.Errorf("what may be seen is shown as %+v, %v", s, err)
 	}
