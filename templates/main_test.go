@@ -29,16 +29,17 @@ type kv struct {
 	*httptest.Server
 	mu      sync.Mutex
 	changed chan struct{}
+	closing chan struct{}
 	index   int
 	keys    map[string]string
 	away    bool
 }
 
 func newKV(t *testing.T) *kv {
-	k := &kv{changed: make(chan struct{}), index: 10, keys: map[string]string{}}
+	k := &kv{changed: make(chan struct{}), closing: make(chan struct{}), index: 10, keys: map[string]string{}}
 	k.Server = httptest.NewServer(http.HandlerFunc(k.serve))
 	t.Cleanup(func() {
-		k.CloseClientConnections()
+		close(k.closing) // a reader that was given up by consul-template still waits
 		k.Close()
 	})
 	return k
@@ -73,6 +74,8 @@ func (k *kv) serve(w http.ResponseWriter, r *http.Request) {
 		select {
 		case <-changed:
 		case <-r.Context().Done():
+			return
+		case <-k.closing:
 			return
 		}
 		k.mu.Lock()

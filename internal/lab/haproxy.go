@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"os"
 	"path/filepath"
 	"regexp"
 	"syscall"
@@ -115,20 +114,4 @@ func (h *HAProxy) Reload(ctx context.Context) error {
 // ReloadCommand is what makes the master reload, for a program that runs commands; it does not wait for the new worker.
 func (h *HAProxy) ReloadCommand() []string {
 	return []string{"/bin/sh", "-c", "kill -USR2 $(cat " + h.PIDFile + ")"}
-}
-
-// HAProxyForTest gives the path of an HAProxy. Where none can be had the test is skipped, and says why; with
-// REMORA_LAB=required in the environment it fails instead.
-func HAProxyForTest(t TB) string {
-	t.Helper()
-	path, err := find("haproxy")
-	switch {
-	case err == nil:
-		return path
-	case os.Getenv("REMORA_LAB") == "required":
-		t.Fatalf("NOT RUN: it needs the Debian package haproxy")
-	default:
-		t.Skipf("NOT RUN: it needs the Debian package haproxy")
-	}
-	return ""
 }
