@@ -55,11 +55,7 @@ func newClient(cfg Config) (*api.Client, *http.Transport, error) {
 		Namespace:  cfg.Namespace,
 		Partition:  cfg.Partition,
 		Token:      "-", // the courier puts the right one
-		HttpClient: &http.Client{
-			Transport: &courier{wire: wire, cfg: cfg},
-			// A token must not follow where some other server points.
-			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-		},
+		HttpClient: &http.Client{Transport: &courier{wire: wire, cfg: cfg}},
 	})
 	if err != nil {
 		return nil, nil, err
@@ -90,7 +86,8 @@ func tlsConfig(t TLS) (*tls.Config, error) {
 }
 
 // courier carries requests with what the configuration says and nothing else, and
-// tells answers of Consul from others.
+// tells answers of Consul from others. A redirect is an error: the token must not
+// follow where some server points.
 type courier struct {
 	wire http.RoundTripper
 	cfg  Config

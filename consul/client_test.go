@@ -20,6 +20,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -291,10 +292,10 @@ func TestNamesDoNotHoldUpAPublish(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newResolver()
 		down := false
-		asked := 0
+		var asked atomic.Int32
 		r.lookup = func(ctx context.Context, host string) ([]netip.Addr, error) {
 			if host == "db1" || host == "db2" {
-				asked++
+				asked.Add(1)
 			}
 			if down {
 				<-ctx.Done()
@@ -307,8 +308,8 @@ func TestNamesDoNotHoldUpAPublish(t *testing.T) {
 			t.Errorf("got %v", got)
 		}
 		_ = r.resolve(t.Context(), open(1, "db1:3306"))
-		if asked != 2 {
-			t.Errorf("%d questions, want one a host", asked)
+		if n := asked.Load(); n != 2 {
+			t.Errorf("%d questions, want one a host", n)
 		}
 		<-time.After(2 * resolveAge) // virtual
 		down = true
