@@ -31,7 +31,7 @@ func command(ctx context.Context, args []string, file string, limit time.Duratio
 		args[i] = strings.ReplaceAll(args[i], "{file}", file)
 	}
 	var out bounded
-	cmd := exec.CommandContext(ctx, args[0], args[1:]...)
+	cmd := exec.CommandContext(ctx, args[0], args[1:]...) //nolint:gosec // it is the configuration's to name a command
 	cmd.Env = append(cleanEnviron(secret), "REMORA_FILE="+file)
 	cmd.Stdout, cmd.Stderr = &out, &out
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}

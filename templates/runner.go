@@ -112,27 +112,9 @@ func (r *Runner) session(ctx context.Context, once bool) (end outcome) {
 	m, err := r.manager(ctx)
 	if err != nil {
 		r.fail(BadTemplate, err)
-		if once {
-			return done
-		}
-		return r.pause(ctx)
+		return r.pause(ctx, once)
 	}
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
-		m.Start()
-	}()
-	defer func() {
-		m.StopImmediately()
-		for {
-			select {
-			case <-m.ErrCh:
-			case <-m.ServerErrCh:
-			case <-ended:
-				return
-			}
-		}
-	}()
+	defer r.start(m)()
 	retry := time.NewTimer(r.cfg.Retry)
 	defer retry.Stop()
 	retry.Stop()
@@ -150,12 +132,14 @@ func (r *Runner) session(ctx context.Context, once bool) (end outcome) {
 			switch s := r.observe(m); {
 			case s == Waiting:
 				continue
-			case once && s != NoData:
-				return done
-			case s != Rendered && s != NoData:
-				retry.Reset(r.cfg.Retry)
-			default:
+			case s == NoData:
 				retry.Stop()
+			case once:
+				return done
+			case s == Rendered:
+				retry.Stop()
+			default:
+				retry.Reset(r.cfg.Retry)
 			}
 			end = answered
 		case <-retry.C:
@@ -164,8 +148,37 @@ func (r *Runner) session(ctx context.Context, once bool) (end outcome) {
 	}
 }
 
-// pause waits until the next try.
-func (r *Runner) pause(ctx context.Context) outcome {
+// start starts a consul-template runner; what it returns stops it and waits.
+func (r *Runner) start(m *manager.Runner) (stop func()) {
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		m.Start()
+	}()
+	return func() {
+		m.StopImmediately()
+		for {
+			select {
+			case err := <-m.ErrCh: // it does not end before its last words are heard
+				r.lastWords(err)
+			case err := <-m.ServerErrCh:
+				r.lastWords(err)
+			case <-ended:
+				return
+			}
+		}
+	}
+}
+
+func (r *Runner) lastWords(err error) {
+	r.cfg.Log.Debug("consul-template ended", "error", redact(err.Error(), r.token()))
+}
+
+// pause waits until the next try, if there is one.
+func (r *Runner) pause(ctx context.Context, once bool) outcome {
+	if once {
+		return done
+	}
 	select {
 	case <-ctx.Done():
 		return done
@@ -191,7 +204,7 @@ func (r *Runner) observe(m *manager.Runner) State {
 			r.set(Status{State: state, Sentence: "the file is what Consul says", File: Assignments(e.Contents)})
 		case e.UnwatchedDeps.Len() == 0 && e.MissingDeps.Len() > 0:
 			state = NoData
-			r.fail(state, fmt.Errorf("Consul has no key for %s, or the token may not read it; the file stays as it is", e.MissingDeps)) //nolint:revive,staticcheck // a name begins the sentence
+			r.fail(state, fmt.Errorf("no key in Consul for %s, or the token may not read it; the file stays as it is", e.MissingDeps))
 		}
 	}
 	return state
