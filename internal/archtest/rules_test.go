@@ -26,6 +26,8 @@ var rules = []rule{
 	},
 	{pkg: "mysql", imports: "topology failover internal/gtid github.com/go-sql-driver/mysql", tests: "internal/lab internal/standin"},
 	{pkg: "proxysql", imports: "topology github.com/go-sql-driver/mysql", tests: "internal/lab internal/standin modernc.org/sqlite"},
+	{pkg: "consul", imports: "topology github.com/hashicorp/consul/api", tests: "internal/lab"},
+	{pkg: "templates", imports: "github.com/hashicorp/consul-template/", tests: "internal/lab"},
 	{pkg: "api", imports: "topology failover internal/gtid ledger"},
 
 	// The composition.
@@ -36,7 +38,7 @@ var rules = []rule{
 	},
 	{
 		pkg:     "cmd/remora",
-		imports: "sidecar api ledger failover topology internal/gtid github.com/spf13/ golang.org/x/term golang.org/x/sys gopkg.in/yaml.v3",
+		imports: "sidecar api templates ledger failover topology internal/gtid github.com/spf13/ golang.org/x/term golang.org/x/sys gopkg.in/yaml.v3",
 		tests:   "internal/lab internal/lab/fleet",
 	},
 

@@ -19,9 +19,10 @@ var needs = []struct{ program, debian string }{
 	{"mariadb-install-db", serverPackage},
 	{"my_print_defaults", "mariadb-client-core"}, // for mariadb-install-db
 	{"mariadb", "mariadb-client-core"},
+	{"haproxy", "haproxy"},
 }
 
-// Missing names the Debian packages that have to be installed before a database server can be started.
+// Missing names the Debian packages that have to be installed before database servers and proxies can be started.
 func Missing() []string {
 	var missing []string
 	for _, need := range needs {

@@ -1,0 +1,89 @@
+package templates
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+)
+
+// ErrOlder is what Runner.Switch fails with when a newer assignment is known.
+var ErrOlder = errors.New("a newer epoch is known")
+
+// Switch says what is committed for a cluster. From now on no file is rendered
+// that is older. Where HAProxy's socket is configured HAProxy is switched at once,
+// bounded by Config.SocketTimeout; an error says that it was not, and that the file
+// has to do it.
+func (r *Runner) Switch(ctx context.Context, a Assignment) error {
+	r.mu.Lock()
+	known, ok := r.committed[a.Cluster]
+	if ok && (known.Epoch > a.Epoch || known.Epoch == a.Epoch && known.Writer != a.Writer) {
+		r.mu.Unlock()
+		return fmt.Errorf("switch cluster %s to %s: %w: %s", a.Cluster, a, ErrOlder, known)
+	}
+	r.committed[a.Cluster] = a
+	r.mu.Unlock()
+	return r.socketSwitch(ctx, a)
+}
+
+// Forget drops what Switch has said of a cluster that is managed no more.
+func (r *Runner) Forget(cluster string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.committed, cluster)
+}
+
+func (r *Runner) known() map[string]Assignment {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return maps.Clone(r.committed)
+}
+
+// socketSwitch switches by the socket, one at a time, unless something newer has
+// come meanwhile.
+func (r *Runner) socketSwitch(ctx context.Context, a Assignment) error {
+	if r.cfg.Socket == "" {
+		return nil
+	}
+	r.socket.Lock()
+	defer r.socket.Unlock()
+	if known, ok := r.known()[a.Cluster]; ok && known != a && known.Epoch >= a.Epoch {
+		return nil
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, r.cfg.SocketTimeout, fmt.Errorf("no answer within %v", r.cfg.SocketTimeout))
+	defer cancel()
+	return Switch(ctx, r.cfg.Socket, a.Cluster, a.Writer)
+}
+
+// switchAhead does by the socket what the new file is about to do: at once, and
+// with the sessions to the old writers shut down, which a reload leaves alone. A
+// failure is no reason to keep the new file back.
+func (r *Runner) switchAhead(ctx context.Context, old, now []Assignment) {
+	writers := map[string]string{}
+	for _, a := range old {
+		writers[a.Cluster] = a.Writer
+	}
+	for _, a := range now {
+		if before, ok := writers[a.Cluster]; !ok || before == a.Writer {
+			continue
+		}
+		if err := r.socketSwitch(ctx, a); err != nil {
+			r.cfg.Log.Warn("the switch by HAProxy's socket failed; the file follows", "cluster", a.Cluster, "error", err)
+		}
+	}
+}
+
+// switchAgain repeats by the socket what was committed while a file that is older
+// was being loaded.
+func (r *Runner) switchAgain(ctx context.Context, file []Assignment) {
+	known := r.known()
+	for _, a := range file {
+		want, ok := known[a.Cluster]
+		if !ok || want.Epoch <= a.Epoch {
+			continue
+		}
+		if err := r.socketSwitch(ctx, want); err != nil {
+			r.cfg.Log.Warn("the switch by HAProxy's socket after a reload failed", "cluster", a.Cluster, "error", err)
+		}
+	}
+}
