@@ -18,6 +18,8 @@ type Heartbeat struct {
 	// Proxies is the state of the sidecar's own ProxySQL by cluster; nil where
 	// the sidecar has none (a witness).
 	Proxies map[string]topology.Proxy `json:"proxies,omitempty"`
+	// Files are those that the sidecar renders, each with its state.
+	Files []topology.File `json:"files,omitempty"`
 	// Trouble are findings of the sidecar about itself.
 	Trouble []string `json:"trouble,omitempty"`
 }

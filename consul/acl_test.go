@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/remora-ha/remora/internal/lab"
+	"github.com/remora-ha/remora/topology"
 )
 
 // newToken makes a token with a policy.
@@ -71,7 +72,7 @@ func TestAccessIsDenied(t *testing.T) {
 	if s, err := publisher(t, Config{Address: c.Addr, Token: denied["a token that may not write"]}).Show(within(t), d); err != nil || s.Epoch != 7 {
 		t.Errorf("what may be seen is shown as %+v, %v", s, err)
 	}
-	drifts, _ := follow(t, good, func() Document { return d })
+	drifts, _ := follow(t, good, func() topology.Document { return d })
 	byHand(t, c, http.MethodDelete, keys.port(), "")
 	if got := next(t, drifts); len(got) != 1 {
 		t.Errorf("with the documented policy Watch sees %v", got)

@@ -1,36 +1,19 @@
 package consul
 
 import (
-	"fmt"
-
 	"github.com/hashicorp/consul/api"
+
+	"github.com/remora-ha/remora/topology"
 )
 
-// Change is a key that has not the content it should have.
-type Change struct {
-	Cluster string
-	Key     string
-	Have    string
-	Missing bool // there is no such key; Have is empty
-	Want    string
-}
-
-// String says it for a human.
-func (c Change) String() string {
-	if c.Missing {
-		return fmt.Sprintf("%s is missing, want %q", c.Key, c.Want)
-	}
-	return fmt.Sprintf("%s is %q, want %q", c.Key, c.Have, c.Want)
-}
-
 // compare lists the keys whose value differs, in the order of the keyset.
-func compare(k keyset, want map[string]string, have map[string]entry) []Change {
-	var changes []Change
+func compare(k keyset, want map[string]string, have map[string]entry) []topology.Change {
+	var changes []topology.Change
 	for _, key := range k.all() {
 		w, wanted := want[key]
 		h, ok := have[key]
 		if wanted && (!ok || h.value != w) {
-			changes = append(changes, Change{Cluster: k.cluster(), Key: key, Have: h.value, Missing: !ok, Want: w})
+			changes = append(changes, topology.Change{Cluster: k.cluster(), Key: key, Have: h.value, Missing: !ok, Want: w})
 		}
 	}
 	return changes

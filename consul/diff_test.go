@@ -21,11 +21,11 @@ func route(epoch uint64, writer topology.Addr, mode topology.Mode) topology.Rout
 		Readers: []topology.Reader{{Addr: "db2:3306", Weight: 10}, {Addr: "[fd00::3]:3307"}}}
 }
 
-func about(a topology.Addr) (string, Lag) {
+func about(a topology.Addr) (string, topology.LagState) {
 	if a == "db2:3306" {
-		return "eu1", LagOK
+		return "eu1", topology.LagOK
 	}
-	return "eu2", Lagging
+	return "eu2", topology.Lagging
 }
 
 func TestTheDocumentOfARoute(t *testing.T) {
@@ -46,11 +46,11 @@ func TestTheDocumentOfARoute(t *testing.T) {
 			`{"version":1,"cluster":"main","epoch":1,"mode":"open","writer":null,"primary":null,"readers":[],"time":"0001-01-01T00:00:00Z"}`},
 	} {
 		t.Run(name, func(t *testing.T) {
-			d := NewDocument(c.route, about)
-			if diff := cmp.Diff(c.want, d.encode()); diff != "" {
+			d := topology.NewDocument(c.route, about)
+			if diff := cmp.Diff(c.want, encode(d)); diff != "" {
 				t.Error(diff)
 			}
-			if back, ok := decode(d.encode()); !ok || !cmp.Equal(d, back) {
+			if back, ok := decode(encode(d)); !ok || !cmp.Equal(d, back) {
 				t.Errorf("read back: %v", cmp.Diff(d, back))
 			}
 		})
@@ -58,21 +58,21 @@ func TestTheDocumentOfARoute(t *testing.T) {
 }
 
 func TestWhatIsNoDocumentIsNotPublished(t *testing.T) {
-	good := func() Document { return NewDocument(route(1, "db1:3306", topology.Open), nil) }
-	if err := good().check(); err != nil {
+	good := func() topology.Document { return topology.NewDocument(route(1, "db1:3306", topology.Open), nil) }
+	if err := check(good()); err != nil {
 		t.Fatal(err)
 	}
-	for want, spoil := range map[string]func(*Document){
-		"names no cluster":          func(d *Document) { d.Cluster = "" },
-		"cannot be part of a key":   func(d *Document) { d.Cluster = "a/b" },
-		"has no epoch":              func(d *Document) { d.Epoch = 0 },
-		"a writer while it is":      func(d *Document) { d.Mode = topology.Fenced },
-		"which is not its primary":  func(d *Document) { d.Primary = &Server{Address: "db9:3306"} },
-		"db1:3306, which is not it": func(d *Document) { d.Primary = nil },
+	for want, spoil := range map[string]func(*topology.Document){
+		"names no cluster":          func(d *topology.Document) { d.Cluster = "" },
+		"cannot be part of a key":   func(d *topology.Document) { d.Cluster = "a/b" },
+		"has no epoch":              func(d *topology.Document) { d.Epoch = 0 },
+		"a writer while it is":      func(d *topology.Document) { d.Mode = topology.Fenced },
+		"which is not its primary":  func(d *topology.Document) { d.Primary = &topology.Endpoint{Address: "db9:3306"} },
+		"db1:3306, which is not it": func(d *topology.Document) { d.Primary = nil },
 	} {
 		d := good()
 		spoil(&d)
-		if err := d.check(); err == nil || !strings.Contains(err.Error(), want) {
+		if err := check(d); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("want %q, got %v", want, err)
 		}
 	}
@@ -81,7 +81,7 @@ func TestWhatIsNoDocumentIsNotPublished(t *testing.T) {
 const keys = keyset("mysql/master/main")
 
 // stored is what a store holds after d was published, each key at index 5.
-func stored(d Document, addrs ips) map[string]entry {
+func stored(d topology.Document, addrs ips) map[string]entry {
 	have := map[string]entry{}
 	for key, value := range want(keys, d, addrs, nil) {
 		have[key] = entry{value: value, flags: d.Epoch, index: 5}
@@ -105,17 +105,17 @@ func render(ops api.TxnOps) []string {
 
 func TestOperations(t *testing.T) {
 	known := ips{v4: "10.0.0.1", known: true}
-	old := NewDocument(route(7, "db1:3306", topology.Open), about)
-	next := NewDocument(route(8, "db2:3306", topology.Open), about)
+	old := topology.NewDocument(route(7, "db1:3306", topology.Open), about)
+	next := topology.NewDocument(route(8, "db2:3306", topology.Open), about)
 	all := func(host, ip string) []string {
 		return []string{"set main " + host + ":3306", "set main/hostname " + host, "set main/port 3306", "set main/ipv4 " + ip, "set main/ipv6 "}
 	}
 	later := old
 	later.Time = at.Add(time.Hour)
-	lag := NewDocument(route(7, "db1:3306", topology.Open), nil)
+	lag := topology.NewDocument(route(7, "db1:3306", topology.Open), nil)
 	for name, c := range map[string]struct {
 		have  func(map[string]entry)
-		want  Document
+		want  topology.Document
 		addrs ips
 		ops   []string
 	}{
@@ -136,7 +136,7 @@ func TestOperations(t *testing.T) {
 			h[keys.document()] = entry{value: strings.Replace(h[keys.document()].value, `"writer"`, `"Writer"`, 1), flags: 7, index: 6}
 		}, old, known, []string{"cas main/remora @6"}},
 		"a stranger's key stays": {func(h map[string]entry) { h[string(keys)+"/note"] = entry{value: "x", index: 1} }, old, known, nil},
-		"nobody is the primary":  {nil, NewDocument(topology.Route{Cluster: "main", Epoch: 9}, nil), ips{}, []string{"cas main/remora @5"}},
+		"nobody is the primary":  {nil, topology.NewDocument(topology.Route{Cluster: "main", Epoch: 9}, nil), ips{}, []string{"cas main/remora @5"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			have := stored(old, known)
@@ -157,13 +157,13 @@ func TestOperations(t *testing.T) {
 }
 
 func TestTheStoredEpochOutlivesTheDocument(t *testing.T) {
-	have := stored(NewDocument(route(7, "db1:3306", topology.Open), nil), ips{})
+	have := stored(topology.NewDocument(route(7, "db1:3306", topology.Open), nil), ips{})
 	have[keys.document()] = entry{value: "gone mad", index: 1}
 	if got := storedEpoch(keys, have); got != 7 {
 		t.Errorf("without a document the epoch is %d, want 7", got)
 	}
-	d := NewDocument(route(9, "db1:3306", topology.Open), nil)
-	have[keys.document()] = entry{value: d.encode()}
+	d := topology.NewDocument(route(9, "db1:3306", topology.Open), nil)
+	have[keys.document()] = entry{value: encode(d)}
 	if got := storedEpoch(keys, have); got != 9 {
 		t.Errorf("without flags the epoch is %d, want 9", got)
 	}
@@ -192,10 +192,10 @@ func apply(have map[string]entry, ops api.TxnOps, index uint64) bool {
 func TestAnyPlanConvergesOrChangesNothing(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		hosts := []topology.Addr{"", "db1:3306", "db2:3306", "[fd00::1]:3306"}
-		document := func(label string) Document {
+		document := func(label string) topology.Document {
 			r := route(rapid.Uint64Range(1, 5).Draw(rt, label+" epoch"), rapid.SampledFrom(hosts).Draw(rt, label),
 				rapid.SampledFrom([]topology.Mode{topology.Open, topology.Paused, topology.Fenced}).Draw(rt, label+" mode"))
-			return NewDocument(r, about)
+			return topology.NewDocument(r, about)
 		}
 		addrs := ips{v4: "10.0.0.1", known: rapid.Bool().Draw(rt, "known")}
 		have := stored(document("stored"), ips{known: true})
@@ -211,7 +211,7 @@ func TestAnyPlanConvergesOrChangesNothing(t *testing.T) {
 		w := want(keys, d, addrs, have)
 		ops := diff(keys, d.Epoch, w, have)
 		if len(ops) > 0 && rapid.Bool().Draw(rt, "outrun") {
-			other := NewDocument(route(9, "db9:3306", topology.Open), nil)
+			other := topology.NewDocument(route(9, "db9:3306", topology.Open), nil)
 			if !apply(have, diff(keys, 9, want(keys, other, ips{}, have), have), 8) {
 				rt.Fatal("the other one failed")
 			}

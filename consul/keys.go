@@ -3,6 +3,8 @@ package consul
 import (
 	"strconv"
 	"strings"
+
+	"github.com/remora-ha/remora/topology"
 )
 
 // documentKey is the document's name below the cluster's key. Orchestrator has no
@@ -43,9 +45,9 @@ type entry struct {
 // want is the content that a cluster's keys shall have. The keys of a primary are
 // left out where the document has none: they stay as they are. Where its IP
 // addresses are not known now, those stored for the same host stay.
-func want(k keyset, d Document, addrs ips, have map[string]entry) map[string]string {
-	w := map[string]string{k.document(): d.encode()}
-	if old, ok := have[k.document()]; ok && d.sameBut(old.value) {
+func want(k keyset, d topology.Document, addrs ips, have map[string]entry) map[string]string {
+	w := map[string]string{k.document(): encode(d)}
+	if old, ok := have[k.document()]; ok && sameBut(d, old.value) {
 		w[k.document()] = old.value
 	}
 	if d.Primary == nil {

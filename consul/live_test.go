@@ -94,8 +94,8 @@ func byHand(t *testing.T, c *lab.Consul, method, key, value string) {
 	}
 }
 
-func open(epoch uint64, writer topology.Addr) Document {
-	return NewDocument(route(epoch, writer, topology.Open), about)
+func open(epoch uint64, writer topology.Addr) topology.Document {
+	return topology.NewDocument(route(epoch, writer, topology.Open), about)
 }
 
 func TestPublish(t *testing.T) {
@@ -117,7 +117,7 @@ func TestPublish(t *testing.T) {
 			t.Errorf("%s was not written in the transaction of the document", key)
 		}
 	}
-	if diff := cmp.Diff(map[string]string{"main": "db1:3306", "main/hostname": "db1", "main/port": "3306", "main/ipv4": "10.0.0.1", "main/ipv6": "", "main/remora": d.encode()}, values); diff != "" {
+	if diff := cmp.Diff(map[string]string{"main": "db1:3306", "main/hostname": "db1", "main/port": "3306", "main/ipv4": "10.0.0.1", "main/ipv6": "", "main/remora": encode(d)}, values); diff != "" {
 		t.Error(diff)
 	}
 	later := d
@@ -125,17 +125,17 @@ func TestPublish(t *testing.T) {
 	if r, err := p.Publish(within(t), later); err != nil || r.Changed || r.Drift != nil {
 		t.Errorf("again: %+v, %v", r, err)
 	}
-	if s, err := p.Show(within(t), later); err != nil || s.Epoch != 7 || s.Changes != nil || !cmp.Equal(s.Stored, d) {
+	if s, err := p.Show(within(t), later); err != nil || s.Epoch != 7 || s.Changes != nil || !cmp.Equal(s.Document, &d) {
 		t.Errorf("show: %+v, %v", s, err)
 	}
 	if after := dump(t, c); !cmp.Equal(have, after, cmp.AllowUnexported(entry{})) {
 		t.Error("publishing the same again wrote something")
 	}
 	// While fenced the document has no writer, and orchestrator's keys stay.
-	_, err := p.Publish(within(t), NewDocument(route(8, "db1:3306", topology.Fenced), about))
+	_, err := p.Publish(within(t), topology.NewDocument(route(8, "db1:3306", topology.Fenced), about))
 	must(t, err)
 	s, err := p.Show(within(t), open(9, "db2:3306"))
-	if err != nil || s.Stored.Writer != nil || s.Stored.Primary == nil || dump(t, c)["mysql/master/main"].value != "db1:3306" {
+	if err != nil || s.Document.Writer != nil || s.Document.Primary == nil || dump(t, c)["mysql/master/main"].value != "db1:3306" {
 		t.Errorf("fenced: %+v, %v", s, err)
 	}
 }
@@ -282,14 +282,14 @@ func TestTheHighestEpochWins(t *testing.T) {
 }
 
 // follow runs a Watch that heals, and gives what it notices.
-func follow(t *testing.T, p *Publisher, route func() Document) (drift <-chan []Change, trouble <-chan error) {
+func follow(t *testing.T, p *Publisher, route func() topology.Document) (drift <-chan []topology.Change, trouble <-chan error) {
 	t.Helper()
-	drifts, troubles := make(chan []Change, 100), make(chan error, 100)
+	drifts, troubles := make(chan []topology.Change, 100), make(chan error, 100)
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		p.Watch(ctx, func(drift []Change, err error) {
+		p.Watch(ctx, func(drift []topology.Change, err error) {
 			if err != nil {
 				troubles <- err
 				return
@@ -325,14 +325,14 @@ func TestWhatOtherHandsChangeIsNoticedAndHealed(t *testing.T) {
 	d := open(7, "db1:3306")
 	var epoch atomic.Uint64
 	epoch.Store(7)
-	drifts, troubles := follow(t, p, func() Document { return open(epoch.Load(), "db1:3306") })
+	drifts, troubles := follow(t, p, func() topology.Document { return open(epoch.Load(), "db1:3306") })
 	_, err := p.Publish(within(t), d)
 	must(t, err)
 	healthy := dump(t, c)
 	for range 2 { // the same twice: healed once is not healed for ever
 		for _, key := range keys.all() {
 			byHand(t, c, http.MethodDelete, key, "")
-			want := []Change{{Cluster: "main", Key: key, Missing: true, Want: healthy[key].value}}
+			want := []topology.Change{{Cluster: "main", Key: key, Missing: true, Want: healthy[key].value}}
 			if got := next(t, drifts); !cmp.Equal(got, want) {
 				t.Fatalf("deleted: %v", cmp.Diff(want, got))
 			}
@@ -386,7 +386,7 @@ func TestARestartWithAnEmptyStore(t *testing.T) {
 	c := agents(t, lab.ConsulOptions{})[0]
 	p := publisher(t, Config{Address: c.Addr})
 	d := open(7, "db1:3306")
-	drifts, troubles := follow(t, p, func() Document { return d })
+	drifts, troubles := follow(t, p, func() topology.Document { return d })
 	_, err := p.Publish(within(t), d)
 	must(t, err)
 	must(t, c.Kill())
@@ -418,7 +418,7 @@ func TestAFrozenConsulHoldsUpNobody(t *testing.T) {
 	good := publisher(t, Config{Address: list[1].Addr, Datacenter: "dc2"})
 	_, err := frozen.Publish(within(t), open(6, "db1:3306"))
 	must(t, err)
-	_, troubles := follow(t, frozen, func() Document { return open(6, "db1:3306") })
+	_, troubles := follow(t, frozen, func() topology.Document { return open(6, "db1:3306") })
 	must(t, list[0].Freeze())
 	begin := time.Now()
 	_, err = frozen.Publish(within(t), open(7, "db2:3306"))
@@ -447,5 +447,5 @@ func TestAFrozenConsulHoldsUpNobody(t *testing.T) {
 	if _, err := good.Publish(within(t), open(8, "db2:3306")); err == nil || !strings.HasSuffix(err.Error(), "the publisher is closed") {
 		t.Errorf("after Close: %v", err)
 	}
-	good.Watch(within(t), func([]Change, error) { t.Error("a closed publisher notices something") })
+	good.Watch(within(t), func([]topology.Change, error) { t.Error("a closed publisher notices something") })
 }

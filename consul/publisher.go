@@ -9,6 +9,8 @@ import (
 	"sync"
 
 	"github.com/hashicorp/consul/api"
+
+	"github.com/remora-ha/remora/topology"
 )
 
 // attempts bounds how often a transaction is planned anew when another hand wrote
@@ -43,7 +45,7 @@ type Result struct {
 	Changed bool
 	// Drift lists what another hand had changed since this Publisher published last;
 	// it is healed when Publish returns without an error.
-	Drift []Change
+	Drift []topology.Change
 }
 
 // New makes a Publisher. It connects when first used: a Consul that is down is no
@@ -78,9 +80,9 @@ func (p *Publisher) Close() {
 //
 // Errors: ErrStale, ErrDenied, ErrConflict (all: nothing was changed), ErrUnreachable,
 // ErrRefused.
-func (p *Publisher) Publish(ctx context.Context, d Document) (Result, error) {
+func (p *Publisher) Publish(ctx context.Context, d topology.Document) (Result, error) {
 	what := fmt.Sprintf("publish %s at epoch %d", d.Cluster, d.Epoch)
-	if err := d.check(); err != nil {
+	if err := check(d); err != nil {
 		return Result{}, fmt.Errorf("%s: %s: %w", p.cfg.where(), what, err)
 	}
 	ctx, end := p.bound(ctx)
@@ -89,7 +91,7 @@ func (p *Publisher) Publish(ctx context.Context, d Document) (Result, error) {
 	defer p.leave(d.Cluster)
 	addrs := p.resolver.resolve(ctx, d)
 	k := newKeyset(p.cfg.prefix(), d.Cluster)
-	var drift []Change
+	var drift []topology.Change
 	for range attempts {
 		have, err := p.read(ctx, k)
 		if err != nil {
@@ -123,24 +125,15 @@ func (p *Publisher) Publish(ctx context.Context, d Document) (Result, error) {
 	return Result{Drift: drift}, fmt.Errorf("%s: %s: %w", p.cfg.where(), what, ErrConflict)
 }
 
-// Status is what Consul holds of a cluster beside what it should hold.
-type Status struct {
-	Consul string   // Config.Name, or the address
-	Epoch  uint64   // stored; 0: none
-	Stored Document // zero where there is none, or nonsense
-	// Changes are the differences to the document that was given to Show.
-	Changes []Change
-}
-
 // Show compares without changing anything. Errors: as of Publish, without ErrStale
 // and ErrConflict.
-func (p *Publisher) Show(ctx context.Context, d Document) (Status, error) {
-	s := Status{Consul: p.cfg.Name}
-	if s.Consul == "" {
-		s.Consul = p.cfg.Address
+func (p *Publisher) Show(ctx context.Context, d topology.Document) (topology.Stored, error) {
+	s := topology.Stored{Store: p.cfg.Name}
+	if s.Store == "" {
+		s.Store = p.cfg.Address
 	}
 	what := "read " + d.Cluster
-	if err := d.check(); err != nil {
+	if err := check(d); err != nil {
 		return s, fmt.Errorf("%s: %s: %w", p.cfg.where(), what, err)
 	}
 	ctx, end := p.bound(ctx)
@@ -151,7 +144,9 @@ func (p *Publisher) Show(ctx context.Context, d Document) (Status, error) {
 		return s, p.explain(what, err)
 	}
 	s.Epoch = storedEpoch(k, have)
-	s.Stored, _ = decode(have[k.document()].value)
+	if stored, ok := decode(have[k.document()].value); ok {
+		s.Document = &stored
+	}
 	s.Changes = compare(k, want(k, d, p.resolver.resolve(ctx, d), have), have)
 	return s, nil
 }

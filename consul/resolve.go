@@ -6,6 +6,8 @@ import (
 	"net/netip"
 	"sync"
 	"time"
+
+	"github.com/remora-ha/remora/topology"
 )
 
 const (
@@ -35,7 +37,7 @@ func newResolver() *resolver {
 
 // resolve gives the addresses of the document's primary, and learns its readers'.
 // An old answer is better than none.
-func (r *resolver) resolve(ctx context.Context, d Document) ips {
+func (r *resolver) resolve(ctx context.Context, d topology.Document) ips {
 	hosts := map[string]bool{}
 	for _, s := range d.Readers {
 		hosts[s.Host] = true

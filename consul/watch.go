@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/hashicorp/consul/api"
+
+	"github.com/remora-ha/remora/topology"
 )
 
 const (
@@ -22,7 +24,7 @@ const (
 // may do itself.
 //
 // What another Publisher wrote at a higher epoch is no drift.
-func (p *Publisher) Watch(ctx context.Context, notice func(drift []Change, err error)) {
+func (p *Publisher) Watch(ctx context.Context, notice func(drift []topology.Change, err error)) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(p.ctx, cancel)()
@@ -35,7 +37,7 @@ func (p *Publisher) Watch(ctx context.Context, notice func(drift []Change, err e
 		if ctx.Err() != nil {
 			return
 		}
-		var drift []Change
+		var drift []topology.Change
 		again := false
 		if err == nil {
 			drift, again, err = p.inspect(ctx, have)
@@ -91,7 +93,7 @@ func (p *Publisher) await(ctx context.Context, index uint64) (map[string]entry, 
 // inspect compares what is there with what was published. A difference counts when
 // it is still there on a second look with no Publish before, between or after;
 // otherwise the answer is to look again.
-func (p *Publisher) inspect(ctx context.Context, have map[string]entry) (drift []Change, again bool, err error) {
+func (p *Publisher) inspect(ctx context.Context, have map[string]entry) (drift []topology.Change, again bool, err error) {
 	before := p.expected()
 	suspects := differences(p.cfg.prefix(), before, have)
 	if len(suspects) == 0 {
@@ -125,8 +127,8 @@ func (p *Publisher) inspect(ctx context.Context, have map[string]entry) (drift [
 
 // differences lists them cluster by cluster; a cluster with a higher epoch is
 // another Publisher's now.
-func differences(prefix string, expected map[string]*published, have map[string]entry) []Change {
-	var all []Change
+func differences(prefix string, expected map[string]*published, have map[string]entry) []topology.Change {
+	var all []topology.Change
 	for _, cluster := range slices.Sorted(maps.Keys(expected)) {
 		k, e := newKeyset(prefix, cluster), expected[cluster]
 		if e.want != nil && storedEpoch(k, have) <= e.epoch {
@@ -167,7 +169,7 @@ func (p *Publisher) leave(cluster string) {
 }
 
 // settle notes that the store was seen, or made, as wanted.
-func (p *Publisher) settle(d Document, want map[string]string) {
+func (p *Publisher) settle(d topology.Document, want map[string]string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if e := p.clusters[d.Cluster]; d.Epoch >= e.epoch {
@@ -183,7 +185,7 @@ func (p *Publisher) forget(cluster string) {
 }
 
 // drifted lists how the store differs from what was published here last.
-func (p *Publisher) drifted(k keyset, have map[string]entry) []Change {
+func (p *Publisher) drifted(k keyset, have map[string]entry) []topology.Change {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	e := p.clusters[k.cluster()]

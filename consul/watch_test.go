@@ -5,6 +5,8 @@ import (
 	"net/http"
 	"testing"
 	"time"
+
+	"github.com/remora-ha/remora/topology"
 )
 
 // lister is a Consul whose folder is always empty; each answers with the next index.
@@ -62,7 +64,7 @@ func TestWatchStartsAnewWhenTheIndexGoesBack(t *testing.T) {
 		}
 		return answers[len(seen)-1]
 	})
-	p.Watch(ctx, func(drift []Change, err error) { t.Errorf("noticed %v, %v", drift, err) })
+	p.Watch(ctx, func(drift []topology.Change, err error) { t.Errorf("noticed %v, %v", drift, err) })
 	if want := []string{"", "9", "9", ""}; len(seen) < 4 || seen[1] != want[1] || seen[3] != want[3] {
 		t.Errorf("asked with indexes %q, want %q", seen, want)
 	}

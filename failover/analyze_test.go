@@ -72,6 +72,11 @@ func TestAnalyze(t *testing.T) {
 		{"a proxy behind", three().proxy("s2", func(p *topology.Proxy) { p.Epoch = 11 }), []string{"ProxyBehind"}},
 		{"a proxy changed by another hand", three().proxy("s2", func(p *topology.Proxy) { p.Drift = []string{"a:3306 in hostgroup 1"} }), []string{"ProxyDrift"}},
 		{"a proxy that somebody else manages", three().proxy("s2", func(p *topology.Proxy) { p.Conflict = "mysql_replication_hostgroups (1,2)" }), []string{"ProxyConflict"}},
+		{"a store that lacks the newest route", three().store(topology.Publication{Store: "eu1", Epoch: 11, Error: "consul did not answer"}), []string{"KVBehind"}},
+		{"a store changed by another hand", three().store(topology.Publication{Store: "eu1", Epoch: 12, Drift: []string{"a is missing"}, DriftAt: noon}), []string{"KVDrift"}},
+		{"a store put back long ago", three().store(topology.Publication{Store: "eu1", Epoch: 12, Drift: []string{"a is missing"}, DriftAt: noon.Add(-2 * time.Minute)}), nil},
+		{"a file that cannot be rendered", three().file(topology.File{Node: "s1", Destination: "/f", Sentence: "the check refused it"}), []string{"RenderFailed"}},
+		{"a file as it should be", three().file(topology.File{Node: "s1", Destination: "/f", Good: true}), nil},
 		{"an ignored server is nobody", three().replica("d", writable()).rule("d", ServerRule{Ignore: true}), nil},
 	}
 	for _, tt := range tests {
@@ -104,6 +109,16 @@ func (b *build) proxy(node string, change func(*topology.Proxy)) *build {
 			change(&b.c.Snapshot.Proxies[n])
 		}
 	}
+	return b
+}
+
+func (b *build) store(p topology.Publication) *build {
+	b.c.Snapshot.Publications = append(b.c.Snapshot.Publications, p)
+	return b
+}
+
+func (b *build) file(x topology.File) *build {
+	b.c.Snapshot.Files = append(b.c.Snapshot.Files, x)
 	return b
 }
 

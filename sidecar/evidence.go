@@ -1,6 +1,7 @@
 package sidecar
 
 import (
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -28,6 +29,7 @@ type report struct {
 	granted time.Time // when the last lease was answered
 	views   map[topology.Addr]topology.View
 	proxies map[string]topology.Proxy
+	files   []topology.File
 	trouble []string
 }
 
@@ -48,7 +50,7 @@ func (e *evidence) take(h api.Heartbeat, now time.Time) bool {
 		return false
 	}
 	r.seq, r.started, r.heard = h.Seq, h.Started, now
-	r.proxies, r.trouble = h.Proxies, h.Trouble
+	r.proxies, r.files, r.trouble = h.Proxies, h.Files, h.Trouble
 	e.putViews(r, h.Views, now)
 	e.mu.Unlock()
 	e.changed.notify()
@@ -134,6 +136,17 @@ func (e *evidence) proxies(cluster string, nodes []string, now time.Time) []topo
 		list = append(list, p)
 	}
 	slices.SortFunc(list, func(a, b topology.Proxy) int { return strings.Compare(a.Node, b.Node) })
+	return list
+}
+
+// files are those of all sidecars, sorted by node.
+func (e *evidence) files() []topology.File {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	var list []topology.File
+	for _, name := range slices.Sorted(maps.Keys(e.nodes)) {
+		list = append(list, e.nodes[name].files...)
+	}
 	return list
 }
 

@@ -88,7 +88,7 @@ func (s *Sidecar) beat(ctx context.Context, seq uint64) error {
 		return fmt.Errorf("heartbeat: %w is known to %s", api.ErrNoLeader, s.cfg.Node)
 	}
 	asked := time.Now()
-	h := api.Heartbeat{Node: s.cfg.Node, Seq: seq, Started: s.started, Proxies: s.proxies.all()}
+	h := api.Heartbeat{Node: s.cfg.Node, Seq: seq, Started: s.started, Proxies: s.proxies.all(), Files: s.files()}
 	for _, v := range s.observer.views(nil) {
 		h.Views = append(h.Views, api.Age(v, asked))
 	}

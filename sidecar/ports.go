@@ -5,9 +5,11 @@ import (
 
 	"github.com/remora-ha/remora/api"
 	"github.com/remora-ha/remora/consensus"
+	"github.com/remora-ha/remora/consul"
 	"github.com/remora-ha/remora/failover"
 	"github.com/remora-ha/remora/ledger"
 	"github.com/remora-ha/remora/proxysql"
+	"github.com/remora-ha/remora/templates"
 	"github.com/remora-ha/remora/topology"
 )
 
@@ -66,6 +68,36 @@ type Peer interface {
 	Probe(ctx context.Context, r api.ProbeRequest) (api.ProbeReply, error)
 }
 
+// Publisher keeps routes in one store outside. Another kind of store is another
+// implementation.
+type Publisher interface {
+	// Publish brings the store to the document, unless it holds a newer epoch.
+	Publish(ctx context.Context, d topology.Document) (consul.Result, error)
+	// Show compares without changing anything.
+	Show(ctx context.Context, d topology.Document) (topology.Stored, error)
+	// Watch tells what another hand does to what was published, until ctx ends.
+	Watch(ctx context.Context, notice func(drift []topology.Change, err error))
+	// Register makes the services of a group exactly these.
+	Register(ctx context.Context, group string, services []consul.Service) error
+	Close()
+}
+
+// Store is one store outside, as several agents may reach it.
+type Store struct {
+	Name     string
+	Agents   []Publisher // tried in this order
+	Services bool        // instances and sidecars are registered there
+}
+
+// Renderer keeps one file up to date from a store.
+type Renderer interface {
+	// Run renders until ctx ends.
+	Run(ctx context.Context)
+	// Switch says what is committed for a cluster; nothing older is rendered.
+	Switch(ctx context.Context, a templates.Assignment) error
+	Status() templates.Status
+}
+
 // Ports are the outside world as the loops see it.
 type Ports struct {
 	// Prober makes the prober of a cluster's instance; onBreak is called at once
@@ -74,6 +106,8 @@ type Ports struct {
 	// Servers act on a cluster's instances, by the cluster's settings.
 	Servers   map[string]Servers
 	Proxy     Proxy // nil on a witness
+	Stores    []Store
+	Renderers []Renderer
 	Consensus Consensus
 	Peer      func(name string) Peer
 	// ProxyBroke delivers a signal when the connection to the proxy broke.

@@ -64,6 +64,9 @@ func (s *Sidecar) Run(ctx context.Context) error {
 			loops.Go(func() { s.reconcile(ctx, name) })
 		}
 	}
+	for _, r := range s.ports.Renderers {
+		loops.Go(func() { s.render(ctx, r) })
+	}
 	loops.Wait()
 
 	bounded, cancel := context.WithTimeout(context.Background(), 5*time.Second)
@@ -74,6 +77,11 @@ func (s *Sidecar) Run(ctx context.Context) error {
 	}
 	if s.ports.Proxy != nil {
 		s.ports.Proxy.Close()
+	}
+	for _, store := range s.ports.Stores {
+		for _, agent := range store.Agents {
+			agent.Close()
+		}
 	}
 	if err != nil {
 		return fmt.Errorf("stop raft: %w", err)

@@ -26,6 +26,7 @@ type term struct {
 	number   uint64
 	evidence *evidence
 	deciders map[string]*decider
+	stores   []*publishing
 }
 
 func newTerm(s *Sidecar, number uint64) *term {
@@ -33,16 +34,22 @@ func newTerm(s *Sidecar, number uint64) *term {
 	for name := range s.cfg.Clusters {
 		t.deciders[name] = newDecider(t, name)
 	}
+	for _, store := range s.ports.Stores {
+		t.stores = append(t.stores, newPublishing(t, store))
+	}
 	return t
 }
 
-// run decides for every cluster until the term ends.
+// run decides for every cluster, and publishes to every store, until the term ends.
 func (t *term) run(ctx context.Context) {
-	var deciders sync.WaitGroup
+	var loops sync.WaitGroup
 	for _, d := range t.deciders {
-		deciders.Go(func() { d.run(ctx) })
+		loops.Go(func() { d.run(ctx) })
 	}
-	deciders.Wait()
+	for _, p := range t.stores {
+		loops.Go(func() { p.run(ctx) })
+	}
+	loops.Wait()
 }
 
 // commit puts a command into the log. After an unknown outcome the same command
@@ -89,6 +96,10 @@ func (t *term) caseOf(cluster string, request *failover.Request) failover.Case {
 			proxyNodes = append(proxyNodes, name)
 		}
 	}
+	var publications []topology.Publication
+	for _, p := range t.stores {
+		publications = append(publications, p.state(cluster))
+	}
 	route := cl.Route
 	route.Cluster, route.Known = cluster, cl.Known
 	return failover.Case{
@@ -98,7 +109,7 @@ func (t *term) caseOf(cluster string, request *failover.Request) failover.Case {
 			Instances: topology.Merge(now, known, observers, views, topology.MergeOptions{
 				Fresh: policy.Detection.Fresh, Timeouts: policy.Detection.Timeouts,
 			}),
-			Proxies: t.evidence.proxies(cluster, proxyNodes, now),
+			Proxies: t.evidence.proxies(cluster, proxyNodes, now), Publications: publications, Files: t.evidence.files(),
 		},
 		Policy: policy, Intent: cl.Intent, Last: cl.Last(), Downtime: cl.Downtimes, Request: request,
 	}

@@ -14,6 +14,10 @@ type Snapshot struct {
 	Instances []Instance `json:"instances"` // sorted by address
 	Route     Route      `json:"route"`
 	Proxies   []Proxy    `json:"proxies"` // sorted by node
+	// Publications is how each store outside fares, in the configured order.
+	Publications []Publication `json:"publications,omitempty"`
+	// Files are those that the sidecars render, sorted by node and destination.
+	Files []File `json:"files,omitempty"`
 }
 
 // Instance is one instance of a snapshot.
