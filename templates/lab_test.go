@@ -69,11 +69,14 @@ func dial(addr string) (*session, error) {
 // alive says whether the session still gets an answer.
 func (s *session) alive() bool {
 	b := make([]byte, 1)
+	if err := s.SetDeadline(time.Now().Add(2 * time.Second)); err != nil {
+		return false
+	}
 	if _, err := s.Write([]byte("x")); err != nil {
 		return false
 	}
 	_, err := s.Read(b)
-	return err == nil
+	return err == nil || errors.Is(err, os.ErrDeadlineExceeded)
 }
 
 // world is an HAProxy that a runner keeps up to date.
