@@ -192,6 +192,15 @@ func TestHAProxyFollows(t *testing.T) {
 		return !good.alive() && !young.alive(), "alive"
 	})
 	w.contains("writer " + w.b)
+	// In quick succession: HAProxy forgets a reload that comes during another one.
+	for range 4 {
+		w.publish(w.a)
+		w.contains("writer " + w.a)
+		w.publish(w.b)
+		w.contains("writer " + w.b)
+	}
+	w.awaits(templates.Rendered)
+	w.leads(w.b)
 	w.publish("")
 	w.leads("")
 }

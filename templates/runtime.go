@@ -132,6 +132,24 @@ func (s *haproxy) workers(ctx context.Context) (now, old []string, err error) {
 	return now, old, nil
 }
 
+// generation tells the workers that listen from those before a reload.
+func (s *haproxy) generation(ctx context.Context) (string, error) {
+	now, _, err := s.workers(ctx)
+	if err != nil || now[0] != "" {
+		return strings.Join(now, ""), err
+	}
+	answer, err := s.ask(ctx, "show info")
+	if err != nil {
+		return "", err
+	}
+	for line := range strings.Lines(answer) {
+		if pid, ok := strings.CutPrefix(line, "Pid: "); ok {
+			return strings.TrimSpace(pid), nil
+		}
+	}
+	return "", fmt.Errorf("%w: no process id in %q", ErrSocket, clip(answer))
+}
+
 // steer brings a worker to the writer.
 func (s *haproxy) steer(ctx context.Context, worker string) error {
 	have, err := s.state(ctx, worker)
