@@ -83,16 +83,31 @@ func (r *Runner) reloadIfDue(ctx context.Context, contents []byte) error {
 	if _, err := os.Stat(r.marker()); errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
-	if len(r.cfg.Reload) > 0 {
-		output, err := command(ctx, r.cfg.Reload, r.cfg.Destination, r.cfg.ReloadTimeout, r.token())
-		if err != nil {
-			return &failure{state: NotReloaded, err: fmt.Errorf("the new file is in place, its reload failed: %w", err), output: output}
-		}
-		r.switchAgain(ctx, Assignments(contents))
+	if err := r.reload(ctx, contents); err != nil {
+		return err
 	}
 	if err := os.Remove(r.marker()); err != nil {
 		return &failure{state: NotReloaded, err: fmt.Errorf("note that the reload is done: %w", err)}
 	}
+	return nil
+}
+
+func (r *Runner) reload(ctx context.Context, contents []byte) error {
+	if len(r.cfg.Reload) == 0 {
+		return nil
+	}
+	before := ""
+	if r.cfg.Socket != "" {
+		before, _ = r.workers(ctx) // of an HAProxy that does not run any worker is new
+	}
+	output, err := command(ctx, r.cfg.Reload, r.cfg.Destination, r.cfg.ReloadTimeout, r.token())
+	if err == nil && r.cfg.Socket != "" {
+		err = r.newWorkers(ctx, before)
+	}
+	if err != nil {
+		return &failure{state: NotReloaded, err: fmt.Errorf("the new file is in place, its reload failed: %w", err), output: output}
+	}
+	r.switchAgain(ctx, Assignments(contents))
 	return nil
 }
 

@@ -180,8 +180,8 @@ func (b *bench) run() *bench {
 	b.Cleanup(func() {
 		cancel()
 		<-ended
-		if strings.Contains(b.log.String(), token) {
-			b.Errorf("the token was logged:\n%s", b.log)
+		if text := b.log.String(); strings.Contains(text, token) || strings.Contains(text, "final config") {
+			b.Errorf("the token or the whole configuration was logged:\n%s", text)
 		}
 	})
 	return b

@@ -81,6 +81,7 @@ func TestConsulComesAndGoes(t *testing.T) {
 	b.kv.set("mysql/master/main/remora", first())
 	b.kv.setAway(false)
 	b.contains(one)
+	b.awaits(templates.Rendered)
 	b.kv.setAway(true)
 	s := b.awaits(templates.NoConsul)
 	if !strings.Contains(s.Sentence, "No cluster leader") || len(s.File) != 1 {

@@ -25,8 +25,10 @@ var (
 	ErrNotSwitched = errors.New("HAProxy was not switched")
 )
 
-// answerLimit bounds one answer, in bytes.
-const answerLimit = 1 << 20
+const (
+	answerLimit  = 16 << 20 // of one answer, in bytes
+	retirePasses = 20       // over the sessions of an old worker, of which some may be about to begin
+)
 
 // The bits of srv_admin_state that keep traffic from a server: maintenance by
 // command, by tracking, by name resolution.
@@ -130,6 +132,24 @@ func (s *haproxy) workers(ctx context.Context) (now, old []string, err error) {
 	return now, old, nil
 }
 
+// generation tells the workers that listen from those before a reload.
+func (s *haproxy) generation(ctx context.Context) (string, error) {
+	now, _, err := s.workers(ctx)
+	if err != nil || now[0] != "" {
+		return strings.Join(now, ""), err
+	}
+	answer, err := s.ask(ctx, "show info")
+	if err != nil {
+		return "", err
+	}
+	for line := range strings.Lines(answer) {
+		if pid, ok := strings.CutPrefix(line, "Pid: "); ok {
+			return strings.TrimSpace(pid), nil
+		}
+	}
+	return "", fmt.Errorf("%w: no process id in %q", ErrSocket, clip(answer))
+}
+
 // steer brings a worker to the writer.
 func (s *haproxy) steer(ctx context.Context, worker string) error {
 	have, err := s.state(ctx, worker)
@@ -173,14 +193,44 @@ func (s *haproxy) retire(ctx context.Context, worker string) error {
 	if s.at(have) {
 		return nil
 	}
-	_, err = s.close(ctx, worker)
-	return err
+	// It takes no command for its servers any more ("Proxy is disabled"), but for
+	// each session.
+	for range retirePasses {
+		answer, err := s.ask(ctx, worker+"show sess")
+		if err != nil {
+			return err
+		}
+		ids := s.sessions(answer)
+		if len(ids) == 0 {
+			return nil
+		}
+		for _, id := range ids {
+			if _, err := s.ask(ctx, worker+"shutdown session "+id); err != nil {
+				return err
+			}
+		}
+	}
+	return fmt.Errorf("%w: sessions to %s stay in a worker from before a reload", ErrNotSwitched, net.JoinHostPort(have.ip, have.port))
+}
+
+// sessions are the ids of those to the cluster's writer in what `show sess` says.
+func (s *haproxy) sessions(answer string) []string {
+	var ids []string
+	for line := range strings.Lines(answer) {
+		id, rest, ok := strings.Cut(line, ": ")
+		if fields := strings.Fields(rest); ok && slices.Contains(fields, "be="+s.backend) && slices.Contains(fields, "srv=writer") {
+			ids = append(ids, id)
+		}
+	}
+	return ids
 }
 
 func (s *haproxy) at(have serverState) bool {
 	return s.ip != "" && have.ip == s.ip && have.port == s.port
 }
 
+// close keeps traffic from the server and ends its sessions, also where its file
+// has no on-marked-down shutdown-sessions.
 func (s *haproxy) close(ctx context.Context, worker string) (string, error) {
 	return s.tell(ctx, worker, "set server "+s.server+" state maint", "shutdown sessions server "+s.server)
 }

@@ -5,7 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"time"
 )
+
+// workerPoll is how often HAProxy is asked for new workers after a reload.
+const workerPoll = 10 * time.Millisecond
 
 // ErrOlder is what Runner.Switch fails with when a newer assignment is known.
 var ErrOlder = errors.New("a newer epoch is known")
@@ -73,16 +77,41 @@ func (r *Runner) switchAhead(ctx context.Context, old, now []Assignment) {
 	}
 }
 
-// switchAgain repeats by the socket what was committed while a file that is older
-// was being loaded.
+// newWorkers waits until HAProxy runs with others than before. HAProxy forgets a
+// reload that is asked for during another one, and would go on with the older file.
+func (r *Runner) newWorkers(ctx context.Context, before string) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, r.cfg.ReloadTimeout, fmt.Errorf("no new worker within %v", r.cfg.ReloadTimeout))
+	defer cancel()
+	tick := time.NewTicker(workerPoll)
+	defer tick.Stop()
+	for {
+		if now, err := r.workers(ctx); err == nil && now != before {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-tick.C:
+		}
+	}
+}
+
+// workers tells HAProxy's workers from others.
+func (r *Runner) workers(ctx context.Context) (string, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, r.cfg.SocketTimeout, fmt.Errorf("no answer within %v", r.cfg.SocketTimeout))
+	defer cancel()
+	return (&haproxy{socket: r.cfg.Socket}).generation(ctx)
+}
+
+// switchAgain repeats by the socket what was committed while the file, which is
+// older, was being loaded.
 func (r *Runner) switchAgain(ctx context.Context, file []Assignment) {
 	known := r.known()
 	for _, a := range file {
-		want, ok := known[a.Cluster]
-		if !ok || want.Epoch <= a.Epoch {
-			continue
+		if want, ok := known[a.Cluster]; ok && want.Epoch > a.Epoch {
+			a = want
 		}
-		if err := r.socketSwitch(ctx, want); err != nil {
+		if err := r.socketSwitch(ctx, a); err != nil {
 			r.cfg.Log.Warn("the switch by HAProxy's socket after a reload failed", "cluster", a.Cluster, "error", err)
 		}
 	}
