@@ -13,17 +13,23 @@ import (
 
 const serverPackage = "mariadb-server-core"
 
-// needs are the programs that the lab runs, with the Debian packages they are in.
-var needs = []struct{ program, debian string }{
-	{"mariadbd", serverPackage},
-	{"mariadb-install-db", serverPackage},
-	{"my_print_defaults", "mariadb-client-core"}, // for mariadb-install-db
-	{"mariadb", "mariadb-client-core"},
-	{"haproxy", "haproxy"},
-}
+// need is a program that the lab runs, with the Debian package it is in.
+type need struct{ program, debian string }
 
-// Missing names the Debian packages that have to be installed before database servers and proxies can be started.
-func Missing() []string {
+var (
+	serverNeeds = []need{
+		{"mariadbd", serverPackage},
+		{"mariadb-install-db", serverPackage},
+		{"my_print_defaults", "mariadb-client-core"}, // for mariadb-install-db
+		{"mariadb", "mariadb-client-core"},
+	}
+	proxyNeeds = []need{{"haproxy", "haproxy"}}
+)
+
+// Missing names the Debian packages that have to be installed before database servers and HAProxy can be started.
+func Missing() []string { return missingOf(slices.Concat(serverNeeds, proxyNeeds)) }
+
+func missingOf(needs []need) []string {
 	var missing []string
 	for _, need := range needs {
 		if _, err := find(need.program); err != nil && !slices.Contains(missing, need.debian) {
@@ -33,10 +39,11 @@ func Missing() []string {
 	return missing
 }
 
-// Install installs what is missing, when root, and shows the installer's output on w. Otherwise the error is the
-// command to type. Where nothing is missing it does nothing.
+// Install installs what database servers are missing, when root, and shows the installer's output on w. Otherwise the
+// error is the command to type. Where nothing is missing it does nothing. HAProxy is left to scripts/deps, as its package
+// brings a service.
 func Install(ctx context.Context, w io.Writer) error {
-	missing := Missing()
+	missing := missingOf(serverNeeds)
 	if len(missing) == 0 {
 		return nil
 	}
@@ -59,7 +66,7 @@ func Install(ctx context.Context, w io.Writer) error {
 			return fmt.Errorf("%s: %w", strings.Join(args, " "), err)
 		}
 	}
-	if missing = Missing(); len(missing) > 0 {
+	if missing = missingOf(serverNeeds); len(missing) > 0 {
 		return errors.New("still missing after the installation: " + strings.Join(missing, ", "))
 	}
 	return nil
