@@ -31,13 +31,13 @@ build: ## Build bin/remora, a static binary
 
 test: ## Run all tests, against real database servers (PKG=./failover RUN=Name for some)
 	@scripts/deps test
-	@$(COMPILE)
+	$(COMPILE)
 	REMORA_LAB=required go test $(TESTFLAGS) $(if $(RUN),-run '$(RUN)') $(PKG)
 	@scripts/which-proxysql
 
 race: ## Run all tests with the race detector, which needs a C compiler
 	@scripts/deps race
-	@CGO_ENABLED=1 $(COMPILE)
+	CGO_ENABLED=1 $(COMPILE)
 	CGO_ENABLED=1 REMORA_LAB=required go test -race $(TESTFLAGS) $(if $(RUN),-run '$(RUN)') $(PKG)
 	@scripts/which-proxysql
 
@@ -47,12 +47,12 @@ lint: ## Run the linters; builds the pinned golangci-lint on first use
 
 demo: ## Start three of each, switch over, kill the primary, and show what clients saw
 	@scripts/deps build
-	@$(COMPILE)
+	$(COMPILE)
 	go run ./examples/demo
 
 measure: ## Take the long measurements of docs/benchmarks.md (WHAT=kill N=20 for some)
 	@scripts/deps test
-	@$(COMPILE)
+	$(COMPILE)
 	REMORA_LAB=required REMORA_MEASURE=$(WHAT) REMORA_N=$(N) go test -count 1 -timeout 3h -v -run '^TestMeasure' ./internal/lab/fleet
 	@scripts/which-proxysql
 
@@ -63,7 +63,7 @@ fuzz: ## Fuzz every parser for a while (T=30s each)
 cover: ## Measure coverage; bin/cover.html shows it line by line
 	@scripts/deps test
 	@mkdir -p bin
-	@$(COMPILE)
+	$(COMPILE)
 	REMORA_LAB=required go test $(TESTFLAGS) -coverprofile bin/cover.out $(PKG)
 	@go tool cover -html bin/cover.out -o bin/cover.html
 	@go tool cover -func bin/cover.out | tail -n 1
