@@ -1,0 +1,136 @@
+package fleet_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/remora-ha/remora/api"
+	"github.com/remora-ha/remora/failover"
+	"github.com/remora-ha/remora/internal/lab"
+	"github.com/remora-ha/remora/internal/lab/fleet"
+	"github.com/remora-ha/remora/topology"
+)
+
+// The roles in fiveServers.
+const (
+	oldPrimary = iota
+	direct
+	intermediate
+	below
+	delayed
+)
+
+// fiveServers replicate asynchronously; the last one an hour late.
+var fiveServers = fleet.Options{
+	Topology: lab.Spec{
+		Servers: 5, Chain: map[int]int{below: intermediate}, Delayed: map[int]int{delayed: 3600},
+		Server: lab.ServerOptions{Appliers: 4},
+	},
+	Policy: "anti_flap: 0s",
+}
+
+// TestFiveServers: a primary with a replica, a chain and a delayed replica dies with a write that nobody received.
+func TestFiveServers(t *testing.T) {
+	ctx, f, load := start(t, fiveServers, lab.LoadOptions{Writers: 3, Pace: 10 * time.Millisecond})
+	nothingLost(t, ctx, f, load)
+	before := snapshot(t, ctx, f)
+	old := f.DB.Servers[oldPrimary]
+	only := writeUnsent(t, ctx, f, old)
+	must(t, old.Kill())
+	must(t, each(ctx, f.DB.Servers[direct:], "START SLAVE IO_THREAD"))
+
+	var promoted *lab.Server
+	t.Run("a direct replica is promoted and the others follow", func(t *testing.T) {
+		eventually(t, ctx, "another primary", func() (bool, string) {
+			p, err := f.Primary(ctx)
+			promoted = p
+			return err == nil && p != old, fmt.Sprint(err)
+		})
+		if i := slices.Index(f.DB.Servers, promoted); i != direct && i != intermediate {
+			t.Errorf("%s was promoted, which is neither of the direct replicas in time", promoted.Name)
+		}
+		must(t, f.Converged(ctx))
+		routed(t, ctx, f, promoted.Addr)
+		eventually(t, ctx, "all to follow "+promoted.Name, func() (bool, string) {
+			c, err := state(ctx, f)
+			if err != nil {
+				return false, err.Error()
+			}
+			for _, i := range c.Instances {
+				if string(i.Addr) != old.Addr && i.Addr != c.Primary && !leadsTo(c.Instances, i.Addr, c.Primary) {
+					return false, fmt.Sprintf("%s replicates from %q", i.Addr, i.Source)
+				}
+			}
+			return true, ""
+		})
+		row, err := f.DB.Servers[delayed].Row(ctx, "SHOW SLAVE STATUS")
+		must(t, err)
+		if row["SQL_Delay"] != "3600" {
+			t.Errorf("the delayed one follows with a delay of %q seconds", row["SQL_Delay"])
+		}
+	})
+
+	t.Run("the old primary is kept out with what it alone has", func(t *testing.T) {
+		// A load begins when each of its clients has written.
+		load, err := f.Lab.Load(ctx, lab.LoadOptions{Addrs: f.ClientAddrs(), Writers: 3, Pace: 10 * time.Millisecond})
+		must(t, err)
+		stop := neverRouted(t, ctx, f, old.Addr)
+		must(t, old.Start(ctx))
+		lists(t, found(t, ctx, f, "OldPrimaryDiverged", old.Addr).Sentence, only)
+		row, err := old.Row(ctx, "SELECT @@read_only AS closed")
+		must(t, err)
+		if row["closed"] != "1" {
+			t.Error("it takes writes")
+		}
+		row, err = old.Row(ctx, "SHOW SLAVE STATUS")
+		must(t, err)
+		if row != nil {
+			t.Errorf("it replicates from port %s", row["Master_Port"])
+		}
+		stop()
+		nothingLost(t, ctx, f, load)
+		if diff := cmp.Diff(before.Policy, snapshot(t, ctx, f).Policy); diff != "" {
+			t.Errorf("the policy is another one:\n%s", diff)
+		}
+	})
+}
+
+// writeUnsent writes on a server what none of its replicas receives, and gives it.
+func writeUnsent(t *testing.T, ctx context.Context, f *fleet.Fleet, p *lab.Server) (id string) {
+	t.Helper()
+	must(t, f.DB.CaughtUp(ctx))
+	must(t, each(ctx, f.DB.Servers[direct:], "STOP SLAVE IO_THREAD"))
+	must(t, p.Exec(ctx, "INSERT INTO lab.writes VALUES (0, 1)"))
+	row, err := p.Row(ctx, "SELECT @@gtid_binlog_pos AS pos")
+	must(t, err)
+	return row["pos"]
+}
+
+// leadsTo says whether an instance replicates from the primary, by itself or through others.
+func leadsTo(list []api.InstanceStatus, a, primary topology.Addr) bool {
+	for range list {
+		i := slices.IndexFunc(list, func(i api.InstanceStatus) bool { return i.Addr == a })
+		if i < 0 {
+			return false
+		}
+		if a = list[i].Source; a == primary {
+			return true
+		}
+	}
+	return false
+}
+
+// snapshot is all that a decision about the cluster depends on.
+func snapshot(t *testing.T, ctx context.Context, f *fleet.Fleet) (c failover.Case) {
+	t.Helper()
+	out := remora(t, ctx, f, "", "snapshot", fleet.Cluster)
+	out.want(t, 0)
+	must(t, json.Unmarshal([]byte(out.stdout), &c))
+	return c
+}
