@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/remora-ha/remora/failover"
 	"github.com/remora-ha/remora/internal/gtid"
 	"github.com/remora-ha/remora/internal/lab"
 	"github.com/remora-ha/remora/internal/lab/fleet"
@@ -47,17 +48,7 @@ func TestAThawedPrimaryIsKeptOut(t *testing.T) {
 		stop := neverRouted(t, ctx, f, r.From.Addr)
 		must(t, r.From.Thaw())
 
-		kept := found(t, ctx, f, "OldPrimaryDiverged", r.From.Addr)
-		lists(t, kept.Sentence, only)
-		eventually(t, ctx, r.From.Name+" is read-only", func() (bool, string) {
-			row, err := r.From.Row(ctx, "SELECT @@read_only AS r")
-			return err == nil && row["r"] == "1", ""
-		})
-		row, err := r.From.Row(ctx, "SHOW SLAVE STATUS")
-		must(t, err)
-		if row != nil {
-			t.Errorf("it was made a replica of port %s, and has what no other has: %s", row["Master_Port"], only)
-		}
+		keptOut(t, ctx, f, r.From, only)
 		stop()
 		nothingLost(t, ctx, f, load)
 	})
@@ -93,15 +84,33 @@ func freezeUnsent(ctx context.Context, f *fleet.Fleet, p *lab.Server) (last stri
 	return row["pos"], each(ctx, others, "START SLAVE IO_THREAD")
 }
 
-// lists checks that the finding of a diverged server lists a transaction, "0-1-23".
-func lists(t *testing.T, sentence, id string) {
+// keptOut checks that an old primary is closed, that nobody makes it a replica, and that the transaction which it alone
+// has, "0-1-23", is listed.
+func keptOut(t *testing.T, ctx context.Context, f *fleet.Fleet, old *lab.Server, id string) {
 	t.Helper()
+	sentence := found(t, ctx, f, "OldPrimaryDiverged", old.Addr).Sentence
 	_, rest, _ := strings.Cut(sentence, "never received: ")
 	text, _, _ := strings.Cut(rest, ";")
 	extra, err := gtid.ParseMariaDB(text)
 	last := strings.LastIndex(id, "-") + 1
 	if alone := fmt.Sprintf("%s(%s)", id[:last], id[last:]); err != nil || !extra.Contains(gtid.MustParse(alone)) {
 		t.Errorf("%s is not listed (%v): %s", alone, err, sentence)
+	}
+	eventually(t, ctx, old.Name+" is closed", func() (bool, string) {
+		row, err := old.Row(ctx, "SELECT @@read_only AS closed")
+		return err == nil && row["closed"] == "1", fmt.Sprint(err)
+	})
+	// Nothing is left to be done to it, and what was done before did not make it a replica.
+	c := snapshot(t, ctx, f)
+	for _, step := range failover.Repairs(&c) {
+		if step.Do != failover.SetReadOnly { // the snapshot may be older than that
+			t.Errorf("it is not left alone: %s, for %s", step, step.Why)
+		}
+	}
+	row, err := old.Row(ctx, "SHOW SLAVE STATUS")
+	must(t, err)
+	if row != nil {
+		t.Errorf("%s was made a replica of port %s", old.Name, row["Master_Port"])
 	}
 }
 
