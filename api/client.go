@@ -125,6 +125,15 @@ func (c *Client) Forget(ctx context.Context, cluster, instance string) error {
 	return c.call(ctx, http.MethodDelete, clusterPath(cluster, "instances/"+url.PathEscape(instance)), nil, nil)
 }
 
+// KV is what every store holds of the cluster, after publishing where submit is true.
+func (c *Client) KV(ctx context.Context, cluster string, submit bool) (r KVReply, err error) {
+	method := http.MethodGet
+	if submit {
+		method = http.MethodPost
+	}
+	return r, c.call(ctx, method, clusterPath(cluster, "kv"), nil, &r)
+}
+
 func clusterPath(cluster, rest string) string {
 	return "/v1/clusters/" + url.PathEscape(cluster) + "/" + rest
 }

@@ -34,6 +34,7 @@ type fakeNode struct {
 	snapshot   failover.Case
 	recovery   RecoveryReply
 	recoveries []failover.Recovery
+	stored     []topology.Stored
 
 	mu    sync.Mutex
 	asked []any
@@ -86,10 +87,14 @@ func (n *fakeNode) Forget(_ context.Context, cluster string, instance topology.A
 	return n.note(cluster, instance)
 }
 
+func (n *fakeNode) KV(_ context.Context, cluster string, submit bool) ([]topology.Stored, error) {
+	return n.stored, n.note(cluster, submit)
+}
+
 // leading is a node that leads and answers with everything filled in.
 func leading() *fakeNode {
 	n := &fakeNode{name: "n1", leader: "http://127.0.0.1:1", leads: true}
-	for _, v := range []any{&n.heartbeat, &n.probe, &n.status, &n.snapshot, &n.recovery, &n.recoveries} {
+	for _, v := range []any{&n.heartbeat, &n.probe, &n.status, &n.snapshot, &n.recovery, &n.recoveries, &n.stored} {
 		fill(reflect.ValueOf(v).Elem())
 	}
 	return n

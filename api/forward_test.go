@@ -21,6 +21,7 @@ var onLeader = map[string]func(context.Context, *Client) error{
 		_, err := c.Recover(ctx, "main", RecoveryRequest{Request: failover.Request{Kind: failover.KindFailover}})
 		return err
 	},
+	"kv":     func(ctx context.Context, c *Client) error { _, err := c.KV(ctx, "main", true); return err },
 	"forget": func(ctx context.Context, c *Client) error { return c.Forget(ctx, "main", "db1:3306") },
 }
 

@@ -67,6 +67,8 @@ type Node interface {
 	Acknowledge(ctx context.Context, cluster string, r AcknowledgeRequest) error
 	Downtime(ctx context.Context, cluster string, r DowntimeRequest) error
 	Forget(ctx context.Context, cluster string, instance topology.Addr) error
+	// KV is what every store holds of a cluster, after publishing where submit is true.
+	KV(ctx context.Context, cluster string, submit bool) ([]topology.Stored, error)
 }
 
 // NewHandler serves the API of node. With a token every request but /v1/health
@@ -128,6 +130,12 @@ func (s *server) ofClusters(leader func(pattern string, h http.HandlerFunc)) {
 		}
 		return nil, node.Forget(r.Context(), r.PathValue("cluster"), a)
 	}))
+	for method, submit := range map[string]bool{http.MethodGet: false, http.MethodPost: true} {
+		leader(method+" /v1/clusters/{cluster}/kv", handle(s, strict, func(r *http.Request, _ none) (any, error) {
+			stores, err := node.KV(r.Context(), r.PathValue("cluster"), submit)
+			return KVReply{Cluster: r.PathValue("cluster"), Stores: stores}, err
+		}))
+	}
 	leader("GET /v1/recoveries", handle(s, strict, func(*http.Request, none) (any, error) {
 		return node.Recoveries(), nil
 	}))

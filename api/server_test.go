@@ -67,6 +67,11 @@ func roundTrips(t *testing.T, n *fakeNode, c *Client) {
 	wantAsked(t, n, "main", ack)
 	wantAnswer(t, nil, error(nil), c.Downtime(ctx, "main", downtime))
 	wantAsked(t, n, "main", downtime)
+	for _, submit := range []bool{false, true} {
+		kv, err := c.KV(ctx, "main", submit)
+		wantAnswer(t, KVReply{Cluster: "main", Stores: n.stored}, kv, err)
+		wantAsked(t, n, "main", submit)
+	}
 	for _, instance := range []topology.Addr{"db1:3306", "[2001:db8::1]:3306"} {
 		wantAnswer(t, nil, error(nil), c.Forget(ctx, "a/b ü%", string(instance)))
 		wantAsked(t, n, "a/b ü%", instance)

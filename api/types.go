@@ -104,3 +104,9 @@ type ErrorReply struct {
 	Refusals []failover.Refusal `json:"refusals,omitempty"`
 	Checks   []failover.Check   `json:"checks,omitempty"`
 }
+
+// KVReply is what the stores outside hold of a cluster.
+type KVReply struct {
+	Cluster string            `json:"cluster"`
+	Stores  []topology.Stored `json:"stores"`
+}

@@ -15,17 +15,22 @@ import (
 // Config is a sidecar's configuration, the same file on every node but for
 // `node` and what belongs to its own machine.
 type Config struct {
-	Node     string                   `yaml:"node"`
-	DataDir  string                   `yaml:"data_dir"`
-	Nodes    []NodeConfig             `yaml:"nodes"`
-	API      APIConfig                `yaml:"api"`
-	Raft     RaftConfig               `yaml:"raft"`
-	Lease    LeaseConfig              `yaml:"lease"`
-	MySQL    MySQLConfig              `yaml:"mysql"`
-	ProxySQL ProxySQLConfig           `yaml:"proxysql"`
-	Log      LogConfig                `yaml:"log"`
-	Policy   failover.Policy          `yaml:"policy"` // of every cluster, where the cluster says nothing else
-	Clusters map[string]ClusterConfig `yaml:"clusters"`
+	Node     string         `yaml:"node"`
+	DataDir  string         `yaml:"data_dir"`
+	Nodes    []NodeConfig   `yaml:"nodes"`
+	API      APIConfig      `yaml:"api"`
+	Raft     RaftConfig     `yaml:"raft"`
+	Lease    LeaseConfig    `yaml:"lease"`
+	MySQL    MySQLConfig    `yaml:"mysql"`
+	ProxySQL ProxySQLConfig `yaml:"proxysql"`
+	Log      LogConfig      `yaml:"log"`
+	// Consul are the Consuls that routes are published to, of several data centres
+	// perhaps; none: nothing is published.
+	Consul []ConsulConfig `yaml:"consul,omitempty"`
+	// Templates are the files that this node renders from them.
+	Templates []TemplateConfig         `yaml:"templates,omitempty"`
+	Policy    failover.Policy          `yaml:"policy"` // of every cluster, where the cluster says nothing else
+	Clusters  map[string]ClusterConfig `yaml:"clusters"`
 }
 
 // NodeConfig is one member of the fleet as the others reach it.

@@ -19,7 +19,7 @@ import (
 // exampleSecrets are the variables that the shipped configurations name.
 func exampleSecrets(t *testing.T) {
 	t.Helper()
-	for _, name := range []string{"REMORA_TOKEN", "REMORA_MYSQL_PASSWORD", "REMORA_REPLICATION_PASSWORD", "REMORA_PROXYSQL_PASSWORD"} {
+	for _, name := range []string{"REMORA_TOKEN", "REMORA_MYSQL_PASSWORD", "REMORA_REPLICATION_PASSWORD", "REMORA_PROXYSQL_PASSWORD", "REMORA_CONSUL_TOKEN"} {
 		t.Setenv(name, "hunter2")
 	}
 }
@@ -62,6 +62,7 @@ func TestTheShippedConfigurationShowsTheDefaults(t *testing.T) {
 	want.Node, want.DataDir, want.Nodes, want.API, want.Clusters = have.Node, have.DataDir, have.Nodes, have.API, have.Clusters
 	want.Raft.Listen, want.ProxySQL.Admin, want.ProxySQL.Password = have.Raft.Listen, have.ProxySQL.Admin, have.ProxySQL.Password
 	want.MySQL.Password, want.MySQL.ReplicationUser, want.MySQL.ReplicationPassword = have.MySQL.Password, have.MySQL.ReplicationUser, have.MySQL.ReplicationPassword
+	want.Consul, want.Templates = have.Consul, have.Templates
 	// Shown as [], which is none.
 	want.Policy.Servers, want.MySQL.Keep = have.Policy.Servers, have.MySQL.Keep
 	if len(have.Policy.Servers) > 0 || len(have.MySQL.Keep) > 0 {

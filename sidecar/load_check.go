@@ -31,6 +31,7 @@ func (c *Config) validate(bad complain) {
 	c.validateTimes(bad)
 	c.validateSecrets(bad)
 	c.validateAdapters(bad)
+	c.validateStores(bad)
 	if len(c.Clusters) == 0 {
 		bad("clusters", "name at least one replication cluster")
 	}

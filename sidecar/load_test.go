@@ -10,7 +10,7 @@ import (
 )
 
 const (
-	topKeys     = "api, clusters, data_dir, lease, log, mysql, node, nodes, policy, proxysql, raft"
+	topKeys     = "api, clusters, consul, data_dir, lease, log, mysql, node, nodes, policy, proxysql, raft, templates"
 	clusterKeys = "hostgroups, policy, seeds"
 )
 

@@ -90,12 +90,34 @@ func openPorts(cfg Config, token string, log *slog.Logger) (ports Ports, err err
 			}
 		})
 	}
+	if err := openStores(&cfg, &ports, log); err != nil {
+		return Ports{}, err
+	}
 	ports.Peer = peers(cfg, token)
 	ports.Consensus, err = consensus.Start(raftConfig(cfg, log))
 	if err != nil && ports.Proxy != nil {
 		ports.Proxy.Close()
 	}
 	return ports, err
+}
+
+// openStores makes publishers and renderers; none of them connects yet.
+func openStores(cfg *Config, ports *Ports, log *slog.Logger) error {
+	for i := range cfg.Consul {
+		store, err := cfg.Consul[i].open()
+		if err != nil {
+			return err
+		}
+		ports.Stores = append(ports.Stores, store)
+	}
+	for i := range cfg.Templates {
+		r, err := cfg.Templates[i].open(cfg, log.With("part", "templates"))
+		if err != nil {
+			return fmt.Errorf("templates: %s: %w", cfg.Templates[i].Destination, err)
+		}
+		ports.Renderers = append(ports.Renderers, r)
+	}
+	return nil
 }
 
 func raftConfig(cfg Config, log *slog.Logger) consensus.Config {

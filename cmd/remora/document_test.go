@@ -16,7 +16,7 @@ func TestReadCaseNamesFileAndField(t *testing.T) {
 		"no object":       {`[]`, "case.json: "},
 		"no version":      {`{}`, "no field \"version\""},
 		"other version":   {`{"version": 9, "bogus": 1}`, "the document has version 9, and this remora reads version 1"},
-		"unknown field":   {`{"version": 1, "snapshot": {"clutser": "main"}}`, "case.json: field snapshot.clutser is not known here; known are cluster, instances,"},
+		"unknown field":   {`{"version": 1, "snapshot": {"clutser": "main"}}`, "case.json: field snapshot.clutser is not known here; known are cluster, files, instances,"},
 		"all at once":     {`{"version": 1, "a": 1, "b": 2}`, "case.json: field b is not known here"},
 		"wrong kind":      {`{"version": 1, "snapshot": {"cluster": 7}}`, "field snapshot.cluster is 7; want a string"},
 		"deep":            {`{"version": 1, "snapshot": {"instances": [{"views": [{"failures": "x"}]}]}}`, `field snapshot.instances[0].views[0].failures is "x"; want a whole number`},

@@ -22,7 +22,7 @@ const exitHelp = `Exit codes of every command:
   1  wrong usage, no node answered, or a document is not what it should be:
      nothing was changed
   2  status: a finding calls for a recovery, no leader is known, or a cluster
-     has no primary
+     has no primary; kv: a store is not what it should be
   3  refused, or not confirmed: nothing was changed; the output says why, and
      what would change it
   4  a switchover or failover was begun and rolled back: the primary is what it

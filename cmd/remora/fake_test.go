@@ -36,6 +36,8 @@ type fakeNode struct {
 	asked     []api.RecoveryRequest
 	acks      []api.AcknowledgeRequest
 	downtimes []api.DowntimeRequest
+	submits   []bool
+	stored    []topology.Stored
 	forgotten []topology.Addr
 }
 
@@ -96,6 +98,11 @@ func (n *fakeNode) Downtime(_ context.Context, _ string, r api.DowntimeRequest) 
 func (n *fakeNode) Forget(_ context.Context, _ string, a topology.Addr) error {
 	n.forgotten = append(n.forgotten, a)
 	return n.refused
+}
+
+func (n *fakeNode) KV(_ context.Context, _ string, submit bool) ([]topology.Stored, error) {
+	n.submits = append(n.submits, submit)
+	return n.stored, n.refused
 }
 
 // handler is the node's API without a socket.

@@ -1,0 +1,257 @@
+package sidecar
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/remora-ha/remora/consul"
+	"github.com/remora-ha/remora/failover"
+	"github.com/remora-ha/remora/templates"
+	"github.com/remora-ha/remora/topology"
+)
+
+// fakeStore is a store that holds documents, and can be down.
+type fakeStore struct {
+	mu     sync.Mutex
+	down   bool
+	held   map[string]topology.Document
+	writes int
+	drift  chan []topology.Change
+}
+
+func newFakeStore() *fakeStore {
+	return &fakeStore{held: map[string]topology.Document{}}
+}
+
+func (s *fakeStore) Publish(_ context.Context, d topology.Document) (consul.Result, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.down {
+		return consul.Result{}, fmt.Errorf("consul east: publish: %w", consul.ErrUnreachable)
+	}
+	if s.held[d.Cluster].Epoch > d.Epoch {
+		return consul.Result{}, fmt.Errorf("consul east: publish: %w", consul.ErrStale)
+	}
+	s.writes++
+	s.held[d.Cluster] = d
+	return consul.Result{Changed: true}, nil
+}
+
+func (s *fakeStore) Show(_ context.Context, d topology.Document) (topology.Stored, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.down {
+		return topology.Stored{}, consul.ErrUnreachable
+	}
+	held := s.held[d.Cluster]
+	return topology.Stored{Epoch: held.Epoch, Document: &held}, nil
+}
+
+func (s *fakeStore) Watch(ctx context.Context, notice func([]topology.Change, error)) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case d := <-s.drift:
+			notice(d, nil)
+		}
+	}
+}
+
+func (s *fakeStore) Register(context.Context, string, []consul.Service) error { return nil }
+func (s *fakeStore) Close()                                                   {}
+
+func (s *fakeStore) set(down bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.down = down
+}
+
+func (s *fakeStore) document() (topology.Document, int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.held["main"], s.writes
+}
+
+// leads runs a publishing of the stores in a term of its own.
+func leads(t *testing.T, agents []*fakeStore, test func(f follower, p *publishing, after func(time.Duration))) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFollower()
+		store := Store{Name: "east"}
+		for _, a := range agents {
+			a.drift = make(chan []topology.Change) // of this bubble
+			store.Agents = append(store.Agents, a)
+		}
+		f.ports.Stores = []Store{store}
+		term := newTerm(f.Sidecar, 1)
+		ctx, stop := context.WithCancel(t.Context())
+		var loops sync.WaitGroup
+		loops.Go(func() { f.followLedger(ctx) })
+		loops.Go(func() { term.stores[0].run(ctx) })
+		defer loops.Wait()
+		defer stop()
+		f.setTerm(term)
+		synctest.Wait()
+		test(f, term.stores[0], func(d time.Duration) {
+			<-time.After(d)
+			synctest.Wait()
+		})
+	})
+}
+
+func TestARouteIsPublishedAtOnceAndAlsoThatNobodyMayWrite(t *testing.T) {
+	store := newFakeStore()
+	leads(t, []*fakeStore{store}, func(f follower, _ *publishing, after func(time.Duration)) {
+		f.routed(t)
+		after(0)
+		if d, _ := store.document(); d.Writer == nil || d.Writer.Address != dbA {
+			t.Errorf("the store holds %+v", d)
+		}
+		f.begin(t, failover.KindFailover)
+		after(0)
+		if d, _ := store.document(); d.Writer != nil || d.Primary == nil || d.Mode != topology.Fenced {
+			t.Errorf("while fenced the store holds %+v", d)
+		}
+		_, writes := store.document()
+		after(time.Minute)
+		if _, n := store.document(); n != writes {
+			t.Errorf("a store in line was written %d times", n-writes)
+		}
+	})
+}
+
+func TestAStoreThatIsDownIsAFindingAndIsBroughtInLineLater(t *testing.T) {
+	store := newFakeStore()
+	store.down = true
+	leads(t, []*fakeStore{store}, func(f follower, p *publishing, after func(time.Duration)) {
+		f.routed(t)
+		after(0)
+		if got := p.state("main"); !strings.Contains(got.Error, "did not answer") || got.Epoch != 0 {
+			t.Errorf("the finding has %+v", got)
+		}
+		c := p.caseOf("main", nil)
+		if len(c.Snapshot.Publications) != 1 || c.Snapshot.Publications[0].Error == "" {
+			t.Errorf("the case has %+v", c.Snapshot.Publications)
+		}
+		store.set(false)
+		after(publishEvery)
+		if got := p.state("main"); got.Error != "" || got.Epoch == 0 {
+			t.Errorf("after its return: %+v", got)
+		}
+	})
+}
+
+func TestTheNextAgentIsTakenWhereOneDoesNotAnswer(t *testing.T) {
+	dead, alive := newFakeStore(), newFakeStore()
+	dead.down = true
+	leads(t, []*fakeStore{dead, alive}, func(f follower, p *publishing, after func(time.Duration)) {
+		f.routed(t)
+		after(0)
+		if d, _ := alive.document(); d.Epoch == 0 || p.state("main").Error != "" {
+			t.Errorf("the other agent has %+v; %s", d, p.state("main").Error)
+		}
+		stored, err := f.KV(t.Context(), "main", false)
+		if err != nil || len(stored) != 1 || stored[0].Epoch == 0 || stored[0].Store != "east" {
+			t.Errorf("kv show gives %+v, %v", stored, err)
+		}
+	})
+}
+
+func TestWhatAnotherHandDidToAStoreIsReportedAndPutBack(t *testing.T) {
+	store := newFakeStore()
+	leads(t, []*fakeStore{store}, func(f follower, p *publishing, after func(time.Duration)) {
+		f.routed(t)
+		after(0)
+		_, before := store.document()
+		store.drift <- []topology.Change{{Cluster: "main", Key: "mysql/master/main", Missing: true, Want: "a:3306"}}
+		after(0)
+		if _, writes := store.document(); writes != before+1 {
+			t.Errorf("it was written %d times", writes-before)
+		}
+		if got := p.state("main"); len(got.Drift) != 1 || got.DriftAt.IsZero() {
+			t.Errorf("the finding has %+v", got)
+		}
+	})
+}
+
+func TestADeposedLeaderIsStoppedByTheStoresEpoch(t *testing.T) {
+	store := newFakeStore()
+	store.held["main"] = topology.Document{Cluster: "main", Epoch: 1000}
+	leads(t, []*fakeStore{store}, func(f follower, p *publishing, after func(time.Duration)) {
+		f.routed(t)
+		after(0)
+		if d, _ := store.document(); d.Epoch != 1000 || !strings.Contains(p.state("main").Error, "newer epoch") {
+			t.Errorf("the store holds epoch %d; %s", d.Epoch, p.state("main").Error)
+		}
+	})
+}
+
+// fakeRenderer writes down what it was told.
+type fakeRenderer struct {
+	mu   sync.Mutex
+	told []templates.Assignment
+}
+
+func (r *fakeRenderer) Run(ctx context.Context) { <-ctx.Done() }
+func (r *fakeRenderer) Switch(_ context.Context, a templates.Assignment) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.told = append(r.told, a)
+	return errors.New("the socket is broken")
+}
+
+func (r *fakeRenderer) Status() templates.Status {
+	return templates.Status{Destination: "/h.cfg", State: templates.BadCheck, Sentence: "the check refused it", Output: "line 3"}
+}
+
+func (r *fakeRenderer) last() (a templates.Assignment, n int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if n = len(r.told); n > 0 {
+		a = r.told[n-1]
+	}
+	return a, n
+}
+
+func TestARendererIsToldEachEpochOnceAndOnlyUnderALease(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFollower()
+		r := &fakeRenderer{}
+		f.ports.Renderers = []Renderer{r}
+		f.peer.set(false)
+		ctx, stop := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() { ended <- f.Run(ctx) }()
+		defer func() {
+			stop()
+			<-ended
+		}()
+		f.routed(t)
+		<-time.After(3 * time.Second)
+		if a, n := r.last(); n != 0 {
+			t.Errorf("without a lease it was told %v", a)
+		}
+		f.peer.set(true)
+		<-time.After(time.Second)
+		if a, n := r.last(); n != 1 || a.Writer != string(dbA) || a.Epoch == 0 {
+			t.Errorf("it was told %d times, last %v", n, a)
+		}
+		f.begin(t, failover.KindFailover)
+		synctest.Wait()
+		if a, n := r.last(); n != 2 || a.Writer != "" {
+			t.Errorf("a fenced writer: told %d times, last %v", n, a)
+		}
+		f.peer.mu.Lock()
+		defer f.peer.mu.Unlock()
+		files := f.peer.beats[len(f.peer.beats)-1].Files
+		if len(files) != 1 || files[0].Good || files[0].Output != "line 3" || files[0].Node != "n1" {
+			t.Errorf("the leader hears of the file %+v", files)
+		}
+	})
+}
