@@ -35,7 +35,8 @@ var fiveServers = fleet.Options{
 	Policy: "anti_flap: 0s",
 }
 
-// TestFiveServers: a primary with a replica, a chain and a delayed replica dies with a write that nobody received.
+// TestFiveServers: a primary with a replica, a chain and a delayed replica dies with a write that only the delayed one
+// received. That one has the most, and is no candidate all the same.
 func TestFiveServers(t *testing.T) {
 	ctx, f, load := start(t, fiveServers, lab.LoadOptions{Writers: 3, Pace: 10 * time.Millisecond})
 	nothingLost(t, ctx, f, load)
@@ -43,7 +44,7 @@ func TestFiveServers(t *testing.T) {
 	old := f.DB.Servers[oldPrimary]
 	only := writeUnsent(t, ctx, f, old)
 	must(t, old.Kill())
-	must(t, each(ctx, f.DB.Servers[direct:], "START SLAVE IO_THREAD"))
+	must(t, each(ctx, f.DB.Servers[direct:delayed], "START SLAVE IO_THREAD"))
 
 	var promoted *lab.Server
 	t.Run("a direct replica is promoted and the others follow", func(t *testing.T) {
@@ -91,15 +92,20 @@ func TestFiveServers(t *testing.T) {
 	})
 }
 
-// writeUnsent writes on a server what none of its replicas receives, and gives it.
+// writeUnsent writes on the primary what only the delayed replica receives, and gives it.
 func writeUnsent(t *testing.T, ctx context.Context, f *fleet.Fleet, p *lab.Server) (id string) {
 	t.Helper()
 	must(t, f.DB.CaughtUp(ctx))
-	must(t, each(ctx, f.DB.Servers[direct:], "STOP SLAVE IO_THREAD"))
+	must(t, each(ctx, f.DB.Servers[direct:delayed], "STOP SLAVE IO_THREAD"))
 	must(t, p.Exec(ctx, "INSERT INTO lab.writes VALUES (0, 1)"))
 	row, err := p.Row(ctx, "SELECT @@gtid_binlog_pos AS pos")
 	must(t, err)
-	return row["pos"]
+	id = row["pos"]
+	eventually(t, ctx, "the delayed replica to receive "+id, func() (bool, string) {
+		row, err := f.DB.Servers[delayed].Row(ctx, "SHOW SLAVE STATUS")
+		return err == nil && row["Gtid_IO_Pos"] == id, row["Gtid_IO_Pos"]
+	})
+	return id
 }
 
 // leadsTo says whether an instance replicates from the primary, by itself or through others.
