@@ -36,6 +36,9 @@ type Options struct {
 	Policy string
 	// Binary is the remora program; built when empty.
 	Binary string
+	// HAProxy adds a Consul and, on each node, an HAProxy whose configuration the
+	// sidecar renders from it.
+	HAProxy bool
 }
 
 // Fleet is a running installation.
@@ -46,8 +49,11 @@ type Fleet struct {
 	Sidecars []*lab.Process
 	APIs     []string // of the sidecars, host:port
 	Binary   string
+	Consul   *lab.Consul    // nil without HAProxy
+	HAProxys []*lab.HAProxy // one a node
 
 	clients []*api.Client
+	nodes   []outsideNode
 }
 
 // Start starts everything and waits until the cluster is routed by every proxy.
@@ -73,8 +79,18 @@ func Start(ctx context.Context, l *lab.Lab, opts Options) (*Fleet, error) {
 		}
 		f.Proxies = append(f.Proxies, p)
 	}
+	if opts.HAProxy {
+		if err := f.startConsul(ctx); err != nil {
+			return nil, err
+		}
+	}
 	if err := f.startSidecars(ctx, opts); err != nil {
 		return nil, err
+	}
+	if opts.HAProxy {
+		if err := f.startHAProxys(ctx); err != nil {
+			return nil, err
+		}
 	}
 	return f, f.Converged(ctx)
 }
@@ -135,13 +151,13 @@ proxysql:
   user: %s
   password: {env: REMORA_PROXYSQL_PASSWORD}
 log: {level: %s}
-clusters:
+%sclusters:
   %s:
     seeds: [%q]
     hostgroups: {writer: %d, reader: %d}
     policy:
       %s
-`, i+1, dataDir, nodes, lab.RemoraUser.Name, lab.ReplUser.Name, f.Proxies[i].AdminAddr, lab.AdminUser.Name, logLevel(),
+`, i+1, dataDir, nodes, lab.RemoraUser.Name, lab.ReplUser.Name, f.Proxies[i].AdminAddr, lab.AdminUser.Name, logLevel(), f.outside(i),
 		Cluster, f.DB.Servers[0].Addr, WriterHostgroup, ReaderHostgroup, policy)
 }
 
