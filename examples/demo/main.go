@@ -50,14 +50,19 @@ type demo struct {
 	standIn bool
 	stay    bool
 
-	fleet *fleet.Fleet
-	load  *lab.Load
-	steps []step
+	fleet   *fleet.Fleet
+	load    *lab.Load
+	haproxy *lab.Load // writes through the HAProxys; nil without Consul
+	steps   []step
 }
 
 func (d *demo) run(ctx context.Context) (err error) {
 	if err := lab.Install(ctx, os.Stdout); err != nil {
 		return err
+	}
+	_, noConsul := lab.ConsulBinary(ctx, os.Stdout)
+	if noConsul != nil {
+		d.out.say("Without Consul and HAProxy: %v", noConsul)
 	}
 	d.out.say("Starting 3 MariaDB servers, 3 proxies and 3 sidecars (the first time the programs are built, which takes a minute) …")
 	l, err := lab.New(ctx, lab.Options{})
@@ -73,6 +78,7 @@ func (d *demo) run(ctx context.Context) (err error) {
 	began := time.Now()
 	d.fleet, err = fleet.Start(bounded, l, fleet.Options{
 		Topology: lab.Spec{Server: lab.ServerOptions{SemiSync: true, DropUnacked: true, Appliers: 4}}, StandIn: d.standIn, Policy: "anti_flap: 0s",
+		HAProxy: noConsul == nil,
 	})
 	if err != nil {
 		return interrupted(ctx, err)
@@ -86,6 +92,12 @@ func (d *demo) run(ctx context.Context) (err error) {
 
 	if d.load, err = l.Load(bounded, lab.LoadOptions{Addrs: d.fleet.ClientAddrs(), Writers: d.writers, Pace: 5 * time.Millisecond}); err != nil {
 		return interrupted(ctx, err)
+	}
+	if noConsul == nil {
+		d.haproxy, err = l.Load(bounded, lab.LoadOptions{Addrs: d.fleet.HAProxyAddrs(), Writers: 3, Pace: 20 * time.Millisecond})
+		if err != nil {
+			return interrupted(ctx, err)
+		}
 	}
 	d.out.live(ctx, d.load)
 	if err := d.play(bounded); err != nil {
@@ -138,16 +150,14 @@ func (d *demo) play(ctx context.Context) error {
 	}
 
 	d.out.scene("3. %s comes back", r.From.Name)
-	from := time.Now()
+	back := fleet.Planned("return", r.From, r.To)
 	took, err := d.fleet.Return(ctx, r.From)
 	if err != nil {
 		return err
 	}
-	if _, err := d.load.Back(ctx, time.Now()); err != nil {
+	if back, err = back.Through(ctx, d.load); err != nil {
 		return err
 	}
-	w := d.load.Window(from, time.Now())
-	back := fleet.Result{Scenario: "return", From: r.From, To: r.To, Pause: w.LongestGap(), Failures: w.Failures, Acked: w.Acked}
 	d.out.say("%s replicates from %s %s after its start.", r.From.Name, r.To.Name, took.Round(time.Millisecond))
 	return d.add(ctx, back, promise{pause: 2 * time.Second, noErrors: true})
 }
@@ -162,8 +172,23 @@ func (d *demo) add(ctx context.Context, r fleet.Result, p promise) error {
 	if err != nil {
 		return err
 	}
-	s := newStep(r, v, p)
+	d.judge(newStep("proxysql", r, v, p))
+	if d.haproxy == nil {
+		return nil
+	}
+	if r, err = r.Through(ctx, d.haproxy); err != nil {
+		return fmt.Errorf("through HAProxy: %w", err)
+	}
+	if v, err = d.haproxy.Verify(ctx, primary.DB()); err != nil {
+		return err
+	}
+	// HAProxy holds no statement back: who writes during a switchover gets an error.
+	p.noErrors, p.pause = false, p.pause+time.Second
+	d.judge(newStep("haproxy", r, v, p))
+	return nil
+}
+
+func (d *demo) judge(s step) {
 	d.steps = append(d.steps, s)
 	d.out.step(s)
-	return nil
 }

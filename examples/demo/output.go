@@ -124,6 +124,9 @@ func (o *output) fleet(f *fleet.Fleet) {
 	for i, p := range f.Proxies {
 		fmt.Fprintf(t, "   %s\t%s\tadmin %s, kept by %s (API %s)\n", p.Name, p.ClientAddr, p.AdminAddr, f.Sidecars[i].Name, f.APIs[i])
 	}
+	for i, h := range f.HAProxys {
+		fmt.Fprintf(t, "   %s\t%s\trendered by %s from %s\n", h.Name, f.HAProxyAddrs()[i], f.Sidecars[i].Name, f.Consul.Name)
+	}
 	t.Flush()
 	o.say("%s", strings.TrimRight(b.String(), "\n"))
 }
@@ -137,8 +140,8 @@ func (o *output) step(s step) {
 	if s.broken != "" {
 		verdict = o.paint("31", "BROKEN: "+s.broken)
 	}
-	o.say("   %s → %s: %s %.0f ms; %d client errors, %d acknowledged writes lost. Promise %s.",
-		s.result.From.Name, s.result.To.Name, what, s.PauseMS, s.ClientErrors, s.Lost, verdict)
+	o.say("   %s → %s through %s: %s %.0f ms; %d client errors, %d acknowledged writes lost. Promise %s.",
+		s.result.From.Name, s.result.To.Name, s.Path, what, s.PauseMS, s.ClientErrors, s.Lost, verdict)
 	for _, e := range s.result.Failures[:min(3, len(s.result.Failures))] {
 		o.say("      %s", e)
 	}
@@ -149,13 +152,13 @@ func (o *output) summary(steps []step, proxy string) bool {
 	ok := true
 	var b strings.Builder
 	t := tabwriter.NewWriter(&b, 0, 0, 3, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(t, "step\tpause or outage\tclient errors\tacknowledged\tlost\tpromise\t")
+	fmt.Fprintln(t, "step\tthrough\tpause or outage\tclient errors\tacknowledged\tlost\tpromise\t")
 	for _, s := range steps {
 		verdict := "kept"
 		if s.broken != "" {
 			verdict, ok = "BROKEN", false
 		}
-		fmt.Fprintf(t, "%s\t%.0f ms\t%d\t%d\t%d\t%s\t\n", s.Name, s.PauseMS, s.ClientErrors, s.Acked, s.Lost, verdict)
+		fmt.Fprintf(t, "%s\t%s\t%.0f ms\t%d\t%d\t%d\t%s\t\n", s.Name, s.Path, s.PauseMS, s.ClientErrors, s.Acked, s.Lost, verdict)
 	}
 	t.Flush()
 	o.say("\n%s", strings.TrimRight(b.String(), "\n"))
@@ -171,6 +174,9 @@ func (o *output) commands(f *fleet.Fleet) {
 	o.say("   %s topology %s", f.Binary, fleet.Cluster)
 	o.say("   %s switchover %s --dry-run", f.Binary, fleet.Cluster)
 	o.say("   %s recoveries", f.Binary)
+	if f.Consul != nil {
+		o.say("   %s kv show      # what Consul at %s holds", f.Binary, f.Consul.Addr)
+	}
 	for _, s := range f.DB.Servers {
 		o.say("   kill -9 %d      # %s, %s", s.PID(), s.Name, s.Addr)
 	}

@@ -30,13 +30,13 @@ type step struct {
 	broken string
 }
 
-func newStep(r fleet.Result, v lab.Verdict, p promise) step {
+func newStep(path string, r fleet.Result, v lab.Verdict, p promise) step {
 	pause := r.Pause
 	if r.Back > 0 {
 		pause = r.Back // from the blow to the first write that was sent after it
 	}
 	s := step{
-		Name: r.Scenario, Path: "proxysql", PauseMS: float64(pause.Microseconds()) / 1000,
+		Name: r.Scenario, Path: path, PauseMS: float64(pause.Microseconds()) / 1000,
 		ClientErrors: len(r.Failures), Acked: r.Acked, Lost: len(v.Lost), result: r,
 	}
 	switch {

@@ -24,11 +24,39 @@ type Result struct {
 	Acked    int           // writes acknowledged during the scenario
 	From, To *lab.Server
 	Recovery failover.Recovery
+
+	began          time.Time // of the window that was looked at
+	struck, landed time.Time // when the blow was begun and done; zero for a planned change
+}
+
+// Through is the same scenario as other clients saw it, such as those of
+// HAProxy, once each of them writes again.
+func (r Result) Through(ctx context.Context, other *lab.Load) (Result, error) {
+	bounded, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	if !r.struck.IsZero() {
+		back, err := other.First(bounded, r.landed)
+		if err != nil {
+			return r, err
+		}
+		r.Back = back.Sub(r.struck)
+	}
+	if _, err := other.Back(bounded, time.Now()); err != nil {
+		return r, err
+	}
+	w := other.Window(r.began, time.Now())
+	r.Pause, r.Failures, r.Acked = w.LongestGap(), w.Failures, w.Acked
+	return r, nil
 }
 
 func (r Result) String() string {
 	return fmt.Sprintf("%s %s → %s: longest pause %s, back after %s, %d client errors, %d writes acknowledged",
 		r.Scenario, r.From.Name, r.To.Name, r.Pause.Round(time.Millisecond), r.Back.Round(time.Millisecond), len(r.Failures), r.Acked)
+}
+
+// Planned begins a scenario in which nothing is struck; Through ends it.
+func Planned(name string, from, to *lab.Server) Result {
+	return Result{Scenario: name, From: from, To: to, began: time.Now()}
 }
 
 // margin is how long clients write undisturbed around what is measured.
@@ -95,7 +123,7 @@ func (f *Fleet) Blow(ctx context.Context, load *lab.Load, name string, strike fu
 	if err != nil {
 		return r, fmt.Errorf("%s of %s: %w\n%s", name, from.Name, err, f.logs())
 	}
-	r.Back = back.Sub(struck)
+	r.Back, r.struck, r.landed = back.Sub(struck), struck, landed
 	if mend != nil {
 		if err := mend(); err != nil {
 			return r, fmt.Errorf("mend after %s: %w", name, err)
@@ -117,6 +145,7 @@ func (f *Fleet) finish(ctx context.Context, load *lab.Load, r Result, began time
 	if _, err := load.Back(bounded, time.Now()); err != nil { // every writer wrote on the new primary
 		return r, err
 	}
+	r.began = began
 	w := load.Window(began, time.Now())
 	r.Pause, r.Failures, r.Acked = w.LongestGap(), w.Failures, w.Acked
 	if r.Recovery.Intent.ID == "" {
