@@ -116,3 +116,38 @@ func (f *facts) mayHaveAcknowledged(ch *choice) (read int, unread []topology.Add
 	}
 	return read, unread
 }
+
+// Lost is for the end of a recovery: what is known of transactions that the new
+// primary does not have, in sentences. What the old primary wrote after it was
+// read last cannot be known; under async that is said, under semi_sync no client
+// was told of it.
+func Lost(c *Case) []string {
+	f := newFacts(c)
+	if c.Intent == nil || c.Intent.Kind != KindFailover {
+		return nil
+	}
+	to := f.s.Instance(c.Intent.To)
+	if to == nil || to.State == nil {
+		return nil
+	}
+	var lost []string
+	for _, i := range f.members() {
+		if i.Addr == c.Intent.To || i.State == nil || i.State.Member != "" {
+			continue
+		}
+		rest := position(i.State, i.State.Received()).Beyond(to.State.Executed)
+		if rest.Empty() {
+			continue
+		}
+		sentence := fmt.Sprintf("%s of %s (read %s) that %s does not have: %s", count(rest.Count()), i.Addr, f.ago(i.ReadAt), c.Intent.To, clip(rest))
+		if i.Addr == c.Intent.From && f.p.Durability == SemiSync {
+			sentence += "; no replica had acknowledged them"
+		}
+		lost = append(lost, sentence)
+	}
+	if from := f.s.Instance(c.Intent.From); f.p.Durability != SemiSync && !from.Fresh() && from != nil && from.State != nil {
+		lost = append(lost, fmt.Sprintf("what %s wrote after it was read last, %s before the failover began, cannot be known",
+			c.Intent.From, span(max(0, c.Intent.At.Sub(from.ReadAt)))))
+	}
+	return lost
+}

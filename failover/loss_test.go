@@ -1,0 +1,44 @@
+package failover
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/remora-ha/remora/internal/gtid"
+	"github.com/remora-ha/remora/topology"
+)
+
+func TestWhatAFailoverLostIsNamed(t *testing.T) {
+	promoted := func(b *build) *build {
+		return b.kill("a").begin().change("b", func(st *topology.State) {
+			st.Executed, st.Sources, st.ReadOnly = gtid.MustParse("0-1-95,0-2-120"), nil, false
+		})
+	}
+	three := func() *build { return primary("a").replica("b", has("0-1-95", "0-1-95")).replica("c", has("0-1-90", "0-1-90")) }
+	tests := []struct {
+		name string
+		b    *build
+		want []string
+	}{
+		{"async: the known and the unknown", promoted(three()), []string{"5 transactions of a:3306", "what a:3306 wrote after it was read last"}},
+		{"semi-sync: nobody was told of them", promoted(three().semiSync(1)), []string{"no replica had acknowledged them"}},
+		{"a replica that has more", promoted(three()).change("c", func(st *topology.State) { st.Executed = gtid.MustParse("0-1-97") }), []string{"5 transactions of a:3306", "2 transactions of c:3306", "cannot be known"}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			lost := Lost(&tt.b.c)
+			if len(lost) != len(tt.want) {
+				t.Fatalf("lost is %q, want %q", lost, tt.want)
+			}
+			for n, want := range tt.want {
+				if !strings.Contains(lost[n], want) {
+					t.Errorf("%q does not say %q", lost[n], want)
+				}
+			}
+		})
+	}
+	if lost := Lost(&primary("a").replica("b").ask(Request{Kind: KindSwitchover, ID: "x"}).pass(time.Second).c); lost != nil {
+		t.Errorf("without an intent %q is lost", lost)
+	}
+}
