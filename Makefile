@@ -10,7 +10,8 @@ TESTFLAGS ?= -p 2 -timeout 15m
 # Which tests: make test PKG=./failover RUN=Switchover
 PKG ?= ./...
 RUN ?=
-# Which measurement, and how often: make measure WHAT=switchover,kill N=20 (each has its own N otherwise)
+# Which measurement, and how often: make measure WHAT=switchover,kill N=20 (each has its own N otherwise); of switchover,
+# kill, freeze, leader, quiet, haproxy and kvchaos
 WHAT ?= all
 N ?=
 # How long each parser is fuzzed: make fuzz T=5m
