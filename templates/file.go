@@ -45,6 +45,25 @@ func (r *Runner) place(ctx context.Context, contents []byte) error {
 	return r.reloadIfDue(ctx, contents)
 }
 
+// emptied says why new contents that name no cluster must not replace the file: it
+// names one that is committed. That is how a Consul that lost its store looks when
+// somebody else has written below the prefix already.
+func (r *Runner) emptied(contents []byte) string {
+	if len(Assignments(contents)) > 0 {
+		return ""
+	}
+	old, err := os.ReadFile(r.cfg.Destination)
+	if err != nil {
+		return "" // to place it will fail, or there is nothing to keep
+	}
+	for _, a := range Assignments(old) {
+		if want, ok := r.known()[a.Cluster]; ok {
+			return fmt.Sprintf("Consul has no cluster at all, the file has %s, and %s is committed (delete the file if its template names none)", a.Cluster, want)
+		}
+	}
+	return ""
+}
+
 // temporary writes contents into a hidden file of a directory, as the file that
 // it may become.
 func (r *Runner) temporary(dir string, contents []byte) (string, error) {

@@ -212,7 +212,11 @@ func (r *Runner) observe(m *manager.Runner) State {
 
 // render is what consul-template calls with a file's new contents.
 func (r *Runner) render(ctx context.Context, contents []byte) error {
-	if why := older(Assignments(contents), r.known()); why != "" {
+	why := older(Assignments(contents), r.known())
+	if why == "" {
+		why = r.emptied(contents)
+	}
+	if why != "" {
 		return &failure{state: Held, err: fmt.Errorf("held back: %s; the old file stays", why)}
 	}
 	if r.dry != nil {

@@ -256,6 +256,25 @@ func TestHoldsBackWhatIsOlder(t *testing.T) {
 	}
 }
 
+// A stranger's key below the prefix does not make an empty store a reason to forget the clusters.
+func TestHoldsBackAFileWithoutClusters(t *testing.T) {
+	b := newBench(t)
+	b.kv.set("mysql/master/main/remora", first())
+	b.run()
+	b.contains(one)
+	must(t, b.runner.Switch(b.ctx, templates.Assignment{Cluster: "main", Epoch: 42, Writer: "10.0.0.1:3306"}))
+	b.kv.change(func(m map[string]string) {
+		clear(m)
+		m["mysql/master/other/haproxy/writer_port"] = "7000"
+	})
+	if s := b.awaits(templates.Held); !strings.Contains(s.Sentence, "no cluster at all") || !strings.Contains(b.file(), one) {
+		t.Errorf("it says %s, and the file is\n%s", s.Sentence, b.file())
+	}
+	b.runner.Forget("main")
+	b.kv.set("mysql/master/other/haproxy/writer_port", "7001")
+	b.until("the file without the forgotten cluster", func() (bool, string) { return !strings.Contains(b.file(), one), b.file() })
+}
+
 func TestDryRun(t *testing.T) {
 	b := newBench(t)
 	must(t, os.WriteFile(b.cfg.Destination, []byte("old"), 0o600))
