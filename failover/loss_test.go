@@ -15,7 +15,9 @@ func TestWhatAFailoverLostIsNamed(t *testing.T) {
 			st.Executed, st.Sources, st.ReadOnly = gtid.MustParse("0-1-95,0-2-120"), nil, false
 		})
 	}
-	three := func() *build { return primary("a").replica("b", has("0-1-95", "0-1-95")).replica("c", has("0-1-90", "0-1-90")) }
+	three := func() *build {
+		return primary("a").replica("b", has("0-1-95", "0-1-95")).replica("c", has("0-1-90", "0-1-90"))
+	}
 	tests := []struct {
 		name string
 		b    *build
