@@ -131,12 +131,17 @@ func TestMeasureQuiet(t *testing.T) {
 	began, rounds := time.Now(), 0
 	for time.Since(began) < time.Duration(minutes)*time.Minute {
 		for _, d := range disturbances {
-			t.Logf("after %s: %s", time.Since(began).Round(time.Second), d.name)
+			from := time.Now()
 			if err := d.play(ctx, f); err != nil {
 				t.Fatalf("%s: %v", d.name, err)
 			}
 			if err := f.Converged(ctx); err != nil {
 				t.Fatalf("after %q: %v", d.name, err)
+			}
+			seen := load.Window(from, time.Now())
+			t.Logf("after %s: %s: %d writes acknowledged, %d client errors", from.Sub(began).Round(time.Second), d.name, seen.Acked, len(seen.Failures))
+			if len(seen.Failures) > 0 {
+				t.Logf("  the first: %s", seen.Failures[0])
 			}
 		}
 		rounds++
