@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -54,10 +53,13 @@ func newPublishing(t *term, store Store) *publishing {
 // run publishes whenever the ledger changes, another hand was at the store, or
 // readers changed, until ctx ends.
 func (p *publishing) run(ctx context.Context) {
-	var watches sync.WaitGroup
-	defer watches.Wait()
+	var beside sync.WaitGroup
+	defer beside.Wait()
 	for _, agent := range p.store.Agents {
-		watches.Go(func() { agent.Watch(ctx, p.noticed) })
+		beside.Go(func() { agent.Watch(ctx, p.noticed) })
+	}
+	if p.store.Services {
+		beside.Go(func() { p.registerAll(ctx) })
 	}
 	agreed, stopAgreed := p.agreed.watch()
 	defer stopAgreed()
@@ -73,7 +75,6 @@ func (p *publishing) run(ctx context.Context) {
 		case <-agreed:
 		case <-woken:
 		case <-tick.C:
-			p.register(ctx)
 		}
 	}
 }
@@ -248,31 +249,45 @@ func (s *Sidecar) KV(ctx context.Context, cluster string, submit bool) ([]topolo
 	return list, nil
 }
 
-// register tells the store which services there are and how they are.
-func (p *publishing) register(ctx context.Context) {
-	if !p.store.Services {
-		return
-	}
-	for _, name := range slices.Sorted(maps.Keys(p.cfg.Clusters)) {
-		c := p.caseOf(name, nil)
-		var services []consul.Service
-		for _, i := range c.Snapshot.Instances {
-			services = append(services, service(name, &i, c.Snapshot.Route))
+// registerAll tells the store again and again which services there are, and how
+// they are.
+func (p *publishing) registerAll(ctx context.Context) {
+	tick := time.NewTicker(registerEvery)
+	defer tick.Stop()
+	for {
+		for name := range p.cfg.Clusters {
+			p.register(ctx, name)
 		}
-		for _, agent := range p.store.Agents {
-			err := agent.Register(ctx, name, services)
-			if err != nil {
-				p.log.Debug("services could not be registered", "cluster", name, "store", p.store.Name, "error", err)
-			}
-			if !errors.Is(err, consul.ErrUnreachable) {
-				break
-			}
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+func (p *publishing) register(ctx context.Context, cluster string) {
+	c := p.caseOf(cluster, nil)
+	var services []consul.Service
+	for _, i := range c.Snapshot.Instances {
+		services = append(services, service(cluster, &i, c.Snapshot.Route))
+	}
+	for _, agent := range p.store.Agents {
+		err := agent.Register(ctx, cluster, services)
+		if err != nil && ctx.Err() == nil {
+			p.log.Debug("services could not be registered", "cluster", cluster, "store", p.store.Name, "error", err)
+		}
+		if !errors.Is(err, consul.ErrUnreachable) {
+			return
 		}
 	}
 }
 
 // serviceTTL is how long a service counts as it was told last.
-const serviceTTL = 10 * time.Second
+const (
+	serviceTTL    = 10 * time.Second
+	registerEvery = 2 * time.Second
+)
 
 // service is an instance as the store shall know it: `mysql-CLUSTER`, tagged with its role.
 func service(cluster string, i *topology.Instance, route topology.Route) consul.Service {

@@ -22,6 +22,7 @@ type fakeStore struct {
 	down   bool
 	held   map[string]topology.Document
 	writes int
+	known  []consul.Service
 	drift  chan []topology.Change
 }
 
@@ -64,8 +65,14 @@ func (s *fakeStore) Watch(ctx context.Context, notice func([]topology.Change, er
 	}
 }
 
-func (s *fakeStore) Register(context.Context, string, []consul.Service) error { return nil }
-func (s *fakeStore) Close()                                                   {}
+func (s *fakeStore) Register(_ context.Context, _ string, services []consul.Service) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.known = services
+	return nil
+}
+
+func (s *fakeStore) Close() {}
 
 func (s *fakeStore) set(down bool) {
 	s.mu.Lock()
@@ -188,6 +195,42 @@ func TestADeposedLeaderIsStoppedByTheStoresEpoch(t *testing.T) {
 		after(0)
 		if d, _ := store.document(); d.Epoch != 1000 || !strings.Contains(p.state("main").Error, "newer epoch") {
 			t.Errorf("the store holds epoch %d; %s", d.Epoch, p.state("main").Error)
+		}
+	})
+}
+
+func TestAServiceHasItsRoleAndItsHealth(t *testing.T) {
+	fresh := &topology.State{}
+	route := topology.Route{Writer: dbA, Readers: []topology.Reader{{Addr: dbB, Weight: 1}}}
+	for name, tc := range map[string]struct {
+		i      topology.Instance
+		tag    string
+		health consul.Health
+	}{
+		"the primary":         {topology.Instance{Addr: dbA, Reach: topology.Up, State: fresh}, "primary", consul.Passing},
+		"a reader":            {topology.Instance{Addr: dbB, Reach: topology.Up, State: fresh}, "replica", consul.Passing},
+		"one without reads":   {topology.Instance{Addr: "c:3306", Reach: topology.Up, State: fresh}, "replica", consul.Warning},
+		"one that is down":    {topology.Instance{Addr: dbB, Reach: topology.Down}, "replica", consul.Critical},
+		"one nobody can read": {topology.Instance{Addr: dbB, Reach: topology.Partial}, "replica", consul.Warning},
+	} {
+		s := service("main", &tc.i, route)
+		if s.Name != "mysql-main" || len(s.Tags) != 1 || s.Tags[0] != tc.tag || s.Health != tc.health {
+			t.Errorf("%s is %+v", name, s)
+		}
+	}
+}
+
+func TestServicesAreRegisteredOnlyWhereThatIsWanted(t *testing.T) {
+	store := newFakeStore()
+	leads(t, []*fakeStore{store}, func(f follower, p *publishing, after func(time.Duration)) {
+		f.routed(t)
+		after(2 * registerEvery)
+		if store.known != nil {
+			t.Errorf("registered %v", store.known)
+		}
+		p.register(t.Context(), "main")
+		if len(store.known) != 2 || store.known[0].Tags[0] != "primary" {
+			t.Errorf("registered %+v", store.known)
 		}
 	})
 }

@@ -2,6 +2,7 @@ package sidecar
 
 import (
 	"context"
+	"sync"
 	"time"
 
 	"github.com/remora-ha/remora/templates"
@@ -11,7 +12,9 @@ import (
 // render keeps this node's files in line: each follows its store by itself, and
 // is told at once what the ledger says.
 func (s *Sidecar) render(ctx context.Context, r Renderer) {
-	go r.Run(ctx)
+	var running sync.WaitGroup
+	running.Go(func() { r.Run(ctx) })
+	defer running.Wait()
 	agreed, stopAgreed := s.agreed.watch()
 	defer stopAgreed()
 	leased, stopLeased := s.lease.changed.watch()
