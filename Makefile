@@ -47,7 +47,7 @@ lint: ## Run the linters; builds the pinned golangci-lint on first use
 	@scripts/lint $(PKG)
 
 demo: ## Start three of each, switch over, kill the primary, and show what clients saw
-	@scripts/deps build
+	@scripts/deps test
 	$(COMPILE)
 	go run ./examples/demo
 

@@ -40,9 +40,12 @@ func missingOf(needs []need) []string {
 }
 
 // Install installs what database servers are missing, when root, and shows the installer's output on w. Otherwise the
-// error is the command to type. Where nothing is missing it does nothing. HAProxy is left to scripts/deps, as its package
-// brings a service.
+// error is the command to type. Where nothing is missing it does nothing. HAProxy's package brings a service, which
+// scripts/deps leaves off: that is the command to type where it is missing.
 func Install(ctx context.Context, w io.Writer) error {
+	if len(missingOf(proxyNeeds)) > 0 {
+		return errors.New("missing: haproxy; to install it with its service left off, type: scripts/deps test")
+	}
 	missing := missingOf(serverNeeds)
 	if len(missing) == 0 {
 		return nil
