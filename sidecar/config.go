@@ -17,7 +17,8 @@ import (
 type Config struct {
 	Node     string         `yaml:"node"`
 	DataDir  string         `yaml:"data_dir"`
-	Nodes    []NodeConfig   `yaml:"nodes"`
+	Nodes    []NodeConfig   `yaml:"nodes,omitempty"`
+	Join     JoinConfig     `yaml:"join,omitempty"` // in place of Nodes
 	API      APIConfig      `yaml:"api"`
 	Raft     RaftConfig     `yaml:"raft"`
 	Lease    LeaseConfig    `yaml:"lease"`

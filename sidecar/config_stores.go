@@ -94,7 +94,7 @@ func (c *Config) validateTemplate(i int, destinations map[string]string, bad com
 		bad(at, "there is no Consul to render from: configure `consul` too")
 		return
 	}
-	if _, ok := c.consulOf(*t); !ok {
+	if _, ok := c.consulNamed(t.Consul); !ok {
 		bad(at+".consul", "%q is none of consul's names", t.Consul)
 		return
 	}
@@ -106,10 +106,10 @@ func (c *Config) validateTemplate(i int, destinations map[string]string, bad com
 	}
 }
 
-// consulOf is the Consul that a template is rendered from.
-func (c *Config) consulOf(t TemplateConfig) (ConsulConfig, bool) {
+// consulNamed finds a Consul by its name; without one it is the first.
+func (c *Config) consulNamed(name string) (ConsulConfig, bool) {
 	for _, s := range c.Consul {
-		if s.Name == t.Consul || t.Consul == "" {
+		if s.Name == name || name == "" {
 			return s, true
 		}
 	}
@@ -144,7 +144,7 @@ func (s *ConsulConfig) open() (Store, error) {
 
 // adapter is the configuration of package templates for one file.
 func (t *TemplateConfig) adapter(c *Config, log *slog.Logger) (templates.Config, error) {
-	s, _ := c.consulOf(*t)
+	s, _ := c.consulNamed(t.Consul)
 	cfg := templates.Config{
 		Source: t.Source, Destination: t.Destination, Check: t.Check, Reload: t.Reload,
 		CheckTimeout: t.CheckTimeout.D(), ReloadTimeout: t.ReloadTimeout.D(), Prefix: s.Prefix, Env: t.Env, Socket: t.HAProxySocket,
@@ -170,7 +170,7 @@ func (t *TemplateConfig) open(c *Config, log *slog.Logger) (Renderer, error) {
 	if err != nil {
 		return nil, err
 	}
-	s, _ := c.consulOf(*t)
+	s, _ := c.consulNamed(t.Consul)
 	if cfg.Consul.Token, err = s.Token.Read(); err != nil {
 		return nil, fmt.Errorf("consul %s: token: %w", s.Name, err)
 	}

@@ -26,12 +26,13 @@ const leastRaft = topology.Duration(5 * time.Millisecond)
 
 // validate checks what types cannot, and completes what may be left out.
 func (c *Config) validate(bad complain) {
+	c.validateStores(bad)
+	c.validateJoin(bad)
 	c.validateNodes(bad)
 	c.validateListeners(bad)
 	c.validateTimes(bad)
 	c.validateSecrets(bad)
 	c.validateAdapters(bad)
-	c.validateStores(bad)
 	if len(c.Clusters) == 0 {
 		bad("clusters", "name at least one replication cluster")
 	}
@@ -44,7 +45,7 @@ func (c *Config) validate(bad complain) {
 
 func (c *Config) validateNodes(bad complain) {
 	if len(c.Nodes) == 0 {
-		bad("nodes", "list every sidecar, each with name, raft and api")
+		bad("nodes", "list every sidecar, each with name, raft and api; or find them by `join`")
 		return
 	}
 	names, addrs := map[string]string{}, map[string]string{}

@@ -10,7 +10,7 @@ import (
 )
 
 const (
-	topKeys     = "api, clusters, consul, data_dir, lease, log, mysql, node, nodes, policy, proxysql, raft, templates"
+	topKeys     = "api, clusters, consul, data_dir, join, lease, log, mysql, node, nodes, policy, proxysql, raft, templates"
 	clusterKeys = "hostgroups, policy, seeds"
 )
 
@@ -121,7 +121,7 @@ func TestAFileWithoutAConfigurationIsRefused(t *testing.T) {
 		"{":            "r.yaml:2: not YAML: did not find expected node content",
 		"- a\n":        "r.yaml:1: the file: a list is given, want keys of " + topKeys,
 		"# x\n\n{a: 1": "r.yaml:3: not YAML: did not find expected ',' or '}'",
-		"lease: {ttl: 1s}\n": `r.yaml:1: nodes: list every sidecar, each with name, raft and api
+		"lease: {ttl: 1s}\n": `r.yaml:1: nodes: list every sidecar, each with name, raft and api; or find them by ` + "`join`" + `
 r.yaml:1: proxysql.admin: "" is not host:port with a port from 1 to 65535; give this node's ProxySQL admin interface, or make the node a witness
 r.yaml:1: clusters: name at least one replication cluster`,
 	} {

@@ -79,6 +79,8 @@ type Publisher interface {
 	Watch(ctx context.Context, notice func(drift []topology.Change, err error))
 	// Register makes the services of a group exactly these.
 	Register(ctx context.Context, group string, services []consul.Service) error
+	// Members finds the instances of a service.
+	Members(ctx context.Context, service string) ([]consul.Member, error)
 	Close()
 }
 

@@ -18,12 +18,13 @@ import (
 
 // fakeStore is a store that holds documents, and can be down.
 type fakeStore struct {
-	mu     sync.Mutex
-	down   bool
-	held   map[string]topology.Document
-	writes int
-	known  []consul.Service
-	drift  chan []topology.Change
+	mu      sync.Mutex
+	down    bool
+	held    map[string]topology.Document
+	writes  int
+	known   []consul.Service
+	members []consul.Member
+	drift   chan []topology.Change
 }
 
 func newFakeStore() *fakeStore {
@@ -68,8 +69,20 @@ func (s *fakeStore) Watch(ctx context.Context, notice func([]topology.Change, er
 func (s *fakeStore) Register(_ context.Context, _ string, services []consul.Service) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.down {
+		return consul.ErrUnreachable
+	}
 	s.known = services
 	return nil
+}
+
+func (s *fakeStore) Members(context.Context, string) ([]consul.Member, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.down {
+		return nil, consul.ErrUnreachable
+	}
+	return s.members, nil
 }
 
 func (s *fakeStore) Close() {}

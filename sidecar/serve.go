@@ -28,8 +28,16 @@ func Serve(ctx context.Context, cfg Config, log *slog.Logger, version string) (e
 		return fmt.Errorf("listen for the API on %s: %w", cfg.API.Listen, err)
 	}
 	defer listener.Close()
-	ports, err := openPorts(cfg, token, log)
-	if err != nil {
+	ports := Ports{}
+	if err := openStores(&cfg, &ports, log); err != nil {
+		return err
+	}
+	if cfg.Join.Service != "" {
+		if cfg.Nodes, err = join(ctx, &cfg, ports.agents(cfg.Join.Consul), log); err != nil {
+			return err
+		}
+	}
+	if err := openPorts(cfg, token, &ports, log); err != nil {
 		return err
 	}
 	s := New(cfg, ports, log, version)
@@ -60,13 +68,13 @@ func Serve(ctx context.Context, cfg Config, log *slog.Logger, version string) (e
 }
 
 // openPorts connects the loops with the real world.
-func openPorts(cfg Config, token string, log *slog.Logger) (ports Ports, err error) {
+func openPorts(cfg Config, token string, ports *Ports, log *slog.Logger) (err error) {
 	adapters := map[string]mysql.Config{}
 	ports.Servers = map[string]Servers{}
 	for name, c := range cfg.Clusters {
 		a, err := cfg.MySQL.adapter(c.Policy.Detection)
 		if err != nil {
-			return Ports{}, err
+			return err
 		}
 		adapters[name] = a
 		ports.Servers[name] = mysql.NewServers(a, log.With("cluster", name))
@@ -77,7 +85,7 @@ func openPorts(cfg Config, token string, log *slog.Logger) (ports Ports, err err
 	if !cfg.self().Witness {
 		password, err := cfg.ProxySQL.Password.Read()
 		if err != nil {
-			return Ports{}, fmt.Errorf("proxysql.password: %w", err)
+			return fmt.Errorf("proxysql.password: %w", err)
 		}
 		broke := make(chan struct{}, 1)
 		ports.ProxyBroke = broke
@@ -90,15 +98,12 @@ func openPorts(cfg Config, token string, log *slog.Logger) (ports Ports, err err
 			}
 		})
 	}
-	if err := openStores(&cfg, &ports, log); err != nil {
-		return Ports{}, err
-	}
 	ports.Peer = peers(cfg, token)
 	ports.Consensus, err = consensus.Start(raftConfig(cfg, log))
 	if err != nil && ports.Proxy != nil {
 		ports.Proxy.Close()
 	}
-	return ports, err
+	return err
 }
 
 // openStores makes publishers and renderers; none of them connects yet.
@@ -141,4 +146,14 @@ func peers(cfg Config, token string) func(string) Peer {
 		clients[n.Name] = api.NewClient(n.API, token, transport)
 	}
 	return func(name string) Peer { return clients[name] }
+}
+
+// agents are those of the named store; without a name of the first.
+func (p *Ports) agents(name string) []Publisher {
+	for _, s := range p.Stores {
+		if s.Name == name || name == "" {
+			return s.Agents
+		}
+	}
+	return nil
 }

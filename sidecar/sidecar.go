@@ -64,6 +64,9 @@ func (s *Sidecar) Run(ctx context.Context) error {
 			loops.Go(func() { s.reconcile(ctx, name) })
 		}
 	}
+	if s.cfg.Join.Service != "" {
+		loops.Go(func() { s.announceAll(ctx, s.ports.agents(s.cfg.Join.Consul)) })
+	}
 	for _, r := range s.ports.Renderers {
 		loops.Go(func() { s.render(ctx, r) })
 	}
