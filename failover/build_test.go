@@ -201,6 +201,10 @@ func threads(io, sql topology.Thread) option {
 	return func(_ *build, i *topology.Instance) { source(i).IO, source(i).SQL = io, sql }
 }
 
+func untried() option {
+	return func(_ *build, i *topology.Instance) { source(i).Untried = true }
+}
+
 func sqlError(text string) option {
 	return func(_ *build, i *topology.Instance) {
 		source(i).SQL, source(i).SQLError, source(i).Lag = topology.ThreadNo, text, nil

@@ -46,7 +46,9 @@ func (f *facts) belongsElsewhere(i *topology.Instance) string {
 	}
 	source := f.s.SourceOf(i.Addr)
 	known := f.s.Instance(source)
-	switch {
+	switch src := f.s.ChannelTo(i, f.primary); {
+	case src != nil && src.Untried && src.SQL == topology.ThreadNo && src.SQLError == "":
+		return fmt.Sprintf("%s was pointed at primary %s and never started: a repoint was cut short", i.Addr, f.primary)
 	case known == nil || source == f.primary:
 		return "" // a source outside of the cluster is somebody's intention
 	case !f.s.Under(i.Addr, f.primary) && !(known.Fresh() && known.State.IsReplica()):

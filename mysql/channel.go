@@ -44,6 +44,8 @@ func newChannel(line row, names channelNames) *channel {
 		relayFile: line["Relay_Log_File"], relayPos: line.integer("Relay_Log_Pos"),
 		user: line[src+"_User"], tls: line.on(src + "_SSL_Allowed"),
 	}
+	// The name of the source's log is forgotten when a replica is pointed anew, and learnt at the first connection.
+	c.Untried = c.logFile == "" && c.IO == topology.ThreadNo && c.ioErrno == 0
 	if lag, ok := line.seconds("Seconds_Behind_" + src); ok {
 		c.Lag = &lag
 	}

@@ -84,7 +84,7 @@ func TestAReplicaOfMariaDB(t *testing.T) {
 			Received: gtid.MustParse("0-2-120"), Delay: *second(60), GTID: true, Filters: "ignore_table=a.b,a.c wild_do_table=x.%",
 			Heartbeat: topology.Duration(500 * time.Millisecond),
 		}, {
-			Channel: "third", IO: topology.ThreadNo, SQL: topology.ThreadNo, Lag: second(7),
+			Channel: "third", IO: topology.ThreadNo, SQL: topology.ThreadNo, Untried: true, Lag: second(7),
 		}},
 		Replicas: []topology.Addr{"db1:3310", "db4:3306"},
 		SemiSync: topology.SemiSync{Timeout: *second(10), WaitCount: 1, ReplicaEnabled: true, ReplicaActive: true},

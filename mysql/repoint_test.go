@@ -36,6 +36,28 @@ func TestRepointKeepsWhatAReplicaHas(t *testing.T) {
 	}
 }
 
+func TestAReplicaThatWasPointedAndNeverStartedIsTold(t *testing.T) {
+	top := replication(t, lab.Spec{Servers: 2})
+	replica := top.Servers[1]
+	untried := func(want bool, after string) {
+		t.Helper()
+		if src := look(t, replica).Source(); src == nil || src.Untried != want {
+			t.Errorf("after %s: untried is not %v: %+v", after, want, src)
+		}
+	}
+	untried(false, "its start")
+	must(t, replica.Exec(testContext(t), "STOP SLAVE"))
+	untried(false, "a stop")
+	must(t, replica.Kill())
+	must(t, replica.Start(testContext(t)))
+	untried(false, "a restart")
+	must(t, replica.Exec(testContext(t), "CHANGE MASTER TO MASTER_HOST='127.0.0.1'"))
+	untried(true, "a CHANGE MASTER")
+	step := failover.Step{Do: failover.Repoint, Target: addr(replica), Source: addr(top.Primary())}
+	must(t, servers(t, testConfig()).Do(testContext(t), step))
+	untried(false, "a repoint")
+}
+
 func TestAnOldPrimaryNeedsAnAccount(t *testing.T) {
 	top := replication(t, lab.Spec{Servers: 2})
 	cfg := testConfig()

@@ -57,6 +57,10 @@ type Source struct {
 	IOError  string `json:"io_error,omitempty"`
 	SQLError string `json:"sql_error,omitempty"`
 
+	// Untried says that the replica has not once connected since it was pointed at
+	// the source: somebody who moved it did not come to start it.
+	Untried bool `json:"untried,omitempty"`
+
 	// Received holds what has arrived, applied or not: MySQL's
 	// Retrieved_Gtid_Set, MariaDB's Gtid_IO_Pos.
 	Received gtid.Set `json:"received"`
