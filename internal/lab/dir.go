@@ -90,15 +90,34 @@ func removeDir(dir string) error {
 }
 
 func lockDir(dir string, flags int) (*os.File, error) {
-	f, err := os.OpenFile(filepath.Join(dir, lockName), os.O_RDWR|flags, 0o600)
+	path := filepath.Join(dir, lockName)
+	f, err := os.OpenFile(path, os.O_RDWR|flags, 0o600)
 	if err != nil {
 		return nil, err
 	}
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+	err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	if err == nil {
+		err = inPlace(f, path)
+	}
+	if err != nil {
 		_ = f.Close()
 		return nil, err
 	}
 	return f, nil
+}
+
+// inPlace makes sure that a file that was locked is still the one at the path: a sweep may have locked and removed it
+// between our opening and our locking it.
+func inPlace(f *os.File, path string) error {
+	own, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	there, err := os.Stat(path)
+	if err == nil && !os.SameFile(own, there) {
+		err = fmt.Errorf("%s was replaced", path)
+	}
+	return err
 }
 
 // account is whom the database servers run as; nil for the caller.
