@@ -252,6 +252,7 @@ func TestServicesAreRegisteredOnlyWhereThatIsWanted(t *testing.T) {
 type fakeRenderer struct {
 	mu   sync.Mutex
 	told []templates.Assignment
+	err  error // of Switch
 }
 
 func (r *fakeRenderer) Run(ctx context.Context) { <-ctx.Done() }
@@ -259,7 +260,13 @@ func (r *fakeRenderer) Switch(_ context.Context, a templates.Assignment) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.told = append(r.told, a)
-	return errors.New("the socket is broken")
+	return r.err
+}
+
+func (r *fakeRenderer) set(err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.err = err
 }
 
 func (r *fakeRenderer) Status() templates.Status {
@@ -298,10 +305,22 @@ func TestARendererIsToldEachEpochOnceAndOnlyUnderALease(t *testing.T) {
 		if a, n := r.last(); n != 1 || a.Writer != string(dbA) || a.Epoch == 0 {
 			t.Errorf("it was told %d times, last %v", n, a)
 		}
+		r.set(errors.New("the socket is broken"))
 		f.begin(t, failover.KindFailover)
 		synctest.Wait()
 		if a, n := r.last(); n != 2 || a.Writer != "" {
 			t.Errorf("a fenced writer: told %d times, last %v", n, a)
+		}
+		<-time.After(4 * lookEvery)
+		if a, n := r.last(); n < 4 || n > 7 || a.Writer != "" {
+			t.Errorf("with a broken socket: told %d times, last %v", n, a)
+		}
+		r.set(nil)
+		<-time.After(2 * lookEvery)
+		_, before := r.last()
+		<-time.After(3 * lookEvery)
+		if _, n := r.last(); n != before {
+			t.Errorf("with the socket mended it was told again, %d times after %d", n, before)
 		}
 		f.peer.mu.Lock()
 		defer f.peer.mu.Unlock()

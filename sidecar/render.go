@@ -21,7 +21,7 @@ func (s *Sidecar) render(ctx context.Context, r Renderer) {
 	defer stopLeased()
 	retry := time.NewTicker(lookEvery)
 	defer retry.Stop()
-	told := map[string]uint64{}
+	told := map[string]telling{}
 	for {
 		s.tell(ctx, r, told)
 		select {
@@ -34,9 +34,17 @@ func (s *Sidecar) render(ctx context.Context, r Renderer) {
 	}
 }
 
-// tell says which writers are committed. Without a lease this node may not know
-// the newest epoch, and says nothing.
-func (s *Sidecar) tell(ctx context.Context, r Renderer, told map[string]uint64) {
+// telling is what a renderer was told of a cluster last.
+type telling struct {
+	epoch  uint64
+	at     time.Time
+	failed bool // the runtime was not switched
+}
+
+// tell says which writers are committed, and again what failed: an HAProxy that was
+// reloading just then would otherwise wait for its file, which Consul may hold up.
+// Without a lease this node may not know the newest epoch, and says nothing.
+func (s *Sidecar) tell(ctx context.Context, r Renderer, told map[string]telling) {
 	left, index := s.lease.left(time.Now())
 	state := s.ports.Consensus.State()
 	if left <= 0 || state.Index < index {
@@ -44,18 +52,20 @@ func (s *Sidecar) tell(ctx context.Context, r Renderer, told map[string]uint64) 
 	}
 	for name := range s.cfg.Clusters {
 		route := state.Clusters[name].Desired()
-		if route.Epoch == told[name] {
+		last := told[name]
+		if again := last.failed && time.Since(last.at) >= lookEvery; route.Epoch == last.epoch && !again {
 			continue
 		}
 		a := templates.Assignment{Cluster: name, Epoch: route.Epoch}
 		if route.Mode == topology.Open {
 			a.Writer = string(route.Writer)
 		}
-		if err := r.Switch(ctx, a); err != nil {
-			s.log.Warn("the runtime could not be switched; the file will do it", "cluster", name, "epoch", route.Epoch,
+		err := r.Switch(ctx, a)
+		if err != nil && (route.Epoch != last.epoch || !last.failed) {
+			s.log.Warn("the runtime could not be switched; the file will do it, or the next try", "cluster", name, "epoch", route.Epoch,
 				"file", r.Status().Destination, "error", err)
 		}
-		told[name] = route.Epoch
+		told[name] = telling{epoch: route.Epoch, at: time.Now(), failed: err != nil}
 	}
 }
 
