@@ -63,9 +63,11 @@ func TestARequestIsPassedOnOnce(t *testing.T) {
 	atA, atB := serveHandler(t, count(NewHandler(a, "", log))), serveHandler(t, count(NewHandler(b, "", log)))
 	a.leader, b.leader = atB.URL, atA.URL
 	c := client(t, atA, "")
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
 	for what, do := range onLeader {
 		passed.Store(0)
-		err := do(t.Context(), c)
+		err := do(ctx, c)
 		if want := "no leader: a passed this on to b, which does not lead either (an election is going on); try again"; !errors.Is(err, ErrNoLeader) || !strings.HasSuffix(err.Error(), want) {
 			t.Errorf("%s: %v, want %s", what, err, want)
 		}

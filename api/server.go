@@ -92,7 +92,9 @@ func (s *server) handler() http.Handler {
 	})))
 	s.ofClusters(func(pattern string, h http.HandlerFunc) { mux.HandleFunc(pattern, s.onLeader(h)) })
 	mux.HandleFunc("/", s.noRoute(mux))
-	return s.authorized(mux)
+	// A page in an operator's browser must not begin a failover: without a token
+	// loopback alone is no protection from it.
+	return http.NewCrossOriginProtection().Handler(s.authorized(mux))
 }
 
 // ofClusters are the routes that only the leader can answer.

@@ -203,7 +203,9 @@ func pause(ctx context.Context, d time.Duration) bool {
 	case <-ctx.Done():
 		return false
 	case <-time.After(d):
-		return true
+		// Where both are due at once there is no time for another attempt.
+		deadline, bounded := ctx.Deadline()
+		return !bounded || time.Now().Before(deadline)
 	}
 }
 
