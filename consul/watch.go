@@ -184,6 +184,16 @@ func (p *Publisher) forget(cluster string) {
 	p.clusters[cluster].want = nil
 }
 
+// Forget drops what is known of a cluster, for another Publisher writes it now: until
+// it is published here again nothing of it is drift.
+func (p *Publisher) Forget(cluster string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if e := p.clusters[cluster]; e != nil {
+		e.want = nil
+	}
+}
+
 // drifted lists how the store differs from what was published here last.
 func (p *Publisher) drifted(k keyset, have map[string]entry) []topology.Change {
 	p.mu.Lock()

@@ -135,7 +135,8 @@ func Lost(c *Case) []string {
 		if i.Addr == c.Intent.To || i.State == nil || i.State.Member != "" {
 			continue
 		}
-		rest := position(i.State, i.State.Received()).Beyond(to.State.Executed)
+		// What the new primary wrote is not lost, though a replica was read a moment later than it was.
+		rest := dropOrigin(position(i.State, i.State.Received()).Beyond(to.State.Executed), to.State)
 		if rest.Empty() {
 			continue
 		}
@@ -145,7 +146,11 @@ func Lost(c *Case) []string {
 		}
 		lost = append(lost, sentence)
 	}
-	if from := f.s.Instance(c.Intent.From); f.p.Durability != SemiSync && !from.Fresh() && from != nil && from.State != nil {
+	switch from := f.s.Instance(c.Intent.From); {
+	case f.p.Durability == SemiSync || from.Fresh():
+	case from == nil || from.State == nil:
+		lost = append(lost, fmt.Sprintf("what %s wrote and nobody received cannot be known: it was never read", c.Intent.From))
+	default:
 		lost = append(lost, fmt.Sprintf("what %s wrote after it was read last, %s before the failover began, cannot be known",
 			c.Intent.From, span(max(0, c.Intent.At.Sub(from.ReadAt)))))
 	}

@@ -25,6 +25,12 @@ func TestWhatAFailoverLostIsNamed(t *testing.T) {
 	}{
 		{"async: the known and the unknown", promoted(three()), []string{"5 transactions of a:3306", "what a:3306 wrote after it was read last"}},
 		{"semi-sync: nobody was told of them", promoted(three().semiSync(1)), []string{"no replica had acknowledged them"}},
+		{"never read", func() *build {
+			b := promoted(three())
+			b.inst("a").State = nil
+			return b
+		}(), []string{"it was never read"}},
+		{"a replica that was read later than the new primary", promoted(three()).change("c", func(st *topology.State) { st.Executed = gtid.MustParse("0-1-95,0-2-140") }), []string{"5 transactions of a:3306", "cannot be known"}},
 		{"a replica that has more", promoted(three()).change("c", func(st *topology.State) { st.Executed = gtid.MustParse("0-1-97") }), []string{"5 transactions of a:3306", "2 transactions of c:3306", "cannot be known"}},
 	}
 	for _, tt := range tests {

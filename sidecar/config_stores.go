@@ -4,7 +4,10 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"os"
+	"path/filepath"
 	"strconv"
+	"time"
 
 	"github.com/remora-ha/remora/consul"
 	"github.com/remora-ha/remora/templates"
@@ -52,6 +55,15 @@ type TemplateConfig struct {
 	Consul        string            `yaml:"consul"` // the name of the Consul to read from; default: the first
 }
 
+// leastConsul is the shortest time in which a Consul can be expected to answer.
+const leastConsul = topology.Duration(50 * time.Millisecond)
+
+func orDefault(d *topology.Duration, otherwise time.Duration) {
+	if *d == 0 {
+		*d = topology.Duration(otherwise)
+	}
+}
+
 func (c *Config) validateStores(bad complain) {
 	names := map[string]string{}
 	for i := range c.Consul {
@@ -76,6 +88,19 @@ func (c *Config) validateStores(bad complain) {
 		if _, err := s.Token.Read(); err != nil {
 			bad(at+".token", "%v", err)
 		}
+		for key, file := range map[string]string{"ca": s.TLS.CA, "cert": s.TLS.Cert, "key": s.TLS.Key} {
+			if _, err := os.Stat(file); file != "" && err != nil {
+				bad(at+".tls."+key, "%v", err)
+			}
+		}
+		if s.Prefix == "" {
+			s.Prefix = consul.DefaultPrefix
+		}
+		orDefault(&s.Timeout, consul.DefaultTimeout)
+		orDefault(&s.Wait, consul.DefaultWait)
+		if s.Timeout < leastConsul {
+			bad(at+".timeout", "%s is too short; want at least %s", s.Timeout, leastConsul)
+		}
 	}
 	destinations := map[string]string{}
 	for i := range c.Templates {
@@ -86,18 +111,38 @@ func (c *Config) validateStores(bad complain) {
 func (c *Config) validateTemplate(i int, destinations map[string]string, bad complain) {
 	at := fmt.Sprintf("templates[%d]", i)
 	t := &c.Templates[i]
-	if first, twice := destinations[t.Destination]; twice {
+	destination := filepath.Clean(t.Destination)
+	if first, twice := destinations[destination]; twice {
 		bad(at+".destination", "%s is already written by %s", t.Destination, first)
 	}
-	destinations[t.Destination] = at
+	destinations[destination] = at
 	if len(c.Consul) == 0 {
 		bad(at, "there is no Consul to render from: configure `consul` too")
 		return
 	}
-	if _, ok := c.consulNamed(t.Consul); !ok {
+	store, ok := c.consulNamed(t.Consul)
+	switch {
+	case !ok:
 		bad(at+".consul", "%q is none of consul's names", t.Consul)
 		return
+	case len(store.Addresses) == 0:
+		return // reported there
+	case store.Datacenter != "" || store.Partition != "":
+		bad(at+".consul", "%q has a datacenter or a partition, which consul-template cannot ask for; name a Consul without", store.Name)
+		return
 	}
+	if t.Source != "" {
+		if _, err := templates.Load(t.Source); err != nil {
+			bad(at+".source", "%v", err)
+		}
+	}
+	for key, path := range map[string]string{"destination": t.Destination, "haproxy_socket": t.HAProxySocket} {
+		if path != "" && !filepath.IsAbs(path) {
+			bad(at+"."+key, "%q is not an absolute path", path)
+		}
+	}
+	orDefault(&t.CheckTimeout, templates.DefaultCommandTimeout)
+	orDefault(&t.ReloadTimeout, templates.DefaultCommandTimeout)
 	cfg, err := t.adapter(c, nil)
 	if err != nil {
 		bad(at+".permissions", "%v", err)

@@ -45,7 +45,9 @@ func (e *evidence) take(h api.Heartbeat, now time.Time) bool {
 		r = &report{views: map[topology.Addr]topology.View{}}
 		e.nodes[h.Node] = r
 	}
-	if h.Started.Before(r.started) || h.Started.Equal(r.started) && h.Seq <= r.seq {
+	// An earlier start is a message of the process before; one that goes on coming is
+	// a process on a clock that was set back.
+	if h.Started.Before(r.started) && now.Sub(r.heard) < e.lease.TTL.D() || h.Started.Equal(r.started) && h.Seq <= r.seq {
 		e.mu.Unlock()
 		return false
 	}
@@ -139,13 +141,15 @@ func (e *evidence) proxies(cluster string, nodes []string, now time.Time) []topo
 	return list
 }
 
-// files are those of all sidecars, sorted by node.
-func (e *evidence) files() []topology.File {
+// files are those of all sidecars that are heard, sorted by node.
+func (e *evidence) files(now time.Time) []topology.File {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	var list []topology.File
 	for _, name := range slices.Sorted(maps.Keys(e.nodes)) {
-		list = append(list, e.nodes[name].files...)
+		if r := e.nodes[name]; now.Sub(r.heard) < e.lease.TTL.D() {
+			list = append(list, r.files...)
+		}
 	}
 	return list
 }

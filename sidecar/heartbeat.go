@@ -118,7 +118,9 @@ func (s *Sidecar) Heartbeat(ctx context.Context, h api.Heartbeat) (api.Heartbeat
 	if !ok {
 		return api.HeartbeatReply{}, fmt.Errorf("%w: heartbeat from %q, which is not in this node's configuration", api.ErrBadInput, h.Node)
 	}
-	t.evidence.take(h, time.Now())
+	if !t.evidence.take(h, time.Now()) {
+		return api.HeartbeatReply{}, fmt.Errorf("%w: heartbeat %d of %q was overtaken by a newer one", api.ErrBadInput, h.Seq, h.Node)
+	}
 	reply := api.HeartbeatReply{Leader: s.cfg.Node, Term: t.number}
 	want := ledger.Node{Name: node.Name, Raft: node.Raft, API: node.API, Proxy: !node.Witness}
 	have := s.ports.Consensus.State().Nodes[h.Node]

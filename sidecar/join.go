@@ -141,7 +141,8 @@ func nodesOf(members []consul.Member) []NodeConfig {
 				n.Raft = value
 			}
 		}
-		if n.Name != "" && n.Raft != "" && !slices.Contains(nodes, n) {
+		gone := m.Health == consul.Critical // silent for too long, or another's leftover
+		if !gone && n.Name != "" && n.Raft != "" && !slices.Contains(nodes, n) {
 			nodes = append(nodes, n)
 		}
 	}

@@ -73,6 +73,9 @@ type Peer interface {
 type Publisher interface {
 	// Publish brings the store to the document, unless it holds a newer epoch.
 	Publish(ctx context.Context, d topology.Document) (consul.Result, error)
+	// Forget drops what was published of a cluster: others write it now, and that is
+	// no drift.
+	Forget(cluster string)
 	// Show compares without changing anything.
 	Show(ctx context.Context, d topology.Document) (topology.Stored, error)
 	// Watch tells what another hand does to what was published, until ctx ends.

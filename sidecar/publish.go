@@ -6,9 +6,8 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
-
-	"golang.org/x/sync/errgroup"
 
 	"github.com/remora-ha/remora/api"
 	"github.com/remora-ha/remora/consul"
@@ -19,48 +18,61 @@ const (
 	// publishEvery is how often documents are made anew: readers come and go
 	// without a commit. It is also when a store that failed is tried again.
 	publishEvery = time.Second
-	// publishAtOnce bounds how many clusters are published side by side.
-	publishAtOnce = 16
 )
 
-// publishing keeps one store in line with the ledger while this node leads. It
-// decides nothing, and nothing waits for it. A leader that was deposed and does
-// not know it is stopped by the epoch in the store.
+// publishing keeps one store in line with the ledger while this node leads, each
+// cluster by itself. It decides nothing, and nothing waits for it. A leader that was
+// deposed and does not know it is stopped by the epoch in the store.
 type publishing struct {
 	*term
 	store Store
 	wake  signal
-
-	mu    sync.Mutex
+	agent atomic.Int32 // the one that did its work last
 	known map[string]*publication
 }
 
 // publication is what is known of one cluster's document in the store.
 type publication struct {
+	turn sync.Mutex // one publishes at a time
+
+	mu sync.Mutex
 	topology.Publication
 	held  topology.Document // the last that the store certainly held
 	dirty bool              // another hand was there, or nobody knows
+	lag   map[topology.Addr]topology.LagState
 }
 
 func newPublishing(t *term, store Store) *publishing {
 	p := &publishing{term: t, store: store, known: map[string]*publication{}}
 	for name := range t.cfg.Clusters {
-		p.known[name] = &publication{Publication: topology.Publication{Store: store.Name}, dirty: true}
+		p.known[name] = &publication{
+			Publication: topology.Publication{Store: store.Name}, dirty: true, lag: map[topology.Addr]topology.LagState{},
+		}
+		for _, agent := range store.Agents {
+			agent.Forget(name) // another leader may have published since this one did
+		}
 	}
 	return p
 }
 
-// run publishes whenever the ledger changes, another hand was at the store, or
-// readers changed, until ctx ends.
+// run publishes until ctx ends.
 func (p *publishing) run(ctx context.Context) {
-	var beside sync.WaitGroup
-	defer beside.Wait()
+	var loops sync.WaitGroup
 	for _, agent := range p.store.Agents {
-		beside.Go(func() { agent.Watch(ctx, p.noticed) })
+		loops.Go(func() { agent.Watch(ctx, p.noticed) })
 	}
-	if p.store.Services {
-		beside.Go(func() { p.registerAll(ctx) })
+	for name := range p.cfg.Clusters {
+		loops.Go(func() { p.keep(ctx, name) })
+		if p.store.Services {
+			loops.Go(func() { p.keepRegistered(ctx, name) })
+		}
 	}
+	loops.Wait()
+}
+
+// keep brings a cluster's document in line whenever the ledger changes, another hand
+// was at the store, or readers changed.
+func (p *publishing) keep(ctx context.Context, cluster string) {
 	agreed, stopAgreed := p.agreed.watch()
 	defer stopAgreed()
 	woken, stopWoken := p.wake.watch()
@@ -68,7 +80,9 @@ func (p *publishing) run(ctx context.Context) {
 	tick := time.NewTicker(publishEvery)
 	defer tick.Stop()
 	for {
-		p.all(ctx)
+		if d, ok := p.document(cluster); ok && p.known[cluster].due(d) {
+			_ = p.publish(ctx, d) // it is kept for the findings
+		}
 		select {
 		case <-ctx.Done():
 			return
@@ -77,23 +91,6 @@ func (p *publishing) run(ctx context.Context) {
 		case <-tick.C:
 		}
 	}
-}
-
-// all brings every cluster in line that is not.
-func (p *publishing) all(ctx context.Context) {
-	var group errgroup.Group
-	group.SetLimit(publishAtOnce)
-	for name := range p.cfg.Clusters {
-		d, ok := p.document(name)
-		if !ok || !p.due(d) {
-			continue
-		}
-		group.Go(func() error {
-			_ = p.publish(ctx, d) // it is kept for the findings
-			return nil
-		})
-	}
-	_ = group.Wait()
 }
 
 // document is what the store should hold of a cluster; false before its first route.
@@ -105,63 +102,66 @@ func (p *publishing) document(cluster string) (topology.Document, bool) {
 	route.Cluster = cluster
 	c := p.caseOf(cluster, nil)
 	return topology.NewDocument(route, func(a topology.Addr) (string, topology.LagState) {
-		return c.Policy.Server(a).DataCenter, lagState(c.Snapshot.Instance(a), c.Policy.Lag.Max)
+		return c.Policy.Server(a).DataCenter, p.known[cluster].lagOf(c.Snapshot.Instance(a), c.Policy.Lag.Max)
 	}), true
 }
 
-func lagState(i *topology.Instance, limit topology.Duration) topology.LagState {
-	if !i.Fresh() || i.State.Source() == nil || i.State.Source().Lag == nil {
+// lagOf is a reader's lag as a state. It changes less often than the lag: every
+// change of it is written, and may reload who reads it.
+func (k *publication) lagOf(i *topology.Instance, limit topology.Duration) topology.LagState {
+	if i == nil {
 		return topology.LagUnknown
 	}
-	if *i.State.Source().Lag > limit {
-		return topology.Lagging
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	state, known := k.lag[i.Addr]
+	if !known {
+		state = topology.LagUnknown
 	}
-	return topology.LagOK
+	if i.Fresh() && i.State.Source() != nil && i.State.Source().Lag != nil {
+		switch lag := *i.State.Source().Lag; {
+		case lag > limit:
+			state = topology.Lagging
+		case lag <= limit/2 || state != topology.Lagging:
+			state = topology.LagOK
+		}
+	}
+	k.lag[i.Addr] = state
+	return state
 }
 
 // due says whether a document differs, but for its time, from what the store holds.
-func (p *publishing) due(d topology.Document) bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	k := p.known[d.Cluster]
+func (k *publication) due(d topology.Document) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
 	return k.dirty || !d.Same(k.held)
 }
 
-// publish writes a document through the first agent that answers.
+// publish writes a document through the agent that did its work last, else through
+// the next one that does.
 func (p *publishing) publish(ctx context.Context, d topology.Document) error {
-	p.mu.Lock()
 	k := p.known[d.Cluster]
+	k.turn.Lock()
+	defer k.turn.Unlock()
+	k.mu.Lock()
 	k.dirty = false // what is noticed from now on counts again
-	p.mu.Unlock()
+	k.mu.Unlock()
 	began := time.Now()
-	var errs []error
-	var res consul.Result
-	for _, agent := range p.store.Agents {
-		var err error
-		if res, err = agent.Publish(ctx, d); err == nil {
-			errs = nil
-			break
+	res, err := p.through(ctx, d)
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if err != nil {
+		k.dirty = true // perhaps it was written, perhaps not
+		if ctx.Err() != nil {
+			return err
 		}
-		errs = append(errs, err)
-		if !errors.Is(err, consul.ErrUnreachable) {
-			break
-		}
-	}
-	if ctx.Err() != nil {
-		return ctx.Err()
-	}
-	err := errors.Join(errs...)
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	before := k.Error
-	if k.Error = ""; err != nil {
-		k.Error, k.dirty = err.Error(), true
-		if before == "" {
+		if k.Error == "" {
 			p.log.Warn("a route could not be published", "cluster", d.Cluster, "epoch", d.Epoch, "store", p.store.Name, "error", err)
 		}
+		k.Error = err.Error()
 		return err
 	}
-	k.held, k.Epoch = d, d.Epoch
+	k.held, k.Epoch, k.Error = d, d.Epoch, ""
 	p.drifted(k, res.Drift)
 	if res.Changed {
 		p.log.Info("published", "cluster", d.Cluster, "epoch", d.Epoch, "mode", d.Mode, "store", p.store.Name, "took", time.Since(began))
@@ -169,20 +169,59 @@ func (p *publishing) publish(ctx context.Context, d topology.Document) error {
 	return nil
 }
 
+// through tries agent after agent. That the store holds more, or is written by
+// others, is the store's own answer; all else may be the agent's fault.
+func (p *publishing) through(ctx context.Context, d topology.Document) (consul.Result, error) {
+	var errs []error
+	for _, n := range p.inTurn() {
+		res, err := p.store.Agents[n].Publish(ctx, d)
+		if err == nil {
+			if p.agent.Swap(int32(n)) != int32(n) {
+				p.forgetElsewhere(n, d.Cluster)
+			}
+			return res, nil
+		}
+		errs = append(errs, err)
+		if ctx.Err() != nil || errors.Is(err, consul.ErrStale) || errors.Is(err, consul.ErrConflict) {
+			break
+		}
+	}
+	return consul.Result{}, errors.Join(errs...)
+}
+
+// inTurn are the agents' numbers, from the one that did its work last.
+func (p *publishing) inTurn() []int {
+	order := make([]int, len(p.store.Agents))
+	for i := range order {
+		order[i] = (int(p.agent.Load()) + i) % len(order)
+	}
+	return order
+}
+
+// forgetElsewhere has the other agents not take for drift what was written through
+// this one.
+func (p *publishing) forgetElsewhere(agent int, cluster string) {
+	for n, a := range p.store.Agents {
+		if n != agent {
+			a.Forget(cluster)
+		}
+	}
+}
+
 // noticed is told by a watch what another hand did.
 func (p *publishing) noticed(drift []topology.Change, err error) {
-	p.mu.Lock()
 	for cluster, k := range p.known {
 		own := slices.DeleteFunc(slices.Clone(drift), func(c topology.Change) bool { return c.Cluster != cluster })
+		k.mu.Lock()
 		if p.drifted(k, own); err != nil || len(own) > 0 {
 			k.dirty = true
 		}
+		k.mu.Unlock()
 	}
-	p.mu.Unlock()
 	p.wake.notify()
 }
 
-// drifted keeps a drift for the findings; the caller holds the lock.
+// drifted keeps a drift for the findings; the caller holds the publication's lock.
 func (p *publishing) drifted(k *publication, drift []topology.Change) {
 	if len(drift) == 0 {
 		return
@@ -196,16 +235,17 @@ func (p *publishing) drifted(k *publication, drift []topology.Change) {
 
 // state is how the store fares with a cluster.
 func (p *publishing) state(cluster string) topology.Publication {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.known[cluster].Publication
+	k := p.known[cluster]
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.Publication
 }
 
 // show asks the store what it holds of a cluster.
 func (p *publishing) show(ctx context.Context, d topology.Document) topology.Stored {
 	var errs []error
-	for _, agent := range p.store.Agents {
-		s, err := agent.Show(ctx, d)
+	for _, n := range p.inTurn() {
+		s, err := p.store.Agents[n].Show(ctx, d)
 		if s.Store = p.store.Name; err == nil {
 			return s
 		}
@@ -249,15 +289,13 @@ func (s *Sidecar) KV(ctx context.Context, cluster string, submit bool) ([]topolo
 	return list, nil
 }
 
-// registerAll tells the store again and again which services there are, and how
-// they are.
-func (p *publishing) registerAll(ctx context.Context) {
+// keepRegistered tells the store again and again which services a cluster has, and
+// how they are.
+func (p *publishing) keepRegistered(ctx context.Context, cluster string) {
 	tick := time.NewTicker(registerEvery)
 	defer tick.Stop()
 	for {
-		for name := range p.cfg.Clusters {
-			p.register(ctx, name)
-		}
+		p.register(ctx, cluster)
 		select {
 		case <-ctx.Done():
 			return
@@ -272,14 +310,12 @@ func (p *publishing) register(ctx context.Context, cluster string) {
 	for _, i := range c.Snapshot.Instances {
 		services = append(services, service(cluster, &i, c.Snapshot.Route))
 	}
-	for _, agent := range p.store.Agents {
-		err := agent.Register(ctx, cluster, services)
-		if err != nil && ctx.Err() == nil {
-			p.log.Debug("services could not be registered", "cluster", cluster, "store", p.store.Name, "error", err)
-		}
-		if !errors.Is(err, consul.ErrUnreachable) {
+	for _, n := range p.inTurn() {
+		err := p.store.Agents[n].Register(ctx, cluster, services)
+		if err == nil || ctx.Err() != nil {
 			return
 		}
+		p.log.Debug("services could not be registered", "cluster", cluster, "store", p.store.Name, "error", err)
 	}
 }
 

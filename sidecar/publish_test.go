@@ -20,6 +20,8 @@ import (
 type fakeStore struct {
 	mu      sync.Mutex
 	down    bool
+	denies  bool
+	asked   int
 	held    map[string]topology.Document
 	writes  int
 	known   []consul.Service
@@ -34,6 +36,10 @@ func newFakeStore() *fakeStore {
 func (s *fakeStore) Publish(_ context.Context, d topology.Document) (consul.Result, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.asked++
+	if s.denies {
+		return consul.Result{}, fmt.Errorf("consul east: publish: %w", consul.ErrDenied)
+	}
 	if s.down {
 		return consul.Result{}, fmt.Errorf("consul east: publish: %w", consul.ErrUnreachable)
 	}
@@ -85,7 +91,8 @@ func (s *fakeStore) Members(context.Context, string) ([]consul.Member, error) {
 	return s.members, nil
 }
 
-func (s *fakeStore) Close() {}
+func (s *fakeStore) Forget(string) {}
+func (s *fakeStore) Close()        {}
 
 func (s *fakeStore) set(down bool) {
 	s.mu.Lock()
@@ -181,6 +188,68 @@ func TestTheNextAgentIsTakenWhereOneDoesNotAnswer(t *testing.T) {
 			t.Errorf("kv show gives %+v, %v", stored, err)
 		}
 	})
+}
+
+func TestAnAgentThatRefusesIsPassedOverToo(t *testing.T) {
+	refusing, alive := newFakeStore(), newFakeStore()
+	refusing.denies = true
+	leads(t, []*fakeStore{refusing, alive}, func(f follower, p *publishing, after func(time.Duration)) {
+		f.routed(t)
+		after(0)
+		if d, _ := alive.document(); d.Epoch == 0 {
+			t.Errorf("the other agent was not asked; %s", p.state("main").Error)
+		}
+		f.begin(t, failover.KindFailover)
+		after(0)
+		if d, _ := alive.document(); d.Mode != topology.Fenced || refusing.asked != 1 {
+			t.Errorf("the one that refuses was asked %d times, the other has %+v", refusing.asked, d)
+		}
+	})
+}
+
+func TestAPublishThatIsCutShortIsDoneAgain(t *testing.T) {
+	store := newFakeStore()
+	leads(t, []*fakeStore{store}, func(f follower, p *publishing, after func(time.Duration)) {
+		f.routed(t)
+		after(0)
+		d, before := store.document()
+		store.set(true)
+		ended, cancel := context.WithCancel(context.Background())
+		cancel()
+		if err := p.publish(ended, d); err == nil {
+			t.Error("it was published to a store that is down")
+		}
+		store.set(false)
+		after(publishEvery)
+		if _, writes := store.document(); writes == before {
+			t.Error("nobody looked whether the store still holds it")
+		}
+	})
+}
+
+func TestALagAroundTheLimitChangesTheDocumentSeldom(t *testing.T) {
+	k := &publication{lag: map[topology.Addr]topology.LagState{}}
+	at := func(lag time.Duration) topology.LagState {
+		d := topology.Duration(lag)
+		return k.lagOf(&topology.Instance{Addr: dbB, Reach: topology.Up, State: &topology.State{Sources: []topology.Source{{Addr: dbA, Lag: &d}}}}, topology.Duration(10*time.Second))
+	}
+	for _, step := range []struct {
+		lag  time.Duration
+		want topology.LagState
+	}{
+		{time.Second, topology.LagOK},
+		{11 * time.Second, topology.Lagging},
+		{9 * time.Second, topology.Lagging},
+		{5 * time.Second, topology.LagOK},
+		{9 * time.Second, topology.LagOK},
+	} {
+		if got := at(step.lag); got != step.want {
+			t.Errorf("at %s it is %s, want %s", step.lag, got, step.want)
+		}
+	}
+	if got := k.lagOf(&topology.Instance{Addr: dbB, Reach: topology.Partial}, 0); got != topology.LagOK {
+		t.Errorf("one that cannot be read is %s; it was ok", got)
+	}
 }
 
 func TestWhatAnotherHandDidToAStoreIsReportedAndPutBack(t *testing.T) {

@@ -9,6 +9,10 @@ import (
 	"github.com/remora-ha/remora/topology"
 )
 
+// tellEvery is how often a renderer is told what it knows: its runtime may have been
+// started anew from an old file.
+const tellEvery = 5 * time.Second
+
 // render keeps this node's files in line: each follows its store by itself, and
 // is told at once what the ledger says.
 func (s *Sidecar) render(ctx context.Context, r Renderer) {
@@ -45,15 +49,16 @@ type telling struct {
 // reloading just then would otherwise wait for its file, which Consul may hold up.
 // Without a lease this node may not know the newest epoch, and says nothing.
 func (s *Sidecar) tell(ctx context.Context, r Renderer, told map[string]telling) {
-	left, index := s.lease.left(time.Now())
-	state := s.ports.Consensus.State()
-	if left <= 0 || state.Index < index {
-		return
-	}
 	for name := range s.cfg.Clusters {
+		// Asked for each: telling the one before may have taken seconds.
+		left, index := s.lease.left(time.Now())
+		state := s.ports.Consensus.State()
+		if left <= 0 || state.Index < index {
+			return
+		}
 		route := state.Clusters[name].Desired()
 		last := told[name]
-		if again := last.failed && time.Since(last.at) >= lookEvery; route.Epoch == last.epoch && !again {
+		if since := time.Since(last.at); route.Epoch == last.epoch && since < tellEvery && !(last.failed && since >= lookEvery) {
 			continue
 		}
 		a := templates.Assignment{Cluster: name, Epoch: route.Epoch}

@@ -109,7 +109,7 @@ func (t *term) caseOf(cluster string, request *failover.Request) failover.Case {
 			Instances: topology.Merge(now, known, observers, views, topology.MergeOptions{
 				Fresh: policy.Detection.Fresh, Timeouts: policy.Detection.Timeouts,
 			}),
-			Proxies: t.evidence.proxies(cluster, proxyNodes, now), Publications: publications, Files: t.evidence.files(),
+			Proxies: t.evidence.proxies(cluster, proxyNodes, now), Publications: publications, Files: t.evidence.files(now),
 		},
 		Policy: policy, Intent: cl.Intent, Last: cl.Last(), Downtime: cl.Downtimes, Request: request,
 	}

@@ -112,7 +112,7 @@ func TestEvidenceCountsALeaseFromItsAnswer(t *testing.T) {
 
 func TestEvidenceIgnoresAnOvertakenHeartbeat(t *testing.T) {
 	now := time.Now()
-	e := newEvidence(LeaseConfig{}, now)
+	e := newEvidence(DefaultConfig().Lease, now)
 	beat := func(seq uint64, started time.Time, epoch uint64) bool {
 		return e.take(api.Heartbeat{Node: "n2", Seq: seq, Started: started, Proxies: map[string]topology.Proxy{"main": {Epoch: epoch}}}, now)
 	}
@@ -130,7 +130,11 @@ func TestEvidenceIgnoresAnOvertakenHeartbeat(t *testing.T) {
 		{"newer", 6, now, 11, true, 11},
 		{"after a restart", 1, now.Add(time.Second), 12, true, 12},
 		{"late, from before the restart", 7, now, 11, false, 12},
+		{"again, long after", 8, now, 13, true, 13}, // a process whose clock was set back
 	} {
+		if c.name == "again, long after" {
+			now = now.Add(DefaultConfig().Lease.TTL.D())
+		}
 		if taken := beat(c.seq, c.started, c.epoch); taken != c.taken {
 			t.Errorf("%s: taken is %t", c.name, taken)
 		}

@@ -151,7 +151,7 @@ func (f *Fleet) finish(ctx context.Context, load *lab.Load, r Result, began time
 	if r.Recovery.Intent.ID == "" {
 		list, err := f.Recoveries(ctx)
 		if err != nil || len(list) == 0 {
-			return r, fmt.Errorf("no recovery is on record: %w", err)
+			return r, errors.Join(errors.New("no recovery is on record"), err)
 		}
 		r.Recovery = list[0]
 	}
