@@ -91,12 +91,21 @@ type Change struct {
 	Want    string `json:"want"`
 }
 
-// String says it for a human.
+const changeLimit = 120 // of a value, in characters, where a change is told
+
+// String says it for a human, with long values cut.
 func (c Change) String() string {
 	if c.Missing {
-		return fmt.Sprintf("%s is missing, want %q", c.Key, c.Want)
+		return fmt.Sprintf("%s is missing, want %q", c.Key, clip(c.Want))
 	}
-	return fmt.Sprintf("%s is %q, want %q", c.Key, c.Have, c.Want)
+	return fmt.Sprintf("%s is %q, want %q", c.Key, clip(c.Have), clip(c.Want))
+}
+
+func clip(value string) string {
+	if r := []rune(value); len(r) > changeLimit {
+		return string(r[:changeLimit]) + "…"
+	}
+	return value
 }
 
 // Stored is what a store outside, such as a Consul, holds of a cluster beside
