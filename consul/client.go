@@ -26,7 +26,7 @@ const (
 // what we leave out from the environment.
 func newClient(cfg Config) (*api.Client, *http.Transport, error) {
 	wire := &http.Transport{
-		Proxy:               http.ProxyFromEnvironment,
+		Proxy:               nil, // none of the environment: it would see the token
 		DialContext:         (&net.Dialer{Timeout: cfg.Timeout, KeepAlive: 15 * time.Second}).DialContext,
 		TLSHandshakeTimeout: cfg.Timeout,
 		MaxIdleConnsPerHost: 4,

@@ -168,6 +168,14 @@ func TestNothingComesFromTheEnvironment(t *testing.T) {
 	}
 }
 
+// A proxy of the environment would see the token.
+func TestNoProxy(t *testing.T) {
+	_, wire, err := newClient(Config{Address: "consul.example:8500"})
+	if err != nil || wire.Proxy != nil {
+		t.Errorf("the transport asks for a proxy; %v", err)
+	}
+}
+
 // authority signs certificates into files of a test.
 type authority struct {
 	cert *x509.Certificate
