@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/remora-ha/remora/templates"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden files")
@@ -153,6 +155,23 @@ func TestHostileKeys(t *testing.T) {
 		t.Errorf("the good cluster is missing:\n%s", got)
 	}
 	valid(t, b.cfg.Destination)
+}
+
+// They are no names of the DNS, but of many containers.
+func TestHostsWithUnderscores(t *testing.T) {
+	b := newBench(t)
+	b.kv.set("mysql/master/main/remora", document("main", 1, "open", "db_1:3306", "db_2.example:3306"))
+	got := b.once()
+	for _, want := range []string{"epoch 1 writer db_1:3306\n", "server writer db_1:3306 check\n", "server db_2.example:3306 db_2.example:3306 check"} {
+		if !strings.Contains(got, want) {
+			t.Errorf("no %q in\n%s", want, got)
+		}
+	}
+	b.cfg.Source, b.cfg.Destination = templates.ProxySQL, filepath.Join(t.TempDir(), "proxysql.cnf")
+	b.cfg.Env = map[string]string{"REMORA_PROXYSQL_ADMIN": "admin:pass"}
+	if got := b.once(); !strings.Contains(got, `address="db_1"`) || !strings.Contains(got, `address="db_2.example"`) {
+		t.Errorf("the hosts are missing in\n%s", got)
+	}
 }
 
 func TestWeightsAndLag(t *testing.T) {
