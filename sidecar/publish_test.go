@@ -385,9 +385,9 @@ func TestARendererIsToldEachEpochOnceAndOnlyUnderALease(t *testing.T) {
 			t.Errorf("with a broken socket: told %d times, last %v", n, a)
 		}
 		r.set(nil)
-		<-time.After(2 * lookEvery)
+		<-time.After(5 * lookEvery / 2) // between two tries, not at the same instant as one
 		_, before := r.last()
-		<-time.After(3 * lookEvery)
+		<-time.After(tellEvery - 3*lookEvery)
 		if _, n := r.last(); n != before {
 			t.Errorf("with the socket mended it was told again, %d times after %d", n, before)
 		}
