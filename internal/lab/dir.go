@@ -31,7 +31,7 @@ func makeDir(parent string) (string, *os.File, error) {
 		return "", nil, fmt.Errorf("make the lab's directory: %w", err)
 	}
 	sweep(parent)
-	for range 5 {
+	for range 100 {
 		dir, err := os.MkdirTemp(parent, dirPattern)
 		if err != nil {
 			return "", nil, fmt.Errorf("make the lab's directory: %w", err)
@@ -44,7 +44,7 @@ func makeDir(parent string) (string, *os.File, error) {
 		// Another lab's sweep came before the lock.
 		_ = os.RemoveAll(dir)
 	}
-	return "", nil, fmt.Errorf("make the lab's directory under %s: its lock was taken five times", parent)
+	return "", nil, fmt.Errorf("make the lab's directory under %s: its lock was taken a hundred times", parent)
 }
 
 // sweep removes what labs that were killed left under parent.
