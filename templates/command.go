@@ -23,7 +23,7 @@ const (
 // command runs args with {file} replaced, for at most limit, and gives what it
 // said. A time-out kills it with its process group; what it left running after a
 // success is left alone.
-func command(ctx context.Context, args []string, file string, limit time.Duration, secret string) (string, error) {
+func (r *Runner) command(ctx context.Context, args []string, file string, limit time.Duration) (string, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("it took longer than %v and was killed", limit))
 	defer cancel()
 	args = slices.Clone(args)
@@ -32,7 +32,7 @@ func command(ctx context.Context, args []string, file string, limit time.Duratio
 	}
 	var out bounded
 	cmd := exec.CommandContext(ctx, args[0], args[1:]...) //nolint:gosec // it is the configuration's to name a command
-	cmd.Env = append(cleanEnviron(secret), "REMORA_FILE="+file)
+	cmd.Env = append(environ(r.cfg.Env, r.token()), "REMORA_FILE="+file)
 	cmd.Stdout, cmd.Stderr = &out, &out
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
@@ -44,24 +44,26 @@ func command(ctx context.Context, args []string, file string, limit time.Duratio
 	if errors.Is(err, exec.ErrWaitDelay) {
 		err = nil
 	}
-	text := strings.TrimSpace(redact(out.String(), secret))
+	text := strings.TrimSpace(redact(out.String(), r.token()))
 	if err != nil {
 		return text, fmt.Errorf("%s: %w", strings.Join(args, " "), err)
 	}
 	return text, nil
 }
 
-// cleanEnviron is the environment without what may hold a secret of Consul's or
-// Remora's.
-func cleanEnviron(secret string) []string {
-	return slices.DeleteFunc(os.Environ(), func(entry string) bool {
-		name, value, _ := strings.Cut(entry, "=")
-		switch name {
-		case "CONSUL_HTTP_TOKEN", "CONSUL_TOKEN", "CONSUL_HTTP_AUTH", "REMORA_TOKEN":
-			return true
-		}
-		return secret != "" && strings.Contains(value, secret)
+// environ is the environment without what may hold a secret of Consul's or
+// Remora's, and with what the configuration gives on purpose.
+func environ(given map[string]string, secret string) []string {
+	list := os.Environ()
+	list = slices.DeleteFunc(list, func(entry string) bool {
+		name, _, _ := strings.Cut(entry, "=")
+		remoras := strings.HasPrefix(name, "REMORA_") && (strings.HasSuffix(name, "_PASSWORD") || strings.HasSuffix(name, "_TOKEN"))
+		return remoras || strings.HasPrefix(name, "CONSUL_")
 	})
+	for name, value := range given {
+		list = append(list, name+"="+value)
+	}
+	return slices.DeleteFunc(list, func(entry string) bool { return secret != "" && strings.Contains(entry, secret) })
 }
 
 // bounded keeps the beginning of what is written to it: the first complaint is the

@@ -14,6 +14,7 @@ import (
 // Defaults of Config.
 const (
 	DefaultPrefix         = "mysql/master" // orchestrator's
+	DefaultAddress        = "127.0.0.1:8500"
 	DefaultCommandTimeout = 10 * time.Second
 	DefaultSocketTimeout  = 2 * time.Second
 	DefaultRetry          = 5 * time.Second
@@ -22,49 +23,49 @@ const (
 // Config describes one file that is kept up to date.
 type Config struct {
 	// Source is a file, or the name of a shipped template: HAProxy, ProxySQL.
-	Source string `yaml:"source"`
+	Source string
 	// Destination is the file that is written; its directory has to exist.
-	Destination string `yaml:"destination"`
+	Destination string
 	// Permissions of the file; 0: those of the file that is there, else 0644.
-	Permissions fs.FileMode `yaml:"permissions"`
+	Permissions fs.FileMode
 	// Check is run on the new file before it replaces the old one; {file} in an
 	// argument, and REMORA_FILE in the environment, are its path. Empty: no check.
-	Check []string `yaml:"check"`
+	Check []string
 	// Reload is run when the file was replaced; empty: nothing is.
-	Reload []string `yaml:"reload"`
+	Reload []string
 	// CheckTimeout and ReloadTimeout are how long the commands may take; 0:
 	// DefaultCommandTimeout.
-	CheckTimeout  time.Duration `yaml:"check_timeout"`
-	ReloadTimeout time.Duration `yaml:"reload_timeout"`
+	CheckTimeout  time.Duration
+	ReloadTimeout time.Duration
 	// Prefix is the KV folder of all clusters; empty: DefaultPrefix. The shipped
 	// templates see it as REMORA_CONSUL_PREFIX.
-	Prefix string `yaml:"prefix"`
-	// Env is what the template's `env` functions see besides the environment.
-	Env map[string]string `yaml:"env"`
+	Prefix string
+	// Env is what the template's `env` functions and the commands see besides the
+	// environment. From that the commands get no variable CONSUL_*, nor one
+	// REMORA_* that ends in _PASSWORD or _TOKEN.
+	Env map[string]string
 	// Socket is HAProxy's: its master's CLI (haproxy -S), where a switch reaches
 	// also the sessions that workers from before a reload still hold, or the stats
 	// socket of one HAProxy. Empty: all is done by the file.
-	Socket string `yaml:"socket"`
+	Socket string
 	// SocketTimeout bounds one switch by the socket; 0: DefaultSocketTimeout.
-	SocketTimeout time.Duration `yaml:"socket_timeout"`
+	SocketTimeout time.Duration
 	// Retry is how long after a failure the next try comes; 0: DefaultRetry. A
 	// change in Consul is another try, at once.
-	Retry time.Duration `yaml:"retry"`
+	Retry time.Duration
 
-	Consul Consul       `yaml:"-"`
-	Log    *slog.Logger `yaml:"-"` // nil: silence
-	// Report is told of every change of the status, one at a time; it must not
-	// block. It may be nil.
-	Report func(Status) `yaml:"-"`
+	Consul Consul
+	Log    *slog.Logger // nil: silence
 }
 
-// Consul says where the KV is.
+// Consul says where the KV is. No address and no credential is taken from the
+// environment.
 type Consul struct {
-	// Address is host:port or unix:///path; empty: what CONSUL_HTTP_ADDR says, else
-	// Consul's default.
+	// Address is host:port, http://…, https://… or unix:///path; empty:
+	// DefaultAddress.
 	Address string
-	// Token is the ACL token; it is never logged. Empty: what TokenFile holds, else
-	// what CONSUL_HTTP_TOKEN says.
+	// Token is the ACL token; it is never logged. Empty: what TokenFile holds;
+	// without one this is anonymous.
 	Token     string
 	TokenFile string
 	TLS       TLS
@@ -92,7 +93,7 @@ func (c Consul) secret() (string, error) {
 		}
 		return strings.TrimSpace(string(b)), nil
 	default:
-		return os.Getenv("CONSUL_HTTP_TOKEN"), nil
+		return "", nil
 	}
 }
 

@@ -9,10 +9,13 @@
 //   - Commands are bounded in time and in what is kept of their output. One that
 //     is too slow is killed with all that it started in its process group. A
 //     reload that failed or was cut short is tried again, also after a restart.
-//   - Consul may be away, or have lost its store: the file stays as it is.
+//   - Consul may be away, frozen, or have lost its store: the file stays as it is,
+//     and Status says so.
 //   - What is known to be committed (Switch) wins over Consul: a file that is
-//     older is held back.
-//   - The token is in no log, no error and no command's environment.
+//     older, or has an epoch that only Consul knows, is held back. Where nothing is
+//     known, as after a start, no file is older than the one in place.
+//   - The token is in no log, no error and no command's environment. None is taken
+//     from the environment.
 //
 // It knows nothing of Remora's ledger: whoever has one calls Switch.
 package templates

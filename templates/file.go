@@ -9,10 +9,22 @@ import (
 	"os"
 	"path/filepath"
 	"syscall"
+	"time"
 )
 
 // defaultMode is that of a new file where Config gives none.
 const defaultMode = 0o644
+
+// mostBlind is the longest pause between two reloads of which nobody can tell
+// whether they worked.
+const mostBlind = 5 * time.Minute
+
+// blind is about reloads after which HAProxy's socket did not answer.
+type blind struct {
+	delay time.Duration
+	until time.Time // the next one
+	err   error     // what the last one gave
+}
 
 // place checks new contents and puts them in place of the old ones.
 func (r *Runner) place(ctx context.Context, contents []byte) error {
@@ -42,26 +54,8 @@ func (r *Runner) place(ctx context.Context, contents []byte) error {
 	if err := syncDir(filepath.Dir(dest)); err != nil {
 		return &failure{state: NotWritten, err: err}
 	}
+	r.blind.until = time.Time{} // a new file has to be loaded
 	return r.reloadIfDue(ctx, contents)
-}
-
-// emptied says why new contents that name no cluster must not replace the file: it
-// names one that is committed. That is how a Consul that lost its store looks when
-// somebody else has written below the prefix already.
-func (r *Runner) emptied(contents []byte) string {
-	if len(Assignments(contents)) > 0 {
-		return ""
-	}
-	old, err := os.ReadFile(r.cfg.Destination)
-	if err != nil {
-		return "" // to place it will fail, or there is nothing to keep
-	}
-	for _, a := range Assignments(old) {
-		if want, ok := r.known()[a.Cluster]; ok {
-			return fmt.Sprintf("Consul has no cluster at all, the file has %s, and %s is committed (delete the file if its template names none)", a.Cluster, want)
-		}
-	}
-	return ""
 }
 
 // temporary writes contents into a hidden file of a directory, as the file that
@@ -89,7 +83,7 @@ func (r *Runner) check(ctx context.Context, file string) error {
 	if len(r.cfg.Check) == 0 {
 		return nil
 	}
-	output, err := command(ctx, r.cfg.Check, file, r.cfg.CheckTimeout, r.token())
+	output, err := r.command(ctx, r.cfg.Check, file, r.cfg.CheckTimeout)
 	if err != nil {
 		return &failure{state: BadCheck, err: fmt.Errorf("the check of the new file failed: %w; the old file stays", err), output: output}
 	}
@@ -117,15 +111,26 @@ func (r *Runner) reload(ctx context.Context, contents []byte) error {
 	}
 	before := ""
 	if r.cfg.Socket != "" {
-		before, _ = r.workers(ctx) // of an HAProxy that does not run any worker is new
+		var err error
+		before, err = r.workers(ctx) // of an HAProxy that does not run any worker is new
+		if err != nil && time.Now().Before(r.blind.until) {
+			return r.blind.err
+		}
 	}
-	output, err := command(ctx, r.cfg.Reload, r.cfg.Destination, r.cfg.ReloadTimeout, r.token())
-	if err == nil && r.cfg.Socket != "" {
+	output, err := r.command(ctx, r.cfg.Reload, r.cfg.Destination, r.cfg.ReloadTimeout)
+	succeeded := err == nil
+	if succeeded && r.cfg.Socket != "" {
 		err = r.newWorkers(ctx, before)
 	}
 	if err != nil {
-		return &failure{state: NotReloaded, err: fmt.Errorf("the new file is in place, its reload failed: %w", err), output: output}
+		err = &failure{state: NotReloaded, err: fmt.Errorf("the new file is in place, its reload failed: %w", err), output: output}
+		if succeeded && errors.Is(err, ErrSocket) {
+			delay := min(2*max(r.blind.delay, r.cfg.Retry), mostBlind)
+			r.blind = blind{delay: delay, until: time.Now().Add(delay), err: err}
+		}
+		return err
 	}
+	r.blind = blind{}
 	r.switchAgain(ctx, Assignments(contents))
 	return nil
 }

@@ -33,6 +33,9 @@ type kv struct {
 	index   int
 	keys    map[string]string
 	away    bool
+	frozen  bool // it takes requests, and answers none
+	started int  // requests that wait for no change: one for each session
+	waiting int  // requests that got no answer yet
 }
 
 func newKV(t *testing.T) *kv {
@@ -61,26 +64,44 @@ func (k *kv) set(key, value string) { k.change(func(m map[string]string) { m[key
 
 func (k *kv) setAway(away bool) { k.change(func(map[string]string) { k.away = away }) }
 
+func (k *kv) setFrozen(frozen bool) { k.change(func(map[string]string) { k.frozen = frozen }) }
+
+// sessions is how many have begun.
+func (k *kv) sessions() int {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.started
+}
+
 func (k *kv) serve(w http.ResponseWriter, r *http.Request) {
+	index, _ := strconv.Atoi(r.URL.Query().Get("index"))
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if index == 0 {
+		k.started++
+	}
+	k.waiting++
+	defer func() { k.waiting-- }()
+	for k.frozen || index == k.index && !k.away {
+		changed := k.changed
+		k.mu.Unlock()
+		gone := false
+		select {
+		case <-changed:
+		case <-r.Context().Done():
+			gone = true
+		case <-k.closing:
+			gone = true
+		}
+		k.mu.Lock()
+		if gone {
+			return
+		}
+	}
 	if r.Header.Get("X-Consul-Token") != token {
 		http.Error(w, "ACL not found", http.StatusForbidden)
 		return
 	}
-	index, _ := strconv.Atoi(r.URL.Query().Get("index"))
-	k.mu.Lock()
-	for index == k.index && !k.away {
-		changed := k.changed
-		k.mu.Unlock()
-		select {
-		case <-changed:
-		case <-r.Context().Done():
-			return
-		case <-k.closing:
-			return
-		}
-		k.mu.Lock()
-	}
-	defer k.mu.Unlock()
 	if k.away {
 		http.Error(w, "No cluster leader", http.StatusInternalServerError)
 		return

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
@@ -21,17 +22,25 @@ const (
 	lastDelay  = 2 * time.Second
 )
 
+// anonymous is the token that Consul takes for none. Where there is none at all,
+// its API would send that of the environment.
+const anonymous = "anonymous"
+
 // Runner keeps one file up to date.
 type Runner struct {
 	cfg Config
 	dry io.Writer // a dry run: the file goes here, and nothing is changed
 
-	socket sync.Mutex             // one switch by the socket at a time
-	secret atomic.Pointer[string] // the token in use
+	socket sync.Mutex                      // one switch by the socket at a time
+	secret atomic.Pointer[string]          // the token in use
+	busy   atomic.Bool                     // a new file is being checked, placed or loaded
+	judged atomic.Pointer[<-chan struct{}] // the news of when a file was judged last
+	blind  blind
 
 	mu        sync.Mutex
 	status    Status
 	committed map[string]Assignment
+	news      chan struct{} // closed, and made anew, when committed changes
 
 	reporting sync.Mutex
 }
@@ -41,7 +50,7 @@ func New(cfg Config) (*Runner, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	r := &Runner{cfg: cfg.withDefaults(), committed: map[string]Assignment{}}
+	r := &Runner{cfg: cfg.withDefaults(), committed: map[string]Assignment{}, news: make(chan struct{})}
 	dest, err := filepath.Abs(cfg.Destination)
 	if err != nil {
 		return nil, fmt.Errorf("templates: destination %q: %w", cfg.Destination, err)
@@ -67,6 +76,12 @@ func (r *Runner) Run(ctx context.Context) {
 			delay = min(delay*2, lastDelay)
 		case answered:
 			delay = firstDelay
+		case silent:
+			r.awaitAnswer(ctx)
+			delay = firstDelay
+		case woken:
+			delay = firstDelay
+			continue
 		case done:
 			return
 		}
@@ -80,7 +95,13 @@ func (r *Runner) Run(ctx context.Context) {
 // Once renders the file one time. It waits for Consul until ctx ends; every other
 // failure is an error at once.
 func (r *Runner) Once(ctx context.Context) error {
-	for ctx.Err() == nil && r.session(ctx, true) == away {
+	for ctx.Err() == nil {
+		end := r.session(ctx, true)
+		if end == silent {
+			r.awaitAnswer(ctx)
+		} else if end != away {
+			break
+		}
 		select {
 		case <-ctx.Done():
 		case <-time.After(firstDelay):
@@ -102,6 +123,8 @@ type outcome int
 const (
 	away     outcome = iota // it failed before Consul answered
 	answered                // it failed afterwards, or another try is due
+	silent                  // Consul said nothing for too long
+	woken                   // what is committed has changed, and another try is due at once
 	done                    // nothing is left to do
 )
 
@@ -115,9 +138,8 @@ func (r *Runner) session(ctx context.Context, once bool) (end outcome) {
 		return r.pause(ctx, once)
 	}
 	defer r.start(m)()
-	retry := time.NewTimer(r.cfg.Retry)
-	defer retry.Stop()
-	retry.Stop()
+	w := r.watchdog()
+	defer w.stop()
 	for {
 		select {
 		case <-ctx.Done():
@@ -129,20 +151,24 @@ func (r *Runner) session(ctx context.Context, once bool) (end outcome) {
 			r.fail(NoConsul, fmt.Errorf("%w; the file stays as it is", err))
 			return end
 		case <-m.RenderEventCh():
-			switch s := r.observe(m); {
-			case s == Waiting:
+			s := r.observe(m)
+			if s == Waiting {
 				continue
-			case s == NoData:
-				retry.Stop()
-			case once:
-				return done
-			case s == Rendered:
-				retry.Stop()
-			default:
-				retry.Reset(r.cfg.Retry)
 			}
+			if once && s != NoData {
+				return done
+			}
+			w.saw(s)
 			end = answered
-		case <-retry.C:
+		case <-w.news:
+			if w.heard() {
+				return woken
+			}
+		case <-w.overdue.C:
+			if w.bark() {
+				return silent
+			}
+		case <-w.retry.C:
 			return end
 		}
 	}
@@ -212,11 +238,9 @@ func (r *Runner) observe(m *manager.Runner) State {
 
 // render is what consul-template calls with a file's new contents.
 func (r *Runner) render(ctx context.Context, contents []byte) error {
-	why := older(Assignments(contents), r.known())
-	if why == "" {
-		why = r.emptied(contents)
-	}
-	if why != "" {
+	r.busy.Store(true)
+	defer r.busy.Store(false)
+	if why := r.hold(ctx, Assignments(contents)); why != "" {
 		return &failure{state: Held, err: fmt.Errorf("held back: %s; the old file stays", why)}
 	}
 	if r.dry != nil {
@@ -226,15 +250,16 @@ func (r *Runner) render(ctx context.Context, contents []byte) error {
 }
 
 func (r *Runner) fail(state State, err error) {
-	r.set(Status{State: state, Sentence: redact(err.Error(), r.token())})
+	r.set(Status{State: state, Sentence: err.Error()})
 }
 
-// set makes a status hold, and reports it if it is another one.
+// set makes a status hold, and logs it if it is another one.
 func (r *Runner) set(s Status) {
 	r.reporting.Lock()
 	defer r.reporting.Unlock()
 	r.mu.Lock()
 	s.Destination, s.Since = r.cfg.Destination, time.Now()
+	s.Sentence, s.Output = clip(redact(s.Sentence, r.token()), sentenceLimit), redact(s.Output, r.token())
 	if s.State != Rendered {
 		s.File = r.status.File
 	}
@@ -250,9 +275,6 @@ func (r *Runner) set(s Status) {
 		r.cfg.Log.Info("template", "file", s.Destination, "state", s.State)
 	} else {
 		r.cfg.Log.Warn("template", "file", s.Destination, "state", s.State, "error", s.Sentence, "output", s.Output)
-	}
-	if r.cfg.Report != nil {
-		r.cfg.Report(s)
 	}
 }
 
@@ -303,10 +325,12 @@ func (r *Runner) settings(text string, render renderer.Renderer) *config.Config 
 	c.RendererFunc = render
 	c.MaxStale = config.TimeDuration(0) // what the leader says, not what a server that was cut off remembers
 	consul := r.cfg.Consul
-	if consul.Address != "" {
-		c.Consul.Address = &consul.Address
+	address, token := orDefault(consul.Address, DefaultAddress), orDefault(r.token(), anonymous)
+	c.Consul.Address, c.Consul.Token, c.Consul.TokenFile = &address, &token, config.String("")
+	if os.Getenv("CONSUL_HTTP_AUTH") != "" {
+		// It is not for this Consul. An empty one keeps the API from sending it.
+		c.Consul.Auth = &config.AuthConfig{Enabled: config.Bool(true)}
 	}
-	c.Consul.Token, c.Consul.TokenFile = r.secret.Load(), config.String("")
 	if tls := consul.TLS; tls.Enabled {
 		c.Consul.SSL = &config.SSLConfig{
 			Enabled: config.Bool(true), Verify: config.Bool(!tls.Insecure), CaCert: &tls.CAFile, Cert: &tls.CertFile,

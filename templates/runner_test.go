@@ -3,6 +3,9 @@ package templates_test
 import (
 	"bytes"
 	"context"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -10,6 +13,7 @@ import (
 	"syscall"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/remora-ha/remora/templates"
 )
@@ -270,9 +274,8 @@ func TestHoldsBackAFileWithoutClusters(t *testing.T) {
 	if s := b.awaits(templates.Held); !strings.Contains(s.Sentence, "no cluster at all") || !strings.Contains(b.file(), one) {
 		t.Errorf("it says %s, and the file is\n%s", s.Sentence, b.file())
 	}
-	b.runner.Forget("main")
-	b.kv.set("mysql/master/other/haproxy/writer_port", "7001")
-	b.until("the file without the forgotten cluster", func() (bool, string) { return !strings.Contains(b.file(), one), b.file() })
+	must(t, os.Remove(b.cfg.Destination))
+	b.contains("cluster other has no ports")
 }
 
 func TestDryRun(t *testing.T) {
@@ -303,19 +306,62 @@ func TestOnceEndsWithItsContext(t *testing.T) {
 	}
 }
 
-func TestCommandsSeeNoToken(t *testing.T) {
+func TestCommandsSeeNoSecrets(t *testing.T) {
 	b := newBench(t)
-	t.Setenv("CONSUL_HTTP_TOKEN", token)
+	for _, name := range []string{"CONSUL_HTTP_TOKEN", "CONSUL_HTTP_ADDR", "CONSUL_X", "REMORA_TOKEN", "REMORA_API_TOKEN", "REMORA_MYSQL_PASSWORD", "REMORA_GIVEN_PASSWORD"} {
+		t.Setenv(name, "hidden")
+	}
 	t.Setenv("SOME_NAME", "x"+token)
-	b.cfg.Consul.Token = ""
+	t.Setenv("REMORA_HARMLESS", "shown")
+	b.cfg.Env = map[string]string{"REMORA_GIVEN_PASSWORD": "given"}
 	b.kv.set("mysql/master/main/remora", first())
 	b.cfg.Check = []string{"/bin/sh", "-c", "env; exit 1"}
 	err := templates.Render(b.ctx, b.cfg, true, false, nil)
-	if err == nil || strings.Contains(err.Error(), token) || !strings.Contains(err.Error(), "PATH=") {
-		t.Errorf("the command saw %v", err)
+	if err == nil || strings.Contains(err.Error(), token) || strings.Contains(err.Error(), "hidden") {
+		t.Fatalf("the command saw %v", err)
+	}
+	for _, want := range []string{"PATH=", "REMORA_HARMLESS=shown", "REMORA_GIVEN_PASSWORD=given", "REMORA_FILE="} {
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("no %s in %v", want, err)
+		}
 	}
 	if strings.Contains(b.log.String(), token) {
 		t.Error("the token was logged")
+	}
+}
+
+// The environment's credentials are for another Consul.
+func TestNoCredentialsOfTheEnvironment(t *testing.T) {
+	b := newBench(t)
+	for _, name := range []string{"CONSUL_HTTP_TOKEN", "CONSUL_TOKEN", "CONSUL_HTTP_AUTH"} {
+		t.Setenv(name, "user:leaked")
+	}
+	t.Setenv("CONSUL_HTTP_ADDR", "127.0.0.1:1")
+	asked := make(chan http.Header, 100)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked <- r.Header
+		http.Error(w, "no", http.StatusForbidden)
+	}))
+	defer server.Close()
+	b.cfg.Consul = templates.Consul{Address: strings.TrimPrefix(server.URL, "http://")}
+	b.run()
+	b.awaits(templates.NoConsul)
+	head := <-asked
+	_, password, _ := (&http.Request{Header: head}).BasicAuth()
+	if head.Get("X-Consul-Token") != "anonymous" || password != "" || strings.Contains(fmt.Sprint(head), "leaked") {
+		t.Errorf("it was sent %v", head)
+	}
+}
+
+// Sentences may quote what strangers wrote, and what tools say.
+func TestSentencesAreBoundAndRedacted(t *testing.T) {
+	b := newBench(t)
+	b.kv.set("mysql/master/main/remora", first())
+	b.cfg.Check = []string{"/bin/sh", "-c", "exit 1", strings.Repeat("ü", 400), token, strings.Repeat("x", 5000)}
+	b.run()
+	s := b.awaits(templates.BadCheck)
+	if n := utf8.RuneCountInString(s.Sentence); n > 501 || strings.Contains(s.Sentence, token) || !strings.Contains(s.Sentence, "***") {
+		t.Errorf("%d characters: %s", n, s.Sentence)
 	}
 }
 

@@ -27,6 +27,7 @@ var (
 
 const (
 	answerLimit  = 16 << 20 // of one answer, in bytes
+	quoteLimit   = 300      // of what an error repeats of it, in characters
 	retirePasses = 20       // over the sessions of an old worker, of which some may be about to begin
 )
 
@@ -147,7 +148,7 @@ func (s *haproxy) generation(ctx context.Context) (string, error) {
 			return strings.TrimSpace(pid), nil
 		}
 	}
-	return "", fmt.Errorf("%w: no process id in %q", ErrSocket, clip(answer))
+	return "", fmt.Errorf("%w: no process id in %q", ErrSocket, clip(answer, quoteLimit))
 }
 
 // steer brings a worker to the writer.
@@ -175,7 +176,7 @@ func (s *haproxy) steer(ctx context.Context, worker string) error {
 	case err != nil:
 		return err
 	case s.ip == "" && have.up, s.ip != "" && (!have.up || !s.at(have)):
-		return fmt.Errorf("%w: it is at %s (taking traffic: %t); it said %q", ErrNotSwitched, net.JoinHostPort(have.ip, have.port), have.up, clip(said))
+		return fmt.Errorf("%w: it is at %s (taking traffic: %t); it said %q", ErrNotSwitched, net.JoinHostPort(have.ip, have.port), have.up, clip(said, quoteLimit))
 	}
 	return nil
 }
@@ -261,7 +262,7 @@ func (s *haproxy) state(ctx context.Context, worker string) (serverState, error)
 		}
 		return serverState{ip: row["srv_addr"], port: row["srv_port"], up: admin&maintenance == 0}, nil
 	}
-	return serverState{}, fmt.Errorf("%w: it said %q", ErrNoBackend, clip(answer))
+	return serverState{}, fmt.Errorf("%w: it said %q", ErrNoBackend, clip(answer, quoteLimit))
 }
 
 // tell sends commands whose answers are only for people.
@@ -305,7 +306,11 @@ func (s *haproxy) ask(ctx context.Context, line string) (string, error) {
 	return string(answer), nil
 }
 
-func clip(s string) string {
+// clip cuts a text to at most n characters.
+func clip(s string, n int) string {
 	s = strings.TrimSpace(s)
-	return s[:min(len(s), 300)]
+	if r := []rune(s); len(r) > n {
+		return string(r[:n]) + "…"
+	}
+	return s
 }

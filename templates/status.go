@@ -3,7 +3,6 @@ package templates
 import (
 	"bytes"
 	"fmt"
-	"maps"
 	"regexp"
 	"slices"
 	"strconv"
@@ -20,17 +19,19 @@ const (
 	NoData      State = "no_data"      // Consul answers, and has no key under the prefix
 	NoConsul    State = "no_consul"    // Consul does not answer, or with an error
 	BadTemplate State = "bad_template" // the template cannot be read, parsed or executed
-	Held        State = "held"         // what Consul says is older than what is committed
+	Held        State = "held"         // what Consul says is not what is committed, or is older than the file
 	BadCheck    State = "check_failed" // the check command refused the new file, or was too slow
 	NotWritten  State = "not_written"  // the file could not be replaced
 	NotReloaded State = "not_reloaded" // the file is in place; its reader was not told, or refused
 )
 
+const sentenceLimit = 500 // in characters
+
 // Status is what holds for one file.
 type Status struct {
 	Destination string
 	State       State
-	// Sentence says it for people.
+	// Sentence says it for people, cut to a bound.
 	Sentence string
 	// Output is what the failing command said, cut to a bound.
 	Output string
@@ -88,27 +89,4 @@ func Assignments(contents []byte) []Assignment {
 		list = append(list, a)
 	}
 	return list
-}
-
-// older says what of a file is behind what is committed; empty for nothing. A file
-// that names no cluster cannot be judged.
-func older(file []Assignment, committed map[string]Assignment) string {
-	if len(file) == 0 {
-		return ""
-	}
-	have := map[string]Assignment{}
-	for _, a := range file {
-		have[a.Cluster] = a
-	}
-	for _, name := range slices.Sorted(maps.Keys(committed)) {
-		want := committed[name]
-		a, ok := have[name]
-		switch {
-		case !ok:
-			return fmt.Sprintf("Consul has no cluster %s, of which %s is committed", name, want)
-		case a.Epoch < want.Epoch, a.Epoch == want.Epoch && a.Writer != want.Writer:
-			return fmt.Sprintf("for cluster %s Consul has %s, and %s is committed", name, a, want)
-		}
-	}
-	return ""
 }

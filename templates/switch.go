@@ -15,9 +15,10 @@ const workerPoll = 10 * time.Millisecond
 var ErrOlder = errors.New("a newer epoch is known")
 
 // Switch says what is committed for a cluster. From now on no file is rendered
-// that is older. Where HAProxy's socket is configured HAProxy is switched at once,
-// bounded by Config.SocketTimeout; an error says that it was not, and that the file
-// has to do it.
+// that has another epoch for it: an older one is kept back, and so is one that
+// only Consul knows, until Switch confirms it. Where HAProxy's socket is configured
+// HAProxy is switched at once, bounded by Config.SocketTimeout; an error says that
+// it was not, and that the file has to do it.
 func (r *Runner) Switch(ctx context.Context, a Assignment) error {
 	r.mu.Lock()
 	known, ok := r.committed[a.Cluster]
@@ -25,33 +26,32 @@ func (r *Runner) Switch(ctx context.Context, a Assignment) error {
 		r.mu.Unlock()
 		return fmt.Errorf("switch cluster %s to %s: %w: %s", a.Cluster, a, ErrOlder, known)
 	}
-	r.committed[a.Cluster] = a
+	if !ok || known != a {
+		r.committed[a.Cluster] = a
+		close(r.news)
+		r.news = make(chan struct{})
+	}
 	r.mu.Unlock()
 	return r.socketSwitch(ctx, a)
 }
 
-// Forget drops what Switch has said of a cluster that is managed no more.
-func (r *Runner) Forget(cluster string) {
+// known is what is committed, with a channel that the next change of it closes.
+func (r *Runner) known() (committed map[string]Assignment, news <-chan struct{}) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	delete(r.committed, cluster)
+	return maps.Clone(r.committed), r.news
 }
 
-func (r *Runner) known() map[string]Assignment {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return maps.Clone(r.committed)
-}
-
-// socketSwitch switches by the socket, one at a time, unless something newer has
-// come meanwhile.
+// socketSwitch switches by the socket, one at a time, unless something else is
+// committed.
 func (r *Runner) socketSwitch(ctx context.Context, a Assignment) error {
 	if r.cfg.Socket == "" {
 		return nil
 	}
 	r.socket.Lock()
 	defer r.socket.Unlock()
-	if known, ok := r.known()[a.Cluster]; ok && known != a && known.Epoch >= a.Epoch {
+	committed, _ := r.known()
+	if known, ok := committed[a.Cluster]; ok && known != a {
 		return nil
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, r.cfg.SocketTimeout, fmt.Errorf("no answer within %v", r.cfg.SocketTimeout))
@@ -85,11 +85,15 @@ func (r *Runner) newWorkers(ctx context.Context, before string) error {
 	tick := time.NewTicker(workerPoll)
 	defer tick.Stop()
 	for {
-		if now, err := r.workers(ctx); err == nil && now != before {
+		now, err := r.workers(ctx)
+		if err == nil && now != before {
 			return nil
 		}
 		select {
 		case <-ctx.Done():
+			if err != nil {
+				return fmt.Errorf("%w: %w", context.Cause(ctx), err)
+			}
 			return context.Cause(ctx)
 		case <-tick.C:
 		}
@@ -106,7 +110,7 @@ func (r *Runner) workers(ctx context.Context) (string, error) {
 // switchAgain repeats by the socket what was committed while the file, which is
 // older, was being loaded.
 func (r *Runner) switchAgain(ctx context.Context, file []Assignment) {
-	known := r.known()
+	known, _ := r.known()
 	for _, a := range file {
 		if want, ok := known[a.Cluster]; ok && want.Epoch > a.Epoch {
 			a = want

@@ -1,10 +1,12 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"os"
 	"strconv"
 	"time"
 
@@ -76,6 +78,10 @@ func (a *app) render(c *cobra.Command, f *renderFlags) error {
 	f.cfg.Check, f.cfg.Reload = shell(f.check), shell(f.reload)
 	t := &f.cfg.Consul.TLS
 	t.Enabled = t.Enabled || t.CAFile != "" || t.CertFile != ""
+	f.cfg.Consul.Address = cmp.Or(f.cfg.Consul.Address, os.Getenv("CONSUL_HTTP_ADDR"))
+	if f.cfg.Consul.TokenFile == "" {
+		f.cfg.Consul.Token = os.Getenv("CONSUL_HTTP_TOKEN")
+	}
 	if f.once || f.dryRun {
 		return a.renderOnce(c, f)
 	}

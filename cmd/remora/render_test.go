@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 )
 
@@ -54,5 +55,31 @@ func TestRender(t *testing.T) {
 	}
 	if code, _, text := run("--once", "--template", "embedded:other"); code != exitError || !strings.Contains(text, "embedded:haproxy.cfg.ctmpl") {
 		t.Errorf("unknown template: %d\n%s", code, text)
+	}
+}
+
+// The variables of Consul's own tools count for this command alone.
+func TestRenderTakesConsulFromTheEnvironment(t *testing.T) {
+	var token atomic.Value
+	consul := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		token.Store(r.Header.Get("X-Consul-Token"))
+		w.Header().Set("X-Consul-Index", "7")
+		_, _ = w.Write([]byte(`[{"Key":"mysql/master/main/remora","Value":"bnVsbA=="}]`))
+	}))
+	defer consul.Close()
+	t.Setenv("CONSUL_HTTP_ADDR", strings.TrimPrefix(consul.URL, "http://"))
+	t.Setenv("CONSUL_HTTP_TOKEN", "of the environment")
+	file := filepath.Join(t.TempDir(), "token")
+	if err := os.WriteFile(file, []byte("of the file\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for want, more := range map[string][]string{"of the environment": nil, "of the file": {"--consul-token-file", file}} {
+		a := newApp()
+		var o, e strings.Builder
+		a.out, a.err = &o, &e
+		args := append([]string{"render", "--template", "embedded:haproxy.cfg.ctmpl", "--destination", filepath.Join(t.TempDir(), "haproxy.cfg"), "--dry-run"}, more...)
+		if code := a.run(t.Context(), args); code != exitOK || token.Load() != want {
+			t.Errorf("exit %d with token %v, want %q\n%s", code, token.Load(), want, e.String())
+		}
 	}
 }
