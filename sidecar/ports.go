@@ -100,6 +100,9 @@ type Renderer interface {
 	Run(ctx context.Context)
 	// Switch says what is committed for a cluster; nothing older is rendered.
 	Switch(ctx context.Context, a templates.Assignment) error
+	// Fence closes a cluster's writer in the runtime, and ends its sessions, until
+	// the next Switch.
+	Fence(ctx context.Context, cluster string) error
 	Status() templates.Status
 }
 

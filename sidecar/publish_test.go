@@ -319,9 +319,10 @@ func TestServicesAreRegisteredOnlyWhereThatIsWanted(t *testing.T) {
 
 // fakeRenderer writes down what it was told.
 type fakeRenderer struct {
-	mu   sync.Mutex
-	told []templates.Assignment
-	err  error // of Switch
+	mu     sync.Mutex
+	fences int
+	told   []templates.Assignment
+	err    error // of Switch
 }
 
 func (r *fakeRenderer) Run(ctx context.Context) { <-ctx.Done() }
@@ -338,8 +339,21 @@ func (r *fakeRenderer) set(err error) {
 	r.err = err
 }
 
+func (r *fakeRenderer) Fence(context.Context, string) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.fences++
+	return nil
+}
+
 func (r *fakeRenderer) Status() templates.Status {
 	return templates.Status{Destination: "/h.cfg", State: templates.BadCheck, Sentence: "the check refused it", Output: "line 3"}
+}
+
+func (r *fakeRenderer) closed() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.fences
 }
 
 func (r *fakeRenderer) last() (a templates.Assignment, n int) {
@@ -369,10 +383,16 @@ func TestARendererIsToldEachEpochOnceAndOnlyUnderALease(t *testing.T) {
 		if a, n := r.last(); n != 0 {
 			t.Errorf("without a lease it was told %v", a)
 		}
+		if r.closed() != 1 {
+			t.Errorf("without a lease it was closed %d times, want once", r.closed())
+		}
 		f.peer.set(true)
 		<-time.After(time.Second)
 		if a, n := r.last(); n != 1 || a.Writer != string(dbA) || a.Epoch == 0 {
 			t.Errorf("it was told %d times, last %v", n, a)
+		}
+		if r.closed() != 1 {
+			t.Error("under a lease it was closed")
 		}
 		r.set(errors.New("the socket is broken"))
 		f.begin(t, failover.KindFailover)

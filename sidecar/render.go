@@ -23,7 +23,7 @@ func (s *Sidecar) render(ctx context.Context, r Renderer) {
 	defer stopAgreed()
 	leased, stopLeased := s.lease.changed.watch()
 	defer stopLeased()
-	retry := time.NewTicker(lookEvery)
+	retry := time.NewTicker(s.cfg.Lease.FenceTime.D() / 4)
 	defer retry.Stop()
 	told := map[string]telling{}
 	for {
@@ -42,19 +42,22 @@ func (s *Sidecar) render(ctx context.Context, r Renderer) {
 type telling struct {
 	epoch  uint64
 	at     time.Time
-	failed bool // the runtime was not switched
+	failed bool // the runtime was not switched, or closed
+	fenced bool // it was closed, for there was no lease
 }
 
 // tell says which writers are committed, and again what failed: an HAProxy that was
 // reloading just then would otherwise wait for its file, which Consul may hold up.
-// Without a lease this node may not know the newest epoch, and says nothing.
+// Without a lease this node may not know the newest epoch: the leader may open another
+// writer, so this one is closed, as it is in the proxy.
 func (s *Sidecar) tell(ctx context.Context, r Renderer, told map[string]telling) {
 	for name := range s.cfg.Clusters {
 		// Asked for each: telling the one before may have taken seconds.
 		left, index := s.lease.left(time.Now())
 		state := s.ports.Consensus.State()
 		if left <= 0 || state.Index < index {
-			return
+			s.fenceRuntime(ctx, r, name, -left, told)
+			continue
 		}
 		route := state.Clusters[name].Desired()
 		last := told[name]
@@ -72,6 +75,20 @@ func (s *Sidecar) tell(ctx context.Context, r Renderer, told map[string]telling)
 		}
 		told[name] = telling{epoch: route.Epoch, at: time.Now(), failed: err != nil}
 	}
+}
+
+// fenceRuntime closes a cluster's writer when the lease has been over for as long as
+// the proxy's own sessions get.
+func (s *Sidecar) fenceRuntime(ctx context.Context, r Renderer, cluster string, over time.Duration, told map[string]telling) {
+	last := told[cluster]
+	if over < s.cfg.Lease.FenceTime.D()/2 || last.fenced && (!last.failed || time.Since(last.at) < lookEvery) {
+		return
+	}
+	err := r.Fence(ctx, cluster)
+	if err != nil && !last.fenced {
+		s.log.Warn("no lease, and the runtime could not be closed", "cluster", cluster, "file", r.Status().Destination, "error", err)
+	}
+	told[cluster] = telling{fenced: true, failed: err != nil, at: time.Now()}
 }
 
 // files is how this node's files are.

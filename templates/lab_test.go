@@ -234,6 +234,26 @@ func TestSwitchWithoutConsul(t *testing.T) {
 	}
 }
 
+// A sidecar that has lost its lease closes what it does not know any more.
+func TestFenceClosesTheWriterUntilTheNextSwitch(t *testing.T) {
+	w := newWorld(t, true)
+	w.leads(w.a)
+	now := templates.Assignment{Cluster: "main", Epoch: uint64(w.epoch), Writer: w.a}
+	must(t, w.runner.Switch(w.ctx, now))
+	old := w.open()
+	must(t, w.runner.Fence(w.ctx, "main"))
+	if old.alive() {
+		t.Error("a session outlived the fence")
+	}
+	w.leads("")
+	w.epoch-- // other readers at the same epoch: a file with the writer is loaded, and the writer closed again
+	w.reloaded(w.a, w.c)
+	w.awaits(templates.Rendered)
+	w.leads("")
+	must(t, w.runner.Switch(w.ctx, now))
+	w.leads(w.a)
+}
+
 func TestSwitchSaysWhatIsWrong(t *testing.T) {
 	w := newWorld(t, true)
 	for name, test := range map[string]struct {

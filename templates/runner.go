@@ -40,7 +40,8 @@ type Runner struct {
 	mu        sync.Mutex
 	status    Status
 	committed map[string]Assignment
-	news      chan struct{} // closed, and made anew, when committed changes
+	fenced    map[string]bool // by cluster: closed until the next Switch
+	news      chan struct{}   // closed, and made anew, when committed changes
 
 	reporting sync.Mutex
 }
@@ -50,7 +51,7 @@ func New(cfg Config) (*Runner, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	r := &Runner{cfg: cfg.withDefaults(), committed: map[string]Assignment{}, news: make(chan struct{})}
+	r := &Runner{cfg: cfg.withDefaults(), committed: map[string]Assignment{}, fenced: map[string]bool{}, news: make(chan struct{})}
 	dest, err := filepath.Abs(cfg.Destination)
 	if err != nil {
 		return nil, fmt.Errorf("templates: destination %q: %w", cfg.Destination, err)

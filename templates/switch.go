@@ -26,6 +26,7 @@ func (r *Runner) Switch(ctx context.Context, a Assignment) error {
 		r.mu.Unlock()
 		return fmt.Errorf("switch cluster %s to %s: %w: %s", a.Cluster, a, ErrOlder, known)
 	}
+	delete(r.fenced, a.Cluster)
 	if !ok || known != a {
 		r.committed[a.Cluster] = a
 		close(r.news)
@@ -33,6 +34,30 @@ func (r *Runner) Switch(ctx context.Context, a Assignment) error {
 	}
 	r.mu.Unlock()
 	return r.socketSwitch(ctx, a)
+}
+
+// Fence closes a cluster's writer in HAProxy, and ends its sessions, until the next
+// Switch: whoever calls it does not know any more what is committed. The file stays
+// as it is, so an HAProxy without a socket, or one that starts anew, is not closed.
+func (r *Runner) Fence(ctx context.Context, cluster string) error {
+	r.mu.Lock()
+	r.fenced[cluster] = true
+	known := r.committed[cluster]
+	r.mu.Unlock()
+	known.Cluster = cluster
+	return r.socketSwitch(ctx, known)
+}
+
+// writer is whom HAProxy may send an assignment's writes to; false where something
+// else is committed.
+func (r *Runner) writer(a Assignment) (string, bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.fenced[a.Cluster] {
+		return "", true
+	}
+	known, ok := r.committed[a.Cluster]
+	return a.Writer, !ok || known == a
 }
 
 // known is what is committed, with a channel that the next change of it closes.
@@ -43,20 +68,20 @@ func (r *Runner) known() (committed map[string]Assignment, news <-chan struct{})
 }
 
 // socketSwitch switches by the socket, one at a time, unless something else is
-// committed.
+// committed; a cluster that is fenced stays closed.
 func (r *Runner) socketSwitch(ctx context.Context, a Assignment) error {
 	if r.cfg.Socket == "" {
 		return nil
 	}
 	r.socket.Lock()
 	defer r.socket.Unlock()
-	committed, _ := r.known()
-	if known, ok := committed[a.Cluster]; ok && known != a {
+	writer, ok := r.writer(a)
+	if !ok {
 		return nil
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, r.cfg.SocketTimeout, fmt.Errorf("no answer within %v", r.cfg.SocketTimeout))
 	defer cancel()
-	return Switch(ctx, r.cfg.Socket, a.Cluster, a.Writer)
+	return Switch(ctx, r.cfg.Socket, a.Cluster, writer)
 }
 
 // switchAhead does by the socket what the new file is about to do: at once, and
