@@ -55,9 +55,7 @@ func (c *Config) validateJoin(bad complain) {
 // already, from its data directory, asks nobody: the fleet's members do not change
 // by what Consul says. Else it waits until as many as are expected have registered.
 func join(ctx context.Context, cfg *Config, agents []Publisher, log *slog.Logger) ([]NodeConfig, error) {
-	file := ""
-	if cfg.DataDir != "" {
-		file = filepath.Join(cfg.DataDir, "nodes.json")
+	if file := nodesFile(cfg); file != "" {
 		nodes, err := readNodes(file)
 		if err == nil && slices.Contains(nodes, cfg.self()) {
 			return nodes, nil
@@ -75,7 +73,7 @@ func join(ctx context.Context, cfg *Config, agents []Publisher, log *slog.Logger
 		nodes, err := meet(ctx, cfg, agents)
 		switch {
 		case err == nil && len(nodes) == cfg.Join.Expect:
-			return nodes, writeNodes(file, nodes)
+			return nodes, nil
 		case err == nil && len(nodes) > cfg.Join.Expect:
 			return nil, fmt.Errorf("join: %d sidecars are registered as service %s, %d are expected: %s; deregister what is not of this fleet, or correct join.expect",
 				len(nodes), cfg.Join.Service, cfg.Join.Expect, names(nodes))
@@ -169,16 +167,23 @@ func readNodes(file string) (nodes []NodeConfig, err error) {
 	return nodes, nil
 }
 
-// writeNodes remembers the fleet; a file that is half written does not replace one.
-func writeNodes(file string, nodes []NodeConfig) error {
+// nodesFile is where the fleet is remembered; empty: nowhere.
+func nodesFile(cfg *Config) string {
+	if cfg.DataDir == "" {
+		return ""
+	}
+	return filepath.Join(cfg.DataDir, "nodes.json")
+}
+
+// remember keeps the fleet for the next start, when raft has made the directory its
+// own. A file that is half written does not replace one.
+func remember(cfg *Config) error {
+	file := nodesFile(cfg)
 	if file == "" {
 		return nil
 	}
-	raw, err := json.MarshalIndent(nodes, "", "  ")
+	raw, err := json.MarshalIndent(cfg.Nodes, "", "  ")
 	if err != nil {
-		return err
-	}
-	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
 		return err
 	}
 	if err := os.WriteFile(file+".new", append(raw, '\n'), 0o600); err != nil {

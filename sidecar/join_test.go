@@ -49,6 +49,10 @@ func TestSidecarsFindEachOther(t *testing.T) {
 			t.Errorf("it registered as %+v", alive.known)
 		}
 		// From now on it asks nobody.
+		cfg.Nodes = nodes
+		if err := remember(&cfg); err != nil {
+			t.Fatal(err)
+		}
 		again, err := join(t.Context(), &cfg, nil, slog.New(slog.DiscardHandler))
 		if err != nil || len(again) != 3 {
 			t.Errorf("after a restart it knows %+v, %v", again, err)

@@ -40,6 +40,11 @@ func Serve(ctx context.Context, cfg Config, log *slog.Logger, version string) (e
 	if err := openPorts(cfg, token, &ports, log); err != nil {
 		return err
 	}
+	if cfg.Join.Service != "" {
+		if err := remember(&cfg); err != nil {
+			log.Warn("the fleet could not be remembered; Consul is asked again at the next start", "error", err)
+		}
+	}
 	s := New(cfg, ports, log, version)
 	server := &http.Server{
 		Handler: api.NewHandler(s, token, log), ReadHeaderTimeout: 5 * time.Second, IdleTimeout: 2 * time.Minute,

@@ -39,6 +39,8 @@ type Options struct {
 	// HAProxy adds a Consul and, on each node, an HAProxy whose configuration the
 	// sidecar renders from it.
 	HAProxy bool
+	// Join has the sidecars find each other through that Consul, in place of a list.
+	Join bool
 }
 
 // Fleet is a running installation.
@@ -54,6 +56,7 @@ type Fleet struct {
 
 	clients []*api.Client
 	nodes   []outsideNode
+	rafts   []string // host:port, one a sidecar
 }
 
 // Start starts everything and waits until the cluster is routed by every proxy.
@@ -106,7 +109,7 @@ func (f *Fleet) startSidecars(ctx context.Context, opts Options) error {
 		if err != nil {
 			return err
 		}
-		f.APIs = append(f.APIs, apiAddr)
+		f.APIs, f.rafts = append(f.APIs, apiAddr), append(f.rafts, raftAddr)
 		f.clients = append(f.clients, api.NewClient(apiAddr, "", nil))
 		fmt.Fprintf(&nodes, "  - {name: node%d, raft: %q, api: %q}\n", i+1, raftAddr, apiAddr)
 	}
@@ -130,6 +133,10 @@ func (f *Fleet) startSidecars(ctx context.Context, opts Options) error {
 }
 
 func (f *Fleet) config(i int, nodes, dataDir string, opts Options) string {
+	members := "nodes:\n" + nodes
+	if opts.Join {
+		members = f.join(i)
+	}
 	policy := strings.TrimRight(opts.Policy, "\n")
 	if opts.Topology.Server.SemiSync {
 		policy += "\ndurability: semi_sync"
@@ -140,7 +147,6 @@ func (f *Fleet) config(i int, nodes, dataDir string, opts Options) string {
 	}
 	return fmt.Sprintf(`node: node%d
 data_dir: %q
-nodes:
 %smysql:
   user: %s
   password: {env: REMORA_MYSQL_PASSWORD}
@@ -157,7 +163,7 @@ log: {level: %s}
     hostgroups: {writer: %d, reader: %d}
     policy:
       %s
-`, i+1, dataDir, nodes, lab.RemoraUser.Name, lab.ReplUser.Name, f.Proxies[i].AdminAddr, lab.AdminUser.Name, logLevel(), f.outside(i),
+`, i+1, dataDir, members, lab.RemoraUser.Name, lab.ReplUser.Name, f.Proxies[i].AdminAddr, lab.AdminUser.Name, logLevel(), f.outside(i),
 		Cluster, f.DB.Servers[0].Addr, WriterHostgroup, ReaderHostgroup, policy)
 }
 

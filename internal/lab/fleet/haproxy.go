@@ -63,6 +63,11 @@ templates:
 `, f.Consul.Addr, n.file, dir, Cluster, port(n.writer), port(n.reader), n.stats)
 }
 
+// join is what a node says in place of the list of nodes.
+func (f *Fleet) join(i int) string {
+	return fmt.Sprintf("join: {service: remora, expect: %d, raft: %q, api: %q}\n", len(f.APIs), f.rafts[i], f.APIs[i])
+}
+
 func (f *Fleet) haproxyDir(i int) string { return filepath.Join(f.Lab.Dir(), haproxyName(i)) }
 
 func haproxyName(i int) string { return fmt.Sprintf("haproxy%d", i+1) }
