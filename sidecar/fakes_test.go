@@ -28,6 +28,7 @@ type fakeRaft struct {
 	state   *ledger.State
 	changed chan struct{}
 	leader  string
+	deposed error // of Verify
 	terms   chan consensus.Term
 }
 
@@ -75,9 +76,13 @@ func (r *fakeRaft) Leader() (string, bool) {
 	defer r.mu.Unlock()
 	return r.leader, r.leader != ""
 }
-func (r *fakeRaft) Verify(context.Context) error { return nil }
-func (r *fakeRaft) Stats() consensus.Stats       { return consensus.Stats{Leader: r.leader} }
-func (r *fakeRaft) Close(context.Context) error  { return nil }
+func (r *fakeRaft) Verify(context.Context) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.deposed
+}
+func (r *fakeRaft) Stats() consensus.Stats      { return consensus.Stats{Leader: r.leader} }
+func (r *fakeRaft) Close(context.Context) error { return nil }
 
 // fakeProxy is a ProxySQL that does what it is told, and writes down what it was.
 type fakeProxy struct {

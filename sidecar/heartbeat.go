@@ -129,6 +129,11 @@ func (s *Sidecar) Heartbeat(ctx context.Context, h api.Heartbeat) (api.Heartbeat
 			return reply, err
 		}
 	}
+	// A quorum round that began after the request came: a leader that was deposed, or
+	// frozen, and does not know it must not prolong what another one waits out.
+	if err := s.ports.Consensus.Verify(ctx); err != nil {
+		return api.HeartbeatReply{}, fmt.Errorf("heartbeat of %s: no lease is granted, for %w: %w", h.Node, api.ErrNotLeader, err)
+	}
 	reply.Index = s.ports.Consensus.State().Index
 	reply.Lease = s.cfg.Lease.TTL
 	t.evidence.grant(h.Node, time.Now())

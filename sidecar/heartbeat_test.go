@@ -1,0 +1,37 @@
+package sidecar
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/remora-ha/remora/api"
+	"github.com/remora-ha/remora/consensus"
+	"github.com/remora-ha/remora/topology"
+)
+
+func TestALeaseIsGrantedOnlyAfterAQuorumRound(t *testing.T) {
+	f := newFollower()
+	f.routed(t)
+	term := newTerm(f.Sidecar, 1)
+	f.setTerm(term)
+	beat := api.Heartbeat{Node: "n2", Seq: 1, Started: time.Now(), Proxies: map[string]topology.Proxy{"main": {Node: "n2", Epoch: 3}}}
+	reply, err := f.Heartbeat(t.Context(), beat)
+	if err != nil || reply.Lease != f.cfg.Lease.TTL {
+		t.Fatalf("a leader with a quorum grants %s, %v", reply.Lease, err)
+	}
+	left := term.evidence.leaseLeft("n2", time.Now())
+
+	f.raft.deposed = consensus.ErrNotLeader
+	beat.Seq, beat.Proxies["main"] = 2, topology.Proxy{Node: "n2", Epoch: 4}
+	reply, err = f.Heartbeat(t.Context(), beat)
+	if !errors.Is(err, api.ErrNotLeader) || reply.Lease != 0 {
+		t.Errorf("without a quorum it grants %s, %v", reply.Lease, err)
+	}
+	if now := term.evidence.leaseLeft("n2", time.Now()); now > left {
+		t.Errorf("it counts a lease that it did not grant: %s left after %s", now, left)
+	}
+	if p := term.evidence.proxies("main", []string{"n2"}, time.Now()); p[0].Epoch != 4 {
+		t.Errorf("what the heartbeat said was lost: epoch %d", p[0].Epoch)
+	}
+}
