@@ -21,7 +21,7 @@ var publicationProblems = []Problem{
 			if p.Error == "" {
 				return ""
 			}
-			return fmt.Sprintf("store %s was last brought to epoch %d and cannot be brought to %d: %s", p.Store, p.Epoch, f.epoch(), p.Error)
+			return fmt.Sprintf("store %s cannot be brought in line with epoch %d, last with %d: %s", p.Store, f.epoch(), p.Epoch, p.Error)
 		}),
 	},
 	{
