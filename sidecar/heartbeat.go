@@ -87,6 +87,7 @@ func (s *Sidecar) beat(ctx context.Context, seq uint64) error {
 	if !ok {
 		return fmt.Errorf("heartbeat: %w is known to %s", api.ErrNoLeader, s.cfg.Node)
 	}
+	askedBoot := s.leaseFile.asked()
 	asked := time.Now()
 	h := api.Heartbeat{Node: s.cfg.Node, Seq: seq, Started: s.started, Proxies: s.proxies.all(), Files: s.files()}
 	for _, v := range s.observer.views(nil) {
@@ -103,6 +104,7 @@ func (s *Sidecar) beat(ctx context.Context, seq uint64) error {
 		return fmt.Errorf("heartbeat to %s: %w", leader, err)
 	}
 	s.lease.renew(asked, reply)
+	s.leaseFile.renew(askedBoot, reply)
 	return nil
 }
 
