@@ -61,6 +61,7 @@ func (s *Sidecar) report(ctx context.Context) {
 	for {
 		seq++
 		err := s.beat(ctx, seq)
+		_ = notify("WATCHDOG=1") // systemd restarts a sidecar whose loop hangs; a lost word is followed by the next
 		if now := fmt.Sprint(err); now != failed && ctx.Err() == nil {
 			failed = now
 			if err != nil {

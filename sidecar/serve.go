@@ -61,6 +61,10 @@ func Serve(ctx context.Context, cfg Config, log *slog.Logger, version string) (e
 	go func() { served <- server.Serve(listener) }()
 	log.Info("remora runs", "node", cfg.Node, "version", version, "api", cfg.API.Listen, "raft", cfg.Raft.Listen)
 
+	if err := notify("READY=1"); err != nil {
+		log.Warn("systemd could not be told that the sidecar serves", "error", err)
+	}
+
 	run, cancel := context.WithCancel(ctx)
 	defer cancel()
 	go func() {

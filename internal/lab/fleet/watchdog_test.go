@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -19,9 +21,15 @@ import (
 // TestAWatchdogClosesTheProxyOfADeadSidecar kills, and then freezes, a sidecar beside a living proxy. The watchdog has
 // an empty environment, as ProxySQL's scheduler gives it.
 func TestAWatchdogClosesTheProxyOfADeadSidecar(t *testing.T) {
+	told := systemd(t)
 	ctx, f, _ := start(t, fleet.Options{}, lab.LoadOptions{Writers: 2, Pace: 20 * time.Millisecond})
 	primary, err := f.Primary(ctx)
 	must(t, err)
+	eventually(t, ctx, "systemd to be told", func() (bool, string) {
+		ready, _ := told.Load("READY=1")
+		alive, _ := told.Load("WATCHDOG=1")
+		return ready != nil && alive != nil, fmt.Sprintf("ready %v, alive %v", ready, alive)
+	})
 	args, dog := watchdog(t, ctx, f, 0)
 	proxy, node := f.Proxies[0], f.Sidecars[0]
 
@@ -70,6 +78,32 @@ func watchdog(t *testing.T, ctx context.Context, f *fleet.Fleet, node int) (args
 	dog, err := f.Lab.Process(ctx, lab.ProcessOptions{Name: "watchdog", Path: "/usr/bin/env", Args: append([]string{"-i", f.Binary}, args...)})
 	must(t, err)
 	return args, dog
+}
+
+// systemd takes what started sidecars tell it.
+func systemd(t *testing.T) *sync.Map {
+	t.Helper()
+	var told sync.Map
+	path := filepath.Join(t.TempDir(), "notify")
+	conn, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
+	must(t, err)
+	t.Setenv("NOTIFY_SOCKET", path)
+	var reading sync.WaitGroup
+	reading.Go(func() {
+		text := make([]byte, 256)
+		for {
+			n, err := conn.Read(text)
+			if err != nil {
+				return
+			}
+			told.Store(string(text[:n]), true)
+		}
+	})
+	t.Cleanup(func() {
+		_ = conn.Close()
+		reading.Wait()
+	})
+	return &told
 }
 
 // bare runs a command line in an empty environment.
