@@ -76,6 +76,7 @@ var broken = map[string]struct{ old, new, want string }{
 	"no proxy":                   {"proxysql:\n  admin: 127.0.0.1:6032\n", "", `r.yaml:1: proxysql.admin: "" is not host:port with a port from 1 to 65535; give this node's ProxySQL admin interface, or make the node a witness`},
 	"no time for the proxy":      {"admin:", "timeout: 0s\n  admin:", "r.yaml:7: proxysql.timeout: 0s; want more than 0s"},
 	"bad log":                    {"", "log: {level: loud, format: xml}", "r.yaml:12: log.level: \"loud\"; allowed: debug, info, warn, error\nr.yaml:12: log.format: \"xml\"; allowed: text, json"},
+	"lease file not absolute":    {"", "lease: {file: lease}", `r.yaml:12: lease.file: "lease" is not an absolute path`},
 	"raft too short":             {"", "raft: {heartbeat: 4ms, lease: 4ms}", "r.yaml:12: raft.heartbeat: 4ms is too short; want at least 5ms\nr.yaml:12: raft.lease: 4ms is too short; want at least 5ms"},
 	"raft's lease too long":      {"", "raft: {lease: 301ms}", "r.yaml:12: raft.lease: 301ms is longer than raft.heartbeat (300ms); want at most that"},
 	"raft's election too short":  {"", "raft: {election: 299ms}", "r.yaml:12: raft.election: 299ms is shorter than raft.heartbeat (300ms); want at least that"},

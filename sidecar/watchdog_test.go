@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/remora-ha/remora/api"
+	"github.com/remora-ha/remora/proxysql"
 	"github.com/remora-ha/remora/topology"
 )
 
@@ -74,14 +75,17 @@ func TestTheLeaseFilePromisesNoMoreThanTheHolderHas(t *testing.T) {
 		go func() { f.keepLeaseFile(ctx); close(done) }()
 		synctest.Wait()
 		var last leaseNote
+		asked, boot := time.Now(), clock.now()
 		for i := range 40 {
-			// A heartbeat's answer may be late, and may be overtaken by a later one's.
-			asked, boot := time.Now(), clock.now()
+			if i%5 != 4 { // else an answer comes again
+				asked, boot = time.Now(), clock.now()
+			}
 			<-time.After(time.Duration(i%7) * 30 * time.Millisecond)
 			if i%9 != 8 { // else nothing is granted
 				reply := api.HeartbeatReply{Lease: f.cfg.Lease.TTL}
 				f.lease.renew(asked, reply)
 				f.leaseFile.renew(boot, reply)
+				f.leaseFile.renew(boot-time.Second, reply) // one that was overtaken
 			}
 			synctest.Wait()
 			raw, err := os.ReadFile(file)
@@ -237,6 +241,27 @@ func TestOneLookOfAWatchdog(t *testing.T) {
 		}
 		if err := g.look(t.Context()); err != nil || g.fences() != 1 || strings.Count(g.log.String(), "\n") != 1 {
 			t.Errorf("another boot: %v, %v\n%s", g.fake.calls, err, g.log)
+		}
+	})
+}
+
+// readmits gives the sidecar its lease back while the watchdog reads the proxy.
+type readmits struct {
+	*fakeProxy
+	renew func()
+}
+
+func (p readmits) Status(ctx context.Context, r topology.Route, hg proxysql.Hostgroups) (topology.Proxy, error) {
+	p.renew()
+	return p.fakeProxy.Status(ctx, r, hg)
+}
+
+func TestAWatchdogDoesNotCloseWhatWasOpenedWithANewLease(t *testing.T) {
+	guard(t, func(t *testing.T, g guarded) {
+		g.holds(t, 0)
+		g.proxy = readmits{g.fake, func() { g.holds(t, 2*time.Second) }}
+		if err := g.after(t, 2*time.Second); err != nil || g.fences() != 0 || !g.fake.called("status") {
+			t.Errorf("%v, %v", g.fake.calls, err)
 		}
 	})
 }
