@@ -61,6 +61,7 @@ func (s *Sidecar) report(ctx context.Context) {
 	for {
 		seq++
 		err := s.beat(ctx, seq)
+		_ = notify("WATCHDOG=1") // systemd restarts a sidecar whose loop hangs; a lost word is followed by the next
 		if now := fmt.Sprint(err); now != failed && ctx.Err() == nil {
 			failed = now
 			if err != nil {
@@ -87,6 +88,7 @@ func (s *Sidecar) beat(ctx context.Context, seq uint64) error {
 	if !ok {
 		return fmt.Errorf("heartbeat: %w is known to %s", api.ErrNoLeader, s.cfg.Node)
 	}
+	askedBoot := s.leaseFile.asked()
 	asked := time.Now()
 	h := api.Heartbeat{Node: s.cfg.Node, Seq: seq, Started: s.started, Proxies: s.proxies.all(), Files: s.files()}
 	for _, v := range s.observer.views(nil) {
@@ -103,6 +105,7 @@ func (s *Sidecar) beat(ctx context.Context, seq uint64) error {
 		return fmt.Errorf("heartbeat to %s: %w", leader, err)
 	}
 	s.lease.renew(asked, reply)
+	s.leaseFile.renew(askedBoot, reply)
 	return nil
 }
 

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"maps"
 	"net"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
@@ -127,6 +128,9 @@ func (c *Config) validateTimes(bad complain) {
 	}
 	positive(bad, "lease.heartbeat", l.Heartbeat)
 	positive(bad, "lease.fence_time", l.FenceTime)
+	if l.File != "" && !filepath.IsAbs(l.File) {
+		bad("lease.file", "%q is not an absolute path", l.File)
+	}
 	if l.TTL < 4*l.Heartbeat {
 		bad("lease.ttl", "%s is too short for a heartbeat every %s; want at least four of them", l.TTL, l.Heartbeat)
 	}

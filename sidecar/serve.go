@@ -23,6 +23,10 @@ func Serve(ctx context.Context, cfg Config, log *slog.Logger, version string) (e
 	if err != nil {
 		return fmt.Errorf("api.token: %w", err)
 	}
+	clock, err := newBootClock()
+	if err != nil {
+		return err
+	}
 	listener, err := net.Listen("tcp", cfg.API.Listen)
 	if err != nil {
 		return fmt.Errorf("listen for the API on %s: %w", cfg.API.Listen, err)
@@ -46,6 +50,9 @@ func Serve(ctx context.Context, cfg Config, log *slog.Logger, version string) (e
 		}
 	}
 	s := New(cfg, ports, log, version)
+	if cfg.Lease.File != "" && ports.Proxy != nil {
+		s.leaseFile = newLeaseFile(&cfg, clock)
+	}
 	server := &http.Server{
 		Handler: api.NewHandler(s, token, log), ReadHeaderTimeout: 5 * time.Second, IdleTimeout: 2 * time.Minute,
 		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
@@ -53,6 +60,10 @@ func Serve(ctx context.Context, cfg Config, log *slog.Logger, version string) (e
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(listener) }()
 	log.Info("remora runs", "node", cfg.Node, "version", version, "api", cfg.API.Listen, "raft", cfg.Raft.Listen)
+
+	if err := notify("READY=1"); err != nil {
+		log.Warn("systemd could not be told that the sidecar serves", "error", err)
+	}
 
 	run, cancel := context.WithCancel(ctx)
 	defer cancel()

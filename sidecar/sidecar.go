@@ -30,7 +30,9 @@ type Sidecar struct {
 	started  time.Time
 	observer *observer
 	lease    *lease
-	proxies  *proxies
+	// leaseFile is nil where nothing is written.
+	leaseFile *leaseFile
+	proxies   *proxies
 	// agreed is notified after the ledger changed.
 	agreed signal
 	// proxyBroke is notified when the connection to the proxy breaks.
@@ -57,6 +59,9 @@ func (s *Sidecar) Run(ctx context.Context) error {
 	loops.Go(func() { s.followLedger(ctx) })
 	loops.Go(func() { s.observe(ctx) })
 	loops.Go(func() { s.report(ctx) })
+	if s.leaseFile != nil {
+		loops.Go(func() { s.keepLeaseFile(ctx) })
+	}
 	loops.Go(func() { s.lead(ctx) })
 	if s.ports.Proxy != nil {
 		loops.Go(func() { s.relayBreaks(ctx) })

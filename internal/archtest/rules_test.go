@@ -33,7 +33,7 @@ var rules = []rule{
 	// The composition.
 	{
 		pkg:     "sidecar",
-		imports: "api consensus ledger failover topology internal/gtid mysql proxysql consul templates gopkg.in/yaml.v3",
+		imports: "api consensus ledger failover topology internal/gtid mysql proxysql consul templates golang.org/x/sys/unix gopkg.in/yaml.v3",
 		tests:   "internal/lab internal/lab/fleet internal/standin github.com/go-sql-driver/mysql",
 	},
 	{

@@ -156,6 +156,7 @@ proxysql:
   admin: %q
   user: %s
   password: {env: REMORA_PROXYSQL_PASSWORD}
+lease: {file: %q}
 log: {level: %s}
 %sclusters:
   %s:
@@ -163,8 +164,13 @@ log: {level: %s}
     hostgroups: {writer: %d, reader: %d}
     policy:
       %s
-`, i+1, dataDir, members, lab.RemoraUser.Name, lab.ReplUser.Name, f.Proxies[i].AdminAddr, lab.AdminUser.Name, logLevel(), f.outside(i),
+`, i+1, dataDir, members, lab.RemoraUser.Name, lab.ReplUser.Name, f.Proxies[i].AdminAddr, lab.AdminUser.Name, f.LeaseFile(i), logLevel(), f.outside(i),
 		Cluster, f.DB.Servers[0].Addr, WriterHostgroup, ReaderHostgroup, policy)
+}
+
+// LeaseFile is where sidecar i, from 0, writes its lease.
+func (f *Fleet) LeaseFile(i int) string {
+	return filepath.Join(f.Lab.Dir(), fmt.Sprintf("node%d", i+1), "lease")
 }
 
 func logLevel() string {

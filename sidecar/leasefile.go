@@ -1,0 +1,181 @@
+package sidecar
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/remora-ha/remora/api"
+)
+
+// leaseNote is what the lease file says: until when this node may route writes,
+// and what is to be closed afterwards. It holds no secret.
+type leaseNote struct {
+	Node    string         `json:"node"`
+	Writers map[string]int `json:"writer_hostgroups"` // by cluster
+	Boot    string         `json:"boot_id"`           // of the kernel whose clock Until is on
+	Until   time.Duration  `json:"until_boottime_ns"` // since that boot, suspends included
+	TTL     time.Duration  `json:"ttl_ns"`            // no lease is longer
+}
+
+// bootClock is a clock that every process of one boot shares and that runs
+// through a suspend.
+type bootClock struct {
+	id  string // of the boot
+	now func() time.Duration
+}
+
+// newBootClock is the kernel's CLOCK_BOOTTIME.
+func newBootClock() (bootClock, error) {
+	id, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	if err != nil {
+		return bootClock{}, fmt.Errorf("boot id: %w", err)
+	}
+	return bootClock{id: strings.TrimSpace(string(id)), now: func() time.Duration {
+		var ts unix.Timespec
+		if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &ts); err != nil {
+			panic(fmt.Sprintf("CLOCK_BOOTTIME: %v", err)) // every Linux since 2.6.39 has it
+		}
+		return time.Duration(ts.Nano())
+	}}, nil
+}
+
+// What is wrong with a lease file; test with errors.Is.
+var (
+	errLeaseOver    = errors.New("the lease has run out")
+	errLeaseUnknown = errors.New("the lease file tells nothing")
+)
+
+// parseLease reads a lease file's text, which may be anything.
+func parseLease(raw []byte) (leaseNote, error) {
+	var n leaseNote
+	if err := json.Unmarshal(raw, &n); err != nil {
+		return leaseNote{}, fmt.Errorf("%w: %w", errLeaseUnknown, err)
+	}
+	for cluster, hg := range n.Writers {
+		if hg < 0 {
+			return leaseNote{}, fmt.Errorf("%w: hostgroup %d of %s", errLeaseUnknown, hg, cluster)
+		}
+	}
+	return n, nil
+}
+
+// check is nil while the lease holds. Where the file is of another boot, or names
+// an instant that no lease can have, there is none.
+func (n *leaseNote) check(boot string, now time.Duration) error {
+	switch {
+	case n.Boot == "" || n.Boot != boot:
+		return fmt.Errorf("%w: it was written before the machine started", errLeaseUnknown)
+	case n.Until > now && n.Until-now > n.TTL:
+		return fmt.Errorf("%w: it names an instant that lies further away than a lease lasts", errLeaseUnknown)
+	case n.Until <= now:
+		return errLeaseOver
+	}
+	return nil
+}
+
+// leaseFile tells a watchdog of this node's lease. Writing is a loop of its own:
+// a disk that hangs must not cost the lease.
+type leaseFile struct {
+	path    string
+	clock   bootClock
+	renewed signal
+
+	mu   sync.Mutex
+	note leaseNote
+}
+
+func newLeaseFile(cfg *Config, clock bootClock) *leaseFile {
+	f := &leaseFile{path: cfg.Lease.File, clock: clock, note: leaseNote{Node: cfg.Node, Boot: clock.id, Writers: map[string]int{}}}
+	for name, c := range cfg.Clusters {
+		f.note.Writers[name] = c.Hostgroups.Writer
+	}
+	return f
+}
+
+// asked is the instant to renew from. It must be taken before the one that the
+// holder counts from, so that the file never promises more than the holder has.
+func (f *leaseFile) asked() time.Duration {
+	if f == nil {
+		return 0
+	}
+	return f.clock.now()
+}
+
+// renew notes a lease that was asked for at `asked`.
+func (f *leaseFile) renew(asked time.Duration, reply api.HeartbeatReply) {
+	ttl := reply.Lease.D()
+	if f == nil || ttl <= 0 {
+		return
+	}
+	f.mu.Lock()
+	if until := asked + ttl; until > f.note.Until {
+		f.note.Until, f.note.TTL = until, ttl
+	}
+	f.mu.Unlock()
+	f.renewed.notify()
+}
+
+func (f *leaseFile) current() leaseNote {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.note
+}
+
+// keepLeaseFile writes the file after renewals, at most once a heartbeat.
+func (s *Sidecar) keepLeaseFile(ctx context.Context) {
+	renewed, stop := s.leaseFile.renewed.watch()
+	defer stop()
+	tick := time.NewTicker(s.cfg.Lease.Heartbeat.D())
+	defer tick.Stop()
+	var failed string
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-renewed:
+		}
+		var now string
+		if err := s.leaseFile.write(); err != nil {
+			now = err.Error()
+		}
+		if now != failed && now != "" {
+			s.log.Warn("the lease file could not be written: a watchdog will close the writer", "error", now)
+		} else if now != failed {
+			s.log.Info("the lease file is written again")
+		}
+		failed = now
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+// write puts the file in place at once, or leaves the old one.
+func (f *leaseFile) write() error {
+	raw, err := json.Marshal(f.current())
+	if err != nil {
+		return err
+	}
+	tmp := filepath.Join(filepath.Dir(f.path), "."+filepath.Base(f.path)+".new")
+	file, err := os.Create(tmp)
+	if err != nil {
+		return err
+	}
+	_, err = file.Write(append(raw, '\n'))
+	// Whatever the umask: the watchdog may be another user.
+	if err := errors.Join(err, file.Chmod(0o644), file.Close()); err != nil {
+		return err
+	}
+	return os.Rename(tmp, f.path)
+}

@@ -1,0 +1,246 @@
+package sidecar
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/remora-ha/remora/proxysql"
+	"github.com/remora-ha/remora/topology"
+)
+
+// WatchdogConfig says what a watchdog looks at and what it closes.
+type WatchdogConfig struct {
+	LeaseFile  string // of the sidecar, `lease.file`
+	Admin      string // host:port of ProxySQL's admin interface
+	User       string
+	Password   Secret
+	Grace      time.Duration // how long the file may be stale before the writer is closed
+	Interval   time.Duration // between two looks at the file
+	Hostgroups []int         // writer hostgroups that are closed besides those that the file names
+	Once       bool          // one look
+}
+
+const (
+	// watchdogRetry is how often an open writer is closed again, and a closed one
+	// looked at, while the lease is stale.
+	watchdogRetry = time.Second
+	// watchdogStatement bounds one admin statement, watchdogFence one attempt to close.
+	watchdogStatement = time.Second
+	watchdogFence     = 4 * time.Second
+	// watchdogRead bounds reading the file: one that does not come is stale.
+	watchdogRead = 250 * time.Millisecond
+)
+
+// Watchdog closes the writers of a ProxySQL whose sidecar is dead or hangs: while
+// the lease file is stale for longer than the grace. It never opens anything; the
+// sidecar does, when it has a lease again. It runs until ctx ends; with Once it
+// looks one time, and fails when the writers had to be closed and are not.
+func Watchdog(ctx context.Context, cfg WatchdogConfig, log *slog.Logger) error {
+	if cfg.LeaseFile == "" || cfg.Interval <= 0 || cfg.Grace < 0 {
+		return errors.New("watchdog: want a lease file, an interval of more than 0s and a grace from 0s")
+	}
+	if slices.ContainsFunc(cfg.Hostgroups, func(hg int) bool { return hg < 0 }) {
+		return fmt.Errorf("watchdog: hostgroups %v: want numbers from 0", cfg.Hostgroups)
+	}
+	password, err := cfg.Password.Read()
+	if err != nil {
+		return fmt.Errorf("watchdog: password: %w", err)
+	}
+	clock, err := newBootClock()
+	if err != nil {
+		return fmt.Errorf("watchdog: %w", err)
+	}
+	proxy := proxysql.New(proxysql.Config{Addr: cfg.Admin, User: cfg.User, Password: password, Timeout: watchdogStatement}, nil, nil)
+	defer proxy.Close()
+	w := newWatchdog(cfg, proxy, clock, log)
+	if cfg.Once {
+		return w.look(ctx)
+	}
+	log.Info("the watchdog looks after the lease", "file", cfg.LeaseFile, "grace", cfg.Grace, "proxysql", cfg.Admin)
+	tick := time.NewTicker(cfg.Interval)
+	defer tick.Stop()
+	for {
+		_ = w.look(ctx) // it has said what is wrong, and looks again
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+	}
+}
+
+// watchdog remembers what one look leaves for the next.
+type watchdog struct {
+	cfg     WatchdogConfig
+	proxy   Proxy
+	clock   bootClock
+	log     *slog.Logger
+	reading chan fileText  // an answer that is still to come; nil: none
+	writers map[string]int // last known, by cluster
+	since   time.Duration  // when the file turned stale; 0: it is not
+	tried   time.Duration  // when the writers were last closed or looked at; 0: not in this staleness
+	failed  bool           // the last attempt
+	said    string
+}
+
+type fileText struct {
+	raw []byte
+	err error
+}
+
+func newWatchdog(cfg WatchdogConfig, proxy Proxy, clock bootClock, log *slog.Logger) *watchdog {
+	w := &watchdog{cfg: cfg, proxy: proxy, clock: clock, log: log, writers: map[string]int{}}
+	for _, hg := range cfg.Hostgroups {
+		w.writers[nameless(hg)] = hg
+	}
+	return w
+}
+
+// nameless stands for the cluster of a hostgroup that was given without one.
+func nameless(hg int) string { return fmt.Sprintf("hostgroup %d", hg) }
+
+// look reads the file and closes the writers where that is due. It returns why
+// they could not be closed.
+func (w *watchdog) look(ctx context.Context) error {
+	stale := w.check()
+	now := w.clock.now()
+	if stale == nil {
+		if w.since != 0 && w.said != "" {
+			w.say(slog.LevelInfo, "the lease holds again: the sidecar opens what is to be open")
+		}
+		w.since, w.tried, w.said = 0, 0, ""
+		return nil
+	}
+	if now-w.since <= w.cfg.Grace && !(w.cfg.Once && !errors.Is(stale, errLeaseOver)) {
+		return nil
+	}
+	if w.tried != 0 && now-w.tried < watchdogRetry {
+		return nil
+	}
+	w.tried = now
+	closed, err := w.fence(ctx)
+	before := w.failed
+	w.failed = err != nil
+	switch {
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case err != nil:
+		err = fmt.Errorf("no lease (%w), and the writer could not be closed: %w", stale, err)
+		w.say(slog.LevelError, err.Error())
+		return err
+	case closed != "":
+		w.said = "" // also where it was closed before, and somebody opened it
+		w.say(slog.LevelWarn, fmt.Sprintf("no lease (%v): the sidecar is dead or hangs; closed %s", stale, closed))
+	case (w.said == "" || before) && !w.cfg.Once:
+		w.say(slog.LevelWarn, fmt.Sprintf("no lease (%v): the writer is closed already", stale))
+	}
+	return nil
+}
+
+// check is nil while the lease holds, and notes when it was over. A file that
+// could not be read is stale since it was first found so.
+func (w *watchdog) check() error {
+	raw, err := w.read()
+	var note leaseNote
+	if err == nil {
+		note, err = parseLease(raw)
+	} else {
+		err = fmt.Errorf("%w: %w", errLeaseUnknown, err)
+	}
+	now := w.clock.now()
+	if err == nil {
+		for cluster, hg := range note.Writers {
+			delete(w.writers, nameless(hg)) // Fence voids the epoch of the cluster that it is told
+			w.writers[cluster] = hg
+		}
+		err = note.check(w.clock.id, now)
+	}
+	switch {
+	case err == nil:
+	case errors.Is(err, errLeaseOver):
+		w.since = max(note.Until, 1)
+	case w.since == 0:
+		w.since = now
+	}
+	return err
+}
+
+// read reads the file, but does not wait for a disk that hangs.
+func (w *watchdog) read() ([]byte, error) {
+	if w.reading == nil {
+		answer := make(chan fileText, 1)
+		w.reading = answer
+		go func() {
+			raw, err := os.ReadFile(w.cfg.LeaseFile)
+			answer <- fileText{raw, err}
+		}()
+	}
+	timer := time.NewTimer(watchdogRead)
+	defer timer.Stop()
+	select {
+	case text := <-w.reading:
+		w.reading = nil
+		return text.raw, text.err
+	case <-timer.C:
+		return nil, fmt.Errorf("%s could not be read within %s", w.cfg.LeaseFile, watchdogRead)
+	}
+}
+
+// fence closes what is open and names it; "" where all was closed already.
+func (w *watchdog) fence(ctx context.Context) (closed string, err error) {
+	if len(w.writers) == 0 {
+		return "", fmt.Errorf("%s names no hostgroup, and none was given", w.cfg.LeaseFile)
+	}
+	ctx, cancel := context.WithTimeout(ctx, watchdogFence)
+	defer cancel()
+	var names []string
+	var failed []error
+	done := map[int]bool{}
+	for _, cluster := range slices.Sorted(maps.Keys(w.writers)) {
+		writer := w.writers[cluster]
+		if done[writer] {
+			continue
+		}
+		done[writer] = true
+		did, err := w.fenceOne(ctx, cluster, writer)
+		if err != nil {
+			failed = append(failed, err)
+		} else if did {
+			names = append(names, fmt.Sprintf("hostgroup %d", writer))
+		}
+	}
+	return strings.Join(names, ", "), errors.Join(failed...)
+}
+
+// fenceOne closes one cluster's writer unless it is closed, and ends the sessions
+// that still hold it: an idle transaction could commit.
+func (w *watchdog) fenceOne(ctx context.Context, cluster string, writer int) (did bool, err error) {
+	hg := proxysql.Hostgroups{Writer: writer, Reader: writer + 1} // the reader is read beside it, never changed
+	p, err := w.proxy.Status(ctx, topology.Route{Cluster: cluster}, hg)
+	if err != nil || p.Mode != topology.Fenced {
+		// The sidecar may have got its lease, and opened the writer, a moment ago.
+		if w.check() == nil {
+			return false, nil
+		}
+		if err := w.proxy.Fence(ctx, cluster, hg, true); err != nil {
+			return false, err
+		}
+		did = true
+	}
+	_, err = w.proxy.EndSessions(ctx, hg, "")
+	return did, err
+}
+
+func (w *watchdog) say(level slog.Level, sentence string) {
+	if sentence != w.said {
+		w.said = sentence
+		w.log.Log(context.Background(), level, sentence)
+	}
+}
