@@ -133,7 +133,9 @@ func (w *watchdog) look(ctx context.Context) error {
 		return ctx.Err()
 	case err != nil:
 		err = fmt.Errorf("no lease (%w), and the writer could not be closed: %w", stale, err)
-		w.say(slog.LevelError, err.Error())
+		if !w.cfg.Once { // else the command says it
+			w.say(slog.LevelError, err.Error())
+		}
 		return err
 	case closed != "":
 		w.said = "" // also where it was closed before, and somebody opened it
