@@ -36,8 +36,8 @@ to be closed and could not be.`,
 	fl.StringVar(&cfg.Admin, "admin", "127.0.0.1:6032", "`HOST:PORT` of ProxySQL's admin interface")
 	fl.StringVar(&cfg.User, "user", "admin", "`NAME` to log in with there")
 	fl.StringVar(&cfg.Password.File, "password-file", "", "`FILE` that holds its password")
-	fl.DurationVar(&cfg.Grace, "grace", 500*time.Millisecond, "how long the file may be stale")
-	fl.DurationVar(&cfg.Interval, "interval", 250*time.Millisecond, "how often the file is looked at")
+	fl.DurationVar(&cfg.Grace, "grace", 100*time.Millisecond, "how long the file may be stale")
+	fl.DurationVar(&cfg.Interval, "interval", 100*time.Millisecond, "how often the file is looked at")
 	fl.IntSliceVar(&cfg.Hostgroups, "hostgroup", nil, "writer hostgroup `N` to close also when the file cannot be read; may be repeated")
 	fl.BoolVar(&cfg.Once, "once", false, "look one time")
 	return c
