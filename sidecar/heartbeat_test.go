@@ -35,3 +35,30 @@ func TestALeaseIsGrantedOnlyAfterAQuorumRound(t *testing.T) {
 		t.Errorf("what the heartbeat said was lost: epoch %d", p[0].Epoch)
 	}
 }
+
+func TestAnOvertakenHeartbeatGetsNoLease(t *testing.T) {
+	f := newFollower()
+	f.routed(t)
+	f.setTerm(newTerm(f.Sidecar, 1))
+	beat := api.Heartbeat{Node: "n2", Seq: 2, Started: time.Now()}
+	if _, err := f.Heartbeat(t.Context(), beat); err != nil {
+		t.Fatal(err)
+	}
+	beat.Seq = 1
+	if reply, err := f.Heartbeat(t.Context(), beat); err == nil || reply.Lease != 0 {
+		t.Errorf("it gets %s, %v", reply.Lease, err)
+	}
+}
+
+func TestAFileOfASilentNodeIsNoFinding(t *testing.T) {
+	now := time.Now()
+	e := newEvidence(DefaultConfig().Lease, now)
+	e.take(api.Heartbeat{Node: "n2", Seq: 1, Started: now, Files: []topology.File{{Node: "n2", Destination: "/f"}}}, now)
+	ttl := DefaultConfig().Lease.TTL.D()
+	if n := len(e.files(now.Add(ttl - 1))); n != 1 {
+		t.Errorf("while it is heard there are %d files", n)
+	}
+	if n := len(e.files(now.Add(ttl))); n != 0 {
+		t.Errorf("when it is silent there are %d files", n)
+	}
+}

@@ -1,0 +1,63 @@
+package sidecar
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/remora-ha/remora/api"
+	"github.com/remora-ha/remora/failover"
+	"github.com/remora-ha/remora/topology"
+)
+
+// slowServers take a while for each step.
+type slowServers time.Duration
+
+func (s slowServers) Do(ctx context.Context, _ failover.Step) error {
+	select {
+	case <-time.After(time.Duration(s)):
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+func (slowServers) Close() {}
+
+func TestARecoverysEndWaitsForTheStepsUnderWayButNotForLong(t *testing.T) {
+	for took, want := range map[time.Duration]time.Duration{
+		300 * time.Millisecond: 300 * time.Millisecond,
+		5 * time.Second:        settleSteps,
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			f := newFollower()
+			f.ports.Servers = map[string]Servers{"main": slowServers(took)}
+			d := newDecider(newTerm(f.Sidecar, 1), "main")
+			d.start(context.Background(), failover.Step{Do: failover.Repoint, Target: dbB, Source: dbA, Optional: true})
+			began := time.Now()
+			d.settle(context.Background())
+			if waited := time.Since(began); waited != want {
+				t.Errorf("for a step of %s it waited %s, want %s", took, waited, want)
+			}
+			if n := len(d.takeSteps()); (n == 1) != (took < settleSteps) {
+				t.Errorf("%d steps are on record after %s", n, want)
+			}
+			d.background.Wait()
+		})
+	}
+}
+
+func TestNothingIsAcknowledgedBeforeThereIsAPrimary(t *testing.T) {
+	f := newFollower()
+	f.setTerm(newTerm(f.Sidecar, 1))
+	var refused *api.RefusedError
+	if err := f.Acknowledge(t.Context(), "main", api.AcknowledgeRequest{By: "ana"}); !errors.As(err, &refused) {
+		t.Errorf("it is no refusal but %v", err)
+	}
+	f.routed(t)
+	err := f.Downtime(t.Context(), "main", api.DowntimeRequest{Instance: dbB, For: topology.Duration(time.Hour), By: "ana"})
+	if err != nil {
+		t.Errorf("with a primary: %v", err)
+	}
+}
