@@ -3,6 +3,7 @@ package sidecar
 import (
 	"context"
 	"errors"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -52,8 +53,8 @@ func TestNothingIsAcknowledgedBeforeThereIsAPrimary(t *testing.T) {
 	f := newFollower()
 	f.setTerm(newTerm(f.Sidecar, 1))
 	var refused *api.RefusedError
-	if err := f.Acknowledge(t.Context(), "main", api.AcknowledgeRequest{By: "ana"}); !errors.As(err, &refused) {
-		t.Errorf("it is no refusal but %v", err)
+	if err := f.Acknowledge(t.Context(), "main", api.AcknowledgeRequest{By: "ana"}); !errors.As(err, &refused) || !strings.Contains(refused.Sentence, "has no primary yet") {
+		t.Errorf("the refusal is %v", err)
 	}
 	f.routed(t)
 	err := f.Downtime(t.Context(), "main", api.DowntimeRequest{Instance: dbB, For: topology.Duration(time.Hour), By: "ana"})

@@ -66,7 +66,7 @@ type keeper struct {
 	fenced  fence     // what was done without a lease
 	paused  time.Time // when the present pause was applied
 	saved   uint64    // epoch of the disk copy
-	savedAt time.Time
+	savedAt time.Time // zero before the first copy, which is due therefore
 	since   time.Time // when route was applied
 	said    string
 }
@@ -240,9 +240,8 @@ func (k *keeper) endSessions(ctx context.Context) {
 // save writes the proxy's disk copy where it is due.
 func (k *keeper) save(ctx context.Context) {
 	now := time.Now()
-	first := k.saved == 0
 	changed := k.saved != k.route.Epoch && now.Sub(k.since) >= saveAfter
-	if k.route.Mode != topology.Open || !first && !changed && now.Sub(k.savedAt) < saveEvery {
+	if k.route.Mode != topology.Open || !changed && now.Sub(k.savedAt) < saveEvery {
 		return
 	}
 	if err := k.ports.Proxy.Save(ctx, k.cfg.Clusters[k.cluster].Hostgroups); err != nil {
