@@ -64,7 +64,7 @@ func TestBrokenRulesAreFound(t *testing.T) {
 		{
 			"raft beyond consensus",
 			source{"sidecar", "a.go", imports("github.com/hashicorp/raft")},
-			"sidecar/a.go:2:8: sidecar imports github.com/hashicorp/raft; it may import api, consensus, ledger, failover, topology, internal/gtid, mysql, proxysql, consul, templates, golang.org/x/sys/unix, gopkg.in/yaml.v3",
+			"sidecar/a.go:2:8: sidecar imports github.com/hashicorp/raft; it may import api, consensus, ledger, failover, topology, internal/gtid, mysql, proxysql, consul, templates, hooks, golang.org/x/sys/unix, gopkg.in/yaml.v3",
 		},
 		{
 			"a library whose name only begins alike",

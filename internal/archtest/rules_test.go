@@ -28,12 +28,13 @@ var rules = []rule{
 	{pkg: "proxysql", imports: "topology github.com/go-sql-driver/mysql", tests: "internal/lab internal/standin modernc.org/sqlite"},
 	{pkg: "consul", imports: "topology github.com/hashicorp/consul/api", tests: "internal/lab"},
 	{pkg: "templates", imports: "github.com/hashicorp/consul-template/", tests: "internal/lab"},
+	{pkg: "hooks"},
 	{pkg: "api", imports: "topology failover internal/gtid ledger"},
 
 	// The composition.
 	{
 		pkg:     "sidecar",
-		imports: "api consensus ledger failover topology internal/gtid mysql proxysql consul templates golang.org/x/sys/unix gopkg.in/yaml.v3",
+		imports: "api consensus ledger failover topology internal/gtid mysql proxysql consul templates hooks golang.org/x/sys/unix gopkg.in/yaml.v3",
 		tests:   "internal/lab internal/lab/fleet internal/standin github.com/go-sql-driver/mysql",
 	},
 	{
