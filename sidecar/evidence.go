@@ -14,10 +14,10 @@ import (
 // evidence is what the leader was told in its term, by all sidecars.
 type evidence struct {
 	lease   LeaseConfig
-	began   time.Time // of the term: leases granted before it are unknown
 	changed signal
 
 	mu    sync.Mutex
+	began time.Duration // of the term, on the clock's Boot: leases granted before it are unknown
 	nodes map[string]*report
 }
 
@@ -26,14 +26,14 @@ type report struct {
 	seq     uint64
 	started time.Time
 	heard   time.Time
-	granted time.Time // when the last lease was answered
+	granted time.Duration // when the last lease was answered, on the clock's Boot
 	views   map[topology.Addr]topology.View
 	proxies map[string]topology.Proxy
 	files   []topology.File
 	trouble []string
 }
 
-func newEvidence(lease LeaseConfig, began time.Time) *evidence {
+func newEvidence(lease LeaseConfig, began time.Duration) *evidence {
 	return &evidence{lease: lease, began: began, nodes: map[string]*report{}}
 }
 
@@ -84,7 +84,7 @@ func (e *evidence) putViews(r *report, views []api.AgedView, now time.Time) {
 }
 
 // grant notes that a lease was answered just now.
-func (e *evidence) grant(node string, now time.Time) {
+func (e *evidence) grant(node string, now time.Duration) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if r := e.nodes[node]; r != nil {
@@ -94,14 +94,14 @@ func (e *evidence) grant(node string, now time.Time) {
 
 // leaseLeft is what is left of a node's lease as the grantor counts it; a lease
 // of an earlier term may have begun as late as this term.
-func (e *evidence) leaseLeft(node string, now time.Time) time.Duration {
+func (e *evidence) leaseLeft(node string, now time.Duration) time.Duration {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	granted := e.began
-	if r := e.nodes[node]; r != nil && r.granted.After(granted) {
+	if r := e.nodes[node]; r != nil && r.granted > granted {
 		granted = r.granted
 	}
-	return granted.Add(e.lease.TTL.D() + e.lease.FenceTime.D()).Sub(now)
+	return granted + e.lease.TTL.D() + e.lease.FenceTime.D() - now
 }
 
 // all are all views of instances that others than self reported.
@@ -123,7 +123,7 @@ func (e *evidence) all(self string, addrs []topology.Addr) []topology.View {
 }
 
 // proxies is the state of the named nodes' proxies for a cluster.
-func (e *evidence) proxies(cluster string, nodes []string, now time.Time) []topology.Proxy {
+func (e *evidence) proxies(cluster string, nodes []string, now time.Duration) []topology.Proxy {
 	list := make([]topology.Proxy, 0, len(nodes))
 	for _, name := range nodes {
 		left := e.leaseLeft(name, now)

@@ -3,50 +3,12 @@ package sidecar
 import (
 	"context"
 	"fmt"
-	"sync"
 	"time"
 
 	"github.com/remora-ha/remora/api"
 	"github.com/remora-ha/remora/ledger"
 	"github.com/remora-ha/remora/topology"
 )
-
-// lease is the holder's side: the permission to keep routing writes, counted
-// from before it was asked for.
-type lease struct {
-	changed signal
-
-	mu    sync.Mutex
-	until time.Time
-	index uint64 // the ledger must have reached it for its epochs to be current
-}
-
-// newLease is one that has just run out: a sidecar starts fenced.
-func newLease(now time.Time) *lease { return &lease{until: now} }
-
-// renew notes a lease that was asked for at `asked`.
-func (l *lease) renew(asked time.Time, reply api.HeartbeatReply) {
-	if reply.Lease <= 0 {
-		return
-	}
-	l.mu.Lock()
-	before := l.until
-	if until := asked.Add(reply.Lease.D()); until.After(l.until) {
-		l.until = until
-	}
-	l.index = max(l.index, reply.Index)
-	l.mu.Unlock()
-	if before.Before(asked) { // it had run out, or is the first
-		l.changed.notify()
-	}
-}
-
-// left is how long the lease still holds, and the index that came with it.
-func (l *lease) left(now time.Time) (time.Duration, uint64) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.until.Sub(now), l.index
-}
 
 // report sends heartbeats: on every tick, and at once after a change.
 func (s *Sidecar) report(ctx context.Context) {
@@ -88,11 +50,10 @@ func (s *Sidecar) beat(ctx context.Context, seq uint64) error {
 	if !ok {
 		return fmt.Errorf("heartbeat: %w is known to %s", api.ErrNoLeader, s.cfg.Node)
 	}
-	askedBoot := s.leaseFile.asked()
-	asked := time.Now()
+	asked, now := s.lease.ask(), time.Now()
 	h := api.Heartbeat{Node: s.cfg.Node, Seq: seq, Started: s.started, Proxies: s.proxies.all(), Files: s.files()}
 	for _, v := range s.observer.views(nil) {
-		h.Views = append(h.Views, api.Age(v, asked))
+		h.Views = append(h.Views, api.Age(v, now))
 	}
 	var reply api.HeartbeatReply
 	var err error
@@ -105,7 +66,6 @@ func (s *Sidecar) beat(ctx context.Context, seq uint64) error {
 		return fmt.Errorf("heartbeat to %s: %w", leader, err)
 	}
 	s.lease.renew(asked, reply)
-	s.leaseFile.renew(askedBoot, reply)
 	return nil
 }
 
@@ -139,7 +99,7 @@ func (s *Sidecar) Heartbeat(ctx context.Context, h api.Heartbeat) (api.Heartbeat
 	}
 	reply.Index = s.ports.Consensus.State().Index
 	reply.Lease = s.cfg.Lease.TTL
-	t.evidence.grant(h.Node, time.Now())
+	t.evidence.grant(h.Node, s.ports.Clock().Boot)
 	return reply, nil
 }
 

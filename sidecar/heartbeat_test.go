@@ -20,7 +20,7 @@ func TestALeaseIsGrantedOnlyAfterAQuorumRound(t *testing.T) {
 	if err != nil || reply.Lease != f.cfg.Lease.TTL {
 		t.Fatalf("a leader with a quorum grants %s, %v", reply.Lease, err)
 	}
-	left := term.evidence.leaseLeft("n2", time.Now())
+	left := term.evidence.leaseLeft("n2", f.ports.Clock().Boot)
 
 	f.raft.deposed = consensus.ErrNotLeader
 	beat.Seq, beat.Proxies["main"] = 2, topology.Proxy{Node: "n2", Epoch: 4}
@@ -28,10 +28,10 @@ func TestALeaseIsGrantedOnlyAfterAQuorumRound(t *testing.T) {
 	if !errors.Is(err, api.ErrNotLeader) || reply.Lease != 0 {
 		t.Errorf("without a quorum it grants %s, %v", reply.Lease, err)
 	}
-	if now := term.evidence.leaseLeft("n2", time.Now()); now > left {
+	if now := term.evidence.leaseLeft("n2", f.ports.Clock().Boot); now > left {
 		t.Errorf("it counts a lease that it did not grant: %s left after %s", now, left)
 	}
-	if p := term.evidence.proxies("main", []string{"n2"}, time.Now()); p[0].Epoch != 4 {
+	if p := term.evidence.proxies("main", []string{"n2"}, 0); p[0].Epoch != 4 {
 		t.Errorf("what the heartbeat said was lost: epoch %d", p[0].Epoch)
 	}
 }
@@ -52,7 +52,7 @@ func TestAnOvertakenHeartbeatGetsNoLease(t *testing.T) {
 
 func TestAFileOfASilentNodeIsNoFinding(t *testing.T) {
 	now := time.Now()
-	e := newEvidence(DefaultConfig().Lease, now)
+	e := newEvidence(DefaultConfig().Lease, 0)
 	e.take(api.Heartbeat{Node: "n2", Seq: 1, Started: now, Files: []topology.File{{Node: "n2", Destination: "/f"}}}, now)
 	ttl := DefaultConfig().Lease.TTL.D()
 	if n := len(e.files(now.Add(ttl - 1))); n != 1 {

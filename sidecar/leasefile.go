@@ -8,12 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"time"
-
-	"golang.org/x/sys/unix"
-
-	"github.com/remora-ha/remora/api"
 )
 
 // leaseNote is what the lease file says: until when this node may route writes,
@@ -26,26 +21,13 @@ type leaseNote struct {
 	TTL     time.Duration  `json:"ttl_ns"`            // no lease is longer
 }
 
-// bootClock is a clock that every process of one boot shares and that runs
-// through a suspend.
-type bootClock struct {
-	id  string // of the boot
-	now func() time.Duration
-}
-
-// newBootClock is the kernel's CLOCK_BOOTTIME.
-func newBootClock() (bootClock, error) {
+// bootID is that of the running kernel.
+func bootID() (string, error) {
 	id, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
 	if err != nil {
-		return bootClock{}, fmt.Errorf("boot id: %w", err)
+		return "", fmt.Errorf("boot id: %w", err)
 	}
-	return bootClock{id: strings.TrimSpace(string(id)), now: func() time.Duration {
-		var ts unix.Timespec
-		if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &ts); err != nil {
-			panic(fmt.Sprintf("CLOCK_BOOTTIME: %v", err)) // every Linux since 2.6.39 has it
-		}
-		return time.Duration(ts.Nano())
-	}}, nil
+	return strings.TrimSpace(string(id)), nil
 }
 
 // What is wrong with a lease file; test with errors.Is.
@@ -85,54 +67,22 @@ func (n *leaseNote) check(boot string, now time.Duration) error {
 // leaseFile tells a watchdog of this node's lease. Writing is a loop of its own:
 // a disk that hangs must not cost the lease.
 type leaseFile struct {
-	path    string
-	clock   bootClock
-	renewed signal
-
-	mu   sync.Mutex
-	note leaseNote
+	path  string
+	lease *lease
+	note  leaseNote // but for Until and TTL
 }
 
-func newLeaseFile(cfg *Config, clock bootClock) *leaseFile {
-	f := &leaseFile{path: cfg.Lease.File, clock: clock, note: leaseNote{Node: cfg.Node, Boot: clock.id, Writers: map[string]int{}}}
+func newLeaseFile(cfg *Config, lease *lease, boot string) *leaseFile {
+	f := &leaseFile{path: cfg.Lease.File, lease: lease, note: leaseNote{Node: cfg.Node, Boot: boot, Writers: map[string]int{}}}
 	for name, c := range cfg.Clusters {
 		f.note.Writers[name] = c.Hostgroups.Writer
 	}
 	return f
 }
 
-// asked is the instant to renew from. It must be taken before the one that the
-// holder counts from, so that the file never promises more than the holder has.
-func (f *leaseFile) asked() time.Duration {
-	if f == nil {
-		return 0
-	}
-	return f.clock.now()
-}
-
-// renew notes a lease that was asked for at `asked`.
-func (f *leaseFile) renew(asked time.Duration, reply api.HeartbeatReply) {
-	ttl := reply.Lease.D()
-	if f == nil || ttl <= 0 {
-		return
-	}
-	f.mu.Lock()
-	if until := asked + ttl; until > f.note.Until {
-		f.note.Until, f.note.TTL = until, ttl
-	}
-	f.mu.Unlock()
-	f.renewed.notify()
-}
-
-func (f *leaseFile) current() leaseNote {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.note
-}
-
 // keepLeaseFile writes the file after renewals, at most once a heartbeat.
 func (s *Sidecar) keepLeaseFile(ctx context.Context) {
-	renewed, stop := s.leaseFile.renewed.watch()
+	renewed, stop := s.lease.renewed.watch()
 	defer stop()
 	tick := time.NewTicker(s.cfg.Lease.Heartbeat.D())
 	defer tick.Stop()
@@ -163,7 +113,9 @@ func (s *Sidecar) keepLeaseFile(ctx context.Context) {
 
 // write puts the file in place at once, or leaves the old one.
 func (f *leaseFile) write() error {
-	raw, err := json.Marshal(f.current())
+	note := f.note
+	note.Until, note.TTL = f.lease.promise()
+	raw, err := json.Marshal(note)
 	if err != nil {
 		return err
 	}

@@ -166,7 +166,7 @@ func (s *Sidecar) nodeStatus(n NodeConfig, t *term, leader string) api.NodeStatu
 	if ns.Heard = &ago; ago > s.cfg.Lease.TTL {
 		ns.Role = "silent"
 	}
-	left := topology.Duration(max(0, t.evidence.leaseLeft(n.Name, time.Now())-s.cfg.Lease.FenceTime.D()).Round(time.Millisecond))
+	left := topology.Duration(max(0, t.evidence.leaseLeft(n.Name, s.ports.Clock().Boot)-s.cfg.Lease.FenceTime.D()).Round(time.Millisecond))
 	ns.Lease, ns.Trouble = &left, trouble
 	for cluster, p := range proxies {
 		if ns.Applied == nil {

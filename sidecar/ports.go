@@ -118,6 +118,8 @@ type Ports struct {
 	Renderers []Renderer
 	Consensus Consensus
 	Peer      func(name string) Peer
+	// Clock is what leases are counted on; nil: Go's, for tests in virtual time.
+	Clock Clock
 	// ProxyBroke delivers a signal when the connection to the proxy broke.
 	ProxyBroke <-chan struct{}
 }

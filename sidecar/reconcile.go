@@ -108,8 +108,7 @@ func (s *Sidecar) reconcile(ctx context.Context, cluster string) {
 
 // step does what is called for now and says when to look again at the latest.
 func (k *keeper) step(ctx context.Context) time.Duration {
-	now := time.Now()
-	left, index := k.lease.left(now)
+	left, index := k.lease.left()
 	state := k.ports.Consensus.State()
 	if left <= 0 || state.Index < index {
 		return k.withoutLease(ctx, -left)

@@ -53,7 +53,7 @@ type telling struct {
 func (s *Sidecar) tell(ctx context.Context, r Renderer, told map[string]telling) {
 	for name := range s.cfg.Clusters {
 		// Asked for each: telling the one before may have taken seconds.
-		left, index := s.lease.left(time.Now())
+		left, index := s.lease.left()
 		state := s.ports.Consensus.State()
 		if left <= 0 || state.Index < index {
 			s.fenceRuntime(ctx, r, name, -left, told)

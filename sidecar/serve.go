@@ -23,7 +23,7 @@ func Serve(ctx context.Context, cfg Config, log *slog.Logger, version string) (e
 	if err != nil {
 		return fmt.Errorf("api.token: %w", err)
 	}
-	clock, err := newBootClock()
+	boot, err := bootID()
 	if err != nil {
 		return err
 	}
@@ -32,7 +32,7 @@ func Serve(ctx context.Context, cfg Config, log *slog.Logger, version string) (e
 		return fmt.Errorf("listen for the API on %s: %w", cfg.API.Listen, err)
 	}
 	defer listener.Close()
-	ports := Ports{}
+	ports := Ports{Clock: systemClock}
 	if err := openStores(&cfg, &ports, log); err != nil {
 		return err
 	}
@@ -51,7 +51,7 @@ func Serve(ctx context.Context, cfg Config, log *slog.Logger, version string) (e
 	}
 	s := New(cfg, ports, log, version)
 	if cfg.Lease.File != "" && ports.Proxy != nil {
-		s.leaseFile = newLeaseFile(&cfg, clock)
+		s.leaseFile = newLeaseFile(&cfg, s.lease, boot)
 	}
 	server := &http.Server{
 		Handler: api.NewHandler(s, token, log), ReadHeaderTimeout: 5 * time.Second, IdleTimeout: 2 * time.Minute,

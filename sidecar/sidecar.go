@@ -44,10 +44,12 @@ type Sidecar struct {
 
 // New puts a sidecar together. The ports are closed by Run.
 func New(cfg Config, ports Ports, log *slog.Logger, version string) *Sidecar {
-	now := time.Now()
+	if ports.Clock == nil {
+		ports.Clock = goClock()
+	}
 	return &Sidecar{
-		cfg: cfg, ports: ports, log: log, version: version, started: now,
-		observer: newObserver(ports), lease: newLease(now), proxies: newProxies(),
+		cfg: cfg, ports: ports, log: log, version: version, started: time.Now(),
+		observer: newObserver(ports), lease: newLease(ports.Clock), proxies: newProxies(),
 	}
 }
 
@@ -57,6 +59,7 @@ func New(cfg Config, ports Ports, log *slog.Logger, version string) *Sidecar {
 func (s *Sidecar) Run(ctx context.Context) error {
 	var loops sync.WaitGroup
 	loops.Go(func() { s.followLedger(ctx) })
+	loops.Go(func() { s.watchClocks(ctx) })
 	loops.Go(func() { s.observe(ctx) })
 	loops.Go(func() { s.report(ctx) })
 	if s.leaseFile != nil {

@@ -30,7 +30,7 @@ type term struct {
 }
 
 func newTerm(s *Sidecar, number uint64) *term {
-	t := &term{Sidecar: s, number: number, evidence: newEvidence(s.cfg.Lease, time.Now()), deciders: map[string]*decider{}}
+	t := &term{Sidecar: s, number: number, evidence: newEvidence(s.cfg.Lease, s.ports.Clock().Boot), deciders: map[string]*decider{}}
 	for name := range s.cfg.Clusters {
 		t.deciders[name] = newDecider(t, name)
 	}
@@ -109,7 +109,7 @@ func (t *term) caseOf(cluster string, request *failover.Request) failover.Case {
 			Instances: topology.Merge(now, known, observers, views, topology.MergeOptions{
 				Fresh: policy.Detection.Fresh, Timeouts: policy.Detection.Timeouts,
 			}),
-			Proxies: t.evidence.proxies(cluster, proxyNodes, now), Publications: publications, Files: t.evidence.files(now),
+			Proxies: t.evidence.proxies(cluster, proxyNodes, t.ports.Clock().Boot), Publications: publications, Files: t.evidence.files(now),
 		},
 		Policy: policy, Intent: cl.Intent, Last: cl.Last(), Downtime: cl.Downtimes, Request: request,
 	}

@@ -53,13 +53,13 @@ func Watchdog(ctx context.Context, cfg WatchdogConfig, log *slog.Logger) error {
 	if err != nil {
 		return fmt.Errorf("watchdog: password: %w", err)
 	}
-	clock, err := newBootClock()
+	boot, err := bootID()
 	if err != nil {
 		return fmt.Errorf("watchdog: %w", err)
 	}
 	proxy := proxysql.New(proxysql.Config{Addr: cfg.Admin, User: cfg.User, Password: password, Timeout: watchdogStatement}, nil, nil)
 	defer proxy.Close()
-	w := newWatchdog(cfg, proxy, clock, log)
+	w := newWatchdog(cfg, proxy, systemClock, boot, log)
 	if cfg.Once {
 		return w.look(ctx)
 	}
@@ -80,7 +80,8 @@ func Watchdog(ctx context.Context, cfg WatchdogConfig, log *slog.Logger) error {
 type watchdog struct {
 	cfg     WatchdogConfig
 	proxy   Proxy
-	clock   bootClock
+	clock   Clock
+	boot    string // id of the running kernel
 	log     *slog.Logger
 	reading chan fileText  // an answer that is still to come; nil: none
 	writers map[string]int // last known, by cluster
@@ -95,8 +96,8 @@ type fileText struct {
 	err error
 }
 
-func newWatchdog(cfg WatchdogConfig, proxy Proxy, clock bootClock, log *slog.Logger) *watchdog {
-	w := &watchdog{cfg: cfg, proxy: proxy, clock: clock, log: log, writers: map[string]int{}}
+func newWatchdog(cfg WatchdogConfig, proxy Proxy, clock Clock, boot string, log *slog.Logger) *watchdog {
+	w := &watchdog{cfg: cfg, proxy: proxy, clock: clock, boot: boot, log: log, writers: map[string]int{}}
 	for _, hg := range cfg.Hostgroups {
 		w.writers[nameless(hg)] = hg
 	}
@@ -110,7 +111,7 @@ func nameless(hg int) string { return fmt.Sprintf("hostgroup %d", hg) }
 // they could not be closed.
 func (w *watchdog) look(ctx context.Context) error {
 	stale := w.check()
-	now := w.clock.now()
+	now := w.clock().Boot
 	if stale == nil {
 		if w.since != 0 && w.said != "" {
 			w.say(slog.LevelInfo, "the lease holds again: the sidecar opens what is to be open")
@@ -156,13 +157,13 @@ func (w *watchdog) check() error {
 	} else {
 		err = fmt.Errorf("%w: %w", errLeaseUnknown, err)
 	}
-	now := w.clock.now()
+	now := w.clock().Boot
 	if err == nil {
 		for cluster, hg := range note.Writers {
 			delete(w.writers, nameless(hg)) // Fence voids the epoch of the cluster that it is told
 			w.writers[cluster] = hg
 		}
-		err = note.check(w.clock.id, now)
+		err = note.check(w.boot, now)
 	}
 	switch {
 	case err == nil:

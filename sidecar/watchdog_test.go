@@ -57,10 +57,14 @@ func TestWhatALeaseFileIsWorth(t *testing.T) {
 	}
 }
 
-// virtual is a boot clock on the time of a test's bubble.
-func virtual() bootClock {
-	start := time.Now()
-	return bootClock{id: "b1", now: func() time.Duration { return time.Hour + time.Since(start) }}
+// virtual is a machine's clock on the time of a test's bubble.
+func virtual() Clock {
+	clock := goClock()
+	return func() Instant {
+		now := clock()
+		now.Boot, now.Mono = now.Boot+time.Hour, now.Mono+time.Hour
+		return now
+	}
 }
 
 func TestTheLeaseFilePromisesNoMoreThanTheHolderHas(t *testing.T) {
@@ -69,23 +73,23 @@ func TestTheLeaseFilePromisesNoMoreThanTheHolderHas(t *testing.T) {
 		f := newFollower()
 		f.cfg.Lease.File = file
 		clock := virtual()
-		f.leaseFile = newLeaseFile(&f.cfg, clock)
+		f.lease = newLease(clock)
+		f.leaseFile = newLeaseFile(&f.cfg, f.lease, "b1")
 		ctx, stop := context.WithCancel(t.Context())
 		done := make(chan struct{})
 		go func() { f.keepLeaseFile(ctx); close(done) }()
 		synctest.Wait()
 		var last leaseNote
-		asked, boot := time.Now(), clock.now()
+		asked := f.lease.ask()
 		for i := range 40 {
 			if i%5 != 4 { // else an answer comes again
-				asked, boot = time.Now(), clock.now()
+				asked = f.lease.ask()
 			}
 			<-time.After(time.Duration(i%7) * 30 * time.Millisecond)
 			if i%9 != 8 { // else nothing is granted
 				reply := api.HeartbeatReply{Lease: f.cfg.Lease.TTL}
 				f.lease.renew(asked, reply)
-				f.leaseFile.renew(boot, reply)
-				f.leaseFile.renew(boot-time.Second, reply) // one that was overtaken
+				f.lease.renew(asking{at: asked.at - time.Second}, reply) // one that was overtaken
 			}
 			synctest.Wait()
 			raw, err := os.ReadFile(file)
@@ -96,16 +100,16 @@ func TestTheLeaseFilePromisesNoMoreThanTheHolderHas(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if left, _ := f.lease.left(time.Now()); n.Until-clock.now() > left {
-				t.Fatalf("the file says %s, the holder has %s", n.Until-clock.now(), left)
+			if left, _ := f.lease.left(); n.Until-clock().Boot > left {
+				t.Fatalf("the file says %s, the holder has %s", n.Until-clock().Boot, left)
 			}
 			if n.Until < last.Until || n.Writers["main"] != 10 || n.Node != "n1" {
 				t.Fatalf("%+v after %+v", n, last)
 			}
 			last = n
 		}
-		if left, _ := f.lease.left(time.Now()); left-(last.Until-clock.now()) > f.cfg.Lease.Heartbeat.D()+210*time.Millisecond {
-			t.Errorf("the file lags behind: %s of %s", last.Until-clock.now(), left)
+		if left, _ := f.lease.left(); left-(last.Until-clock().Boot) > f.cfg.Lease.Heartbeat.D()+210*time.Millisecond {
+			t.Errorf("the file lags behind: %s of %s", last.Until-clock().Boot, left)
 		}
 		stop()
 		<-done
@@ -129,7 +133,7 @@ func guard(t *testing.T, test func(t *testing.T, g guarded)) {
 	synctest.Test(t, func(t *testing.T) {
 		g := guarded{fake: &fakeProxy{now: topology.Proxy{Mode: topology.Open}}, log: &strings.Builder{}, file: file}
 		cfg := WatchdogConfig{LeaseFile: file, Grace: 500 * time.Millisecond, Interval: 250 * time.Millisecond}
-		g.watchdog = newWatchdog(cfg, g.fake, virtual(), slog.New(slog.NewTextHandler(g.log, nil)))
+		g.watchdog = newWatchdog(cfg, g.fake, virtual(), "b1", slog.New(slog.NewTextHandler(g.log, nil)))
 		test(t, g)
 	})
 }
@@ -137,7 +141,8 @@ func guard(t *testing.T, test func(t *testing.T, g guarded)) {
 // holds writes a lease.
 func (g guarded) holds(t *testing.T, left time.Duration) {
 	t.Helper()
-	f := leaseFile{path: g.file, note: leaseNote{Boot: "b1", Until: g.clock.now() + left, TTL: max(left, 0), Writers: map[string]int{"main": 10}}}
+	f := leaseFile{path: g.file, lease: newLease(g.clock), note: leaseNote{Boot: "b1", Writers: map[string]int{"main": 10}}}
+	f.lease.until, f.lease.ttl = g.clock().Boot+left, max(left, 0)
 	if err := f.write(); err != nil {
 		t.Fatal(err)
 	}

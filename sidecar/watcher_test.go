@@ -90,21 +90,22 @@ func TestNowWaitsForAProbeThatBeganAfterTheCall(t *testing.T) {
 func TestEvidenceCountsALeaseFromItsAnswer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		lease := LeaseConfig{TTL: topology.Duration(2 * time.Second), FenceTime: topology.Duration(500 * time.Millisecond)}
-		e := newEvidence(lease, time.Now())
-		if left := e.leaseLeft("n2", time.Now()); left != 2500*time.Millisecond {
+		clock := goClock()
+		e := newEvidence(lease, clock().Boot)
+		if left := e.leaseLeft("n2", clock().Boot); left != 2500*time.Millisecond {
 			t.Errorf("a lease of the term before may last %s yet, want TTL and fence time", left)
 		}
 		<-time.After(2 * time.Second)
 		e.take(api.Heartbeat{Node: "n2", Seq: 1}, time.Now())
-		if left := e.leaseLeft("n2", time.Now()); left != 500*time.Millisecond {
+		if left := e.leaseLeft("n2", clock().Boot); left != 500*time.Millisecond {
 			t.Errorf("a heartbeat without a grant prolongs nothing, yet %s are left", left)
 		}
-		e.grant("n2", time.Now())
-		if left := e.leaseLeft("n2", time.Now()); left != 2500*time.Millisecond {
+		e.grant("n2", clock().Boot)
+		if left := e.leaseLeft("n2", clock().Boot); left != 2500*time.Millisecond {
 			t.Errorf("after a grant %s are left", left)
 		}
 		<-time.After(2500 * time.Millisecond)
-		if p := e.proxies("main", []string{"n2"}, time.Now()); !p[0].LeaseOver {
+		if p := e.proxies("main", []string{"n2"}, clock().Boot); !p[0].LeaseOver {
 			t.Error("the lease and the fence time are over, and the proxy still counts")
 		}
 	})
@@ -112,7 +113,7 @@ func TestEvidenceCountsALeaseFromItsAnswer(t *testing.T) {
 
 func TestEvidenceIgnoresAnOvertakenHeartbeat(t *testing.T) {
 	now := time.Now()
-	e := newEvidence(DefaultConfig().Lease, now)
+	e := newEvidence(DefaultConfig().Lease, 0)
 	beat := func(seq uint64, started time.Time, epoch uint64) bool {
 		return e.take(api.Heartbeat{Node: "n2", Seq: seq, Started: started, Proxies: map[string]topology.Proxy{"main": {Epoch: epoch}}}, now)
 	}
@@ -138,7 +139,7 @@ func TestEvidenceIgnoresAnOvertakenHeartbeat(t *testing.T) {
 		if taken := beat(c.seq, c.started, c.epoch); taken != c.taken {
 			t.Errorf("%s: taken is %t", c.name, taken)
 		}
-		if have := e.proxies("main", []string{"n2"}, now)[0].Epoch; have != c.want {
+		if have := e.proxies("main", []string{"n2"}, 0)[0].Epoch; have != c.want {
 			t.Errorf("%s: epoch %d, want %d", c.name, have, c.want)
 		}
 	}

@@ -1,0 +1,126 @@
+package sidecar
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/remora-ha/remora/api"
+)
+
+// lease is the holder's side: the permission to keep routing writes, counted
+// from before it was asked for. When a clock jumps it is over, and so is
+// everything that was asked for before: see [jumped].
+type lease struct {
+	clock Clock
+	// changed is notified when the lease comes back, and when a jump ends it.
+	changed signal
+	// renewed is notified whenever `until` changes.
+	renewed signal
+
+	mu    sync.Mutex
+	last  Instant // newest reading
+	jumps int     // of the clocks
+	jump  string  // the last one that nobody was told of yet
+	until time.Duration
+	ttl   time.Duration // of the last grant
+	index uint64        // the ledger must have reached it for its epochs to be current
+}
+
+// newLease is one that has just run out: a sidecar starts fenced.
+func newLease(clock Clock) *lease {
+	now := clock()
+	return &lease{clock: clock, last: now, until: now.Boot}
+}
+
+// asking is when a lease was asked for.
+type asking struct {
+	at    time.Duration
+	jumps int
+}
+
+// ask is to be called before the question is sent.
+func (l *lease) ask() asking {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return asking{l.look(), l.jumps}
+}
+
+// renew notes the answer to a question.
+func (l *lease) renew(asked asking, reply api.HeartbeatReply) {
+	ttl := reply.Lease.D()
+	if ttl <= 0 {
+		return
+	}
+	l.mu.Lock()
+	l.look()
+	if asked.jumps != l.jumps {
+		l.mu.Unlock()
+		return
+	}
+	back := l.until <= asked.at // it had run out, or is the first
+	if until := asked.at + ttl; until > l.until {
+		l.until, l.ttl = until, ttl
+	}
+	l.index = max(l.index, reply.Index)
+	l.mu.Unlock()
+	l.renewed.notify()
+	if back {
+		l.changed.notify()
+	}
+}
+
+// left is how long the lease still holds, and the index that came with it. It is
+// negative by how long the lease has been over.
+func (l *lease) left() (time.Duration, uint64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.until - l.look(), l.index
+}
+
+// look reads the clocks, and ends the lease where one of them jumped.
+func (l *lease) look() time.Duration {
+	now := l.clock()
+	if what := jumped(l.last, now); what != "" {
+		l.jumps, l.jump = l.jumps+1, what
+		l.until = min(l.until, now.Boot)
+		l.changed.notify()
+		l.renewed.notify()
+	}
+	l.last = now
+	return now.Boot
+}
+
+// takeJump is what happened to the clocks since it was last called.
+func (l *lease) takeJump() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.look()
+	what := l.jump
+	l.jump = ""
+	return what
+}
+
+// promise is until when the lease holds, on the clock's Boot, and how long leases last.
+func (l *lease) promise() (until, ttl time.Duration) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.until, l.ttl
+}
+
+// watchClocks looks at the clocks so often that a jump is found early in the fence
+// time: the timers of everybody else slept through a suspend.
+func (s *Sidecar) watchClocks(ctx context.Context) {
+	tick := time.NewTicker(max(s.cfg.Lease.FenceTime.D()/10, time.Millisecond))
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		if what := s.lease.takeJump(); what != "" {
+			s.log.Warn("the lease is over, for a clock jumped: writes wait for the next one", "what", what)
+		}
+	}
+}

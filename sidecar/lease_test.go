@@ -1,0 +1,188 @@
+package sidecar
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/remora-ha/remora/api"
+	"github.com/remora-ha/remora/topology"
+)
+
+// machine is a clock in virtual time. A machine that slept stands where it would
+// after a suspend: all time has passed, but on Mono.
+type machine struct {
+	slept time.Duration
+	set   time.Duration // how far the time of day is off
+	clock Clock
+}
+
+func newMachine() *machine { return &machine{clock: goClock()} }
+
+func (m *machine) now() Instant {
+	now := m.clock()
+	now.Mono -= m.slept
+	now.Wall = now.Wall.Add(m.set)
+	return now
+}
+
+func TestWhatIsAJumpOfAClock(t *testing.T) {
+	before := Instant{Boot: time.Hour, Mono: time.Minute, Wall: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)}
+	for _, tc := range []struct {
+		name       string
+		boot, mono time.Duration
+		wall       time.Duration
+		want       string
+	}{
+		{"time that passes", time.Second, time.Second, time.Second, ""},
+		{"a long time that passes", time.Hour, time.Hour, time.Hour, ""},
+		{"a clock that is slewed", time.Second, time.Second, 1100 * time.Millisecond, ""},
+		{"a suspend", 3 * time.Second, time.Second, 3 * time.Second, "suspended for 2s"},
+		{"a suspend after which the time of day is not known yet", 3 * time.Second, time.Second, time.Second, "suspended for 2s"},
+		{"set ahead", time.Second, time.Second, time.Minute, "ahead by 59s"},
+		{"set back", time.Second, time.Second, -time.Minute, "back by 1m1s"},
+		{"restored from an image", 0, 0, time.Hour, "ahead by 1h0m0s"},
+	} {
+		now := Instant{Boot: before.Boot + tc.boot, Mono: before.Mono + tc.mono, Wall: before.Wall.Add(tc.wall)}
+		if got := jumped(before, now); got != tc.want && !(tc.want != "" && strings.HasSuffix(got, tc.want)) {
+			t.Errorf("%s: %q, want %q", tc.name, got, tc.want)
+		}
+	}
+}
+
+func TestTheSystemClockRuns(t *testing.T) {
+	before, now := systemClock(), systemClock()
+	if what := jumped(before, now); what != "" || now.Boot < before.Boot || now.Mono < before.Mono || before.Boot == 0 || now.Boot < now.Mono {
+		t.Errorf("%+v, then %+v: %s", before, now, what)
+	}
+	if off := time.Since(now.Wall); off.Abs() > time.Minute {
+		t.Errorf("the time of day is off by %s", off)
+	}
+}
+
+func TestAJumpOfAClockEndsTheLease(t *testing.T) {
+	for name, jump := range map[string]func(m *machine){
+		"a suspend":                    func(m *machine) { <-time.After(time.Second); m.slept = time.Second },
+		"the time of day is set ahead": func(m *machine) { m.set = time.Minute },
+		"the time of day is set back":  func(m *machine) { m.set = -time.Minute },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				m := newMachine()
+				l := newLease(m.now)
+				grant := api.HeartbeatReply{Lease: topology.Duration(2 * time.Second), Index: 7}
+				l.renew(l.ask(), grant)
+				if left, index := l.left(); left != 2*time.Second || index != 7 {
+					t.Fatalf("%s left at index %d", left, index)
+				}
+				underway := l.ask()
+				jump(m)
+				if left, _ := l.left(); left > 0 {
+					t.Errorf("%s left after the jump", left)
+				}
+				l.renew(underway, grant)
+				if left, _ := l.left(); left > 0 {
+					t.Errorf("a lease that was asked for before the jump counts: %s left", left)
+				}
+				if l.takeJump() == "" || l.takeJump() != "" {
+					t.Error("what happened is not told once")
+				}
+				l.renew(l.ask(), grant)
+				if left, _ := l.left(); left != 2*time.Second {
+					t.Errorf("the next lease does not count: %s left", left)
+				}
+			})
+		})
+	}
+}
+
+func TestAJumpFencesUntilTheNextLease(t *testing.T) {
+	for name, jump := range map[string]func(m *machine){
+		"suspended": func(m *machine) { m.slept += time.Minute },
+		"set back":  func(m *machine) { m.set -= time.Minute },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				m := newMachine()
+				f := newFollower()
+				f.ports.Clock, f.lease = m.now, newLease(m.now)
+				ctx, stop := context.WithCancel(context.Background())
+				ended := make(chan error, 1)
+				go func() { ended <- f.Run(ctx) }()
+				after := func(d time.Duration) {
+					<-time.After(d)
+					synctest.Wait()
+				}
+				f.routed(t)
+				after(time.Second)
+				if f.proxy.routes() != topology.Open {
+					t.Fatalf("the proxy is %s", f.proxy.routes())
+				}
+				f.peer.set(false)
+				jump(m)
+				after(f.cfg.Lease.FenceTime.D() / 5)
+				if f.proxy.routes() == topology.Open {
+					t.Error("open early in the fence time after the jump")
+				}
+				after(f.cfg.Lease.FenceTime.D())
+				if !f.proxy.called("fence hard") {
+					t.Error("the fence time is over and sessions were not ended")
+				}
+				f.peer.set(true)
+				after(f.cfg.Lease.Heartbeat.D() + time.Millisecond)
+				if f.proxy.routes() != topology.Open {
+					t.Errorf("the proxy is %s with the next lease", f.proxy.routes())
+				}
+				stop()
+				if err := <-ended; err != nil {
+					t.Error(err)
+				}
+			})
+		})
+	}
+}
+
+// The holder's machine goes on while the grantor's sleeps, or the other way
+// round: the grantor never believes that a lease is over before the holder does,
+// and does not wait longer than it must.
+func TestTheGrantorNeverBelievesALeaseOverEarly(t *testing.T) {
+	for name, sleeper := range map[string]func(holder, grantor *machine) *machine{
+		"nobody sleeps":      func(_, _ *machine) *machine { return &machine{} },
+		"the holder sleeps":  func(holder, _ *machine) *machine { return holder },
+		"the grantor sleeps": func(_, grantor *machine) *machine { return grantor },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				holder, grantor := newMachine(), newMachine()
+				ttl, fence := topology.Duration(2*time.Second), topology.Duration(500*time.Millisecond)
+				l := newLease(holder.now)
+				e := newEvidence(LeaseConfig{TTL: ttl, FenceTime: fence}, grantor.now().Boot)
+				asked := l.ask()
+				until := time.Now().Add(ttl.D())
+				<-time.After(30 * time.Millisecond)
+				e.take(api.Heartbeat{Node: "n1", Seq: 1}, time.Now())
+				e.grant("n1", grantor.now().Boot)
+				<-time.After(30 * time.Millisecond)
+				l.renew(asked, api.HeartbeatReply{Lease: ttl})
+				<-time.After(time.Second)
+				sleeper(holder, grantor).slept += time.Second
+				if held, _ := l.left(); held > time.Until(until) {
+					t.Errorf("the holder has %s, %s is right", held, time.Until(until))
+				}
+				<-time.After(time.Until(until))
+				if held, _ := l.left(); held > 0 {
+					t.Errorf("the holder's lease is over, and it has %s", held)
+				}
+				if left := e.leaseLeft("n1", grantor.now().Boot); left < fence.D() {
+					t.Errorf("the lease ends now, and the grantor believes that it ended %s ago", fence.D()-left)
+				}
+				<-time.After(fence.D() + 30*time.Millisecond)
+				if left := e.leaseLeft("n1", grantor.now().Boot); left > 0 {
+					t.Errorf("lease and fence time are over, and the grantor waits for another %s", left)
+				}
+			})
+		})
+	}
+}
