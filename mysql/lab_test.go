@@ -37,7 +37,7 @@ func replication(t *testing.T, spec lab.Spec) *lab.Topology {
 func alone(t *testing.T, opts lab.ServerOptions) *lab.Server {
 	t.Helper()
 	opts.Name, opts.Writable = "alone", true
-	s, err := lab.ForTest(t, lab.Options{}).MariaDB(testContext(t), opts)
+	s, err := lab.ForTest(t, lab.Options{}).Server(testContext(t), opts)
 	must(t, err)
 	must(t, s.Exec(testContext(t), lab.CreateWrites...))
 	return s

@@ -314,7 +314,7 @@ func TestAConflictIsRefusedOrTakenOver(t *testing.T) {
 // ConnUsed and the sessions behind it, with real servers and clients.
 func TestSessions(t *testing.T) {
 	l := lab.ForTest(t, lab.Options{})
-	s, err := l.MariaDB(within(t), lab.ServerOptions{Name: "db", Writable: true})
+	s, err := l.Server(within(t), lab.ServerOptions{Name: "db", Writable: true})
 	must(t, err)
 	must(t, s.Exec(within(t), "CREATE DATABASE lab"))
 	onProxies(t, func(t *testing.T, b *bench) {

@@ -15,7 +15,7 @@ func TestSwitchoversUnderLoad(t *testing.T) {
 	l := lab.ForTest(t, lab.Options{})
 	var sides []topology.Addr
 	for _, name := range []string{"a", "b"} { // replication is not what is tested
-		s, err := l.MariaDB(within(t), lab.ServerOptions{Name: name, Writable: true})
+		s, err := l.Server(within(t), lab.ServerOptions{Name: name, Writable: true})
 		must(t, err)
 		must(t, s.Exec(within(t), lab.CreateWrites...))
 		sides = append(sides, topology.Addr(s.Addr))
@@ -56,7 +56,7 @@ func TestSwitchoversUnderLoad(t *testing.T) {
 func TestAHungServerIsFenced(t *testing.T) {
 	l := lab.ForTest(t, lab.Options{})
 	onProxies(t, func(t *testing.T, b *bench) {
-		s, err := l.MariaDB(within(t), lab.ServerOptions{Name: "hung-" + b.Name, Writable: true})
+		s, err := l.Server(within(t), lab.ServerOptions{Name: "hung-" + b.Name, Writable: true})
 		must(t, err)
 		must(t, s.Exec(within(t), lab.CreateWrites...))
 		r := topology.Route{Cluster: "main", Epoch: 1, Writer: topology.Addr(s.Addr), Mode: topology.Open}

@@ -16,7 +16,7 @@ func isMySQL(err error, target **mysql.MySQLError) bool { return errors.As(err, 
 func startLoad(t *testing.T) (*lab.Server, *lab.Load) {
 	t.Helper()
 	l := lab.ForTest(t, lab.Options{})
-	s, err := l.MariaDB(within(t), lab.ServerOptions{Name: "alone", Writable: true})
+	s, err := l.Server(within(t), lab.ServerOptions{Name: "alone", Writable: true})
 	must(t, err)
 	must(t, s.Exec(within(t), lab.CreateWrites...))
 	load, err := l.Load(within(t), lab.LoadOptions{Addrs: []string{s.Addr}, Writers: 3, Pace: 5 * time.Millisecond})

@@ -2,122 +2,35 @@ package lab
 
 import (
 	"context"
-	"database/sql"
 	"fmt"
-	"path/filepath"
+	"os/exec"
+	"os/user"
 	"strconv"
+	"strings"
 	"time"
-
-	"github.com/go-sql-driver/mysql"
 )
 
-// ServerOptions describe a MariaDB server. The zero value but for a name is a small, durable, read-only one.
-type ServerOptions struct {
-	// Name is unique in the lab.
-	Name string
-	// ServerID is the replication id; 0 for the next free one.
-	ServerID int
-	// SemiSync turns the replica's side of semi-synchronous replication on and sets the primary's side up, to wait after
-	// the sync of the binary log. The primary's side itself is off at boot, and Topology turns it on at the primary:
-	// where it is on, a replica that has no replicas waits for the time-out before it applies its first transaction,
-	// and one that has returned from the dead would, too.
-	SemiSync bool
-	// SemiSyncTimeout is how long a primary waits for a replica before it goes on without; 0 for 10 s.
-	SemiSyncTimeout time.Duration
-	// DropUnacked makes a server that recovers from a crash cut what no replica acknowledged off its binary log, so that
-	// an old primary can rejoin. It is for SemiSync, and for servers that a crash costs the role of primary: one that kept
-	// it could lose a transaction that a replica has.
-	DropUnacked bool
-	// Appliers is how many threads apply what a replica receives, in the groups in which the primary committed it; 0 for
-	// one. One cannot keep up with a dozen writers, as it syncs its logs for every transaction.
-	Appliers int
-	// Writable boots the server with read_only off. By default it boots read-only, so that one that returns from the
-	// dead takes no writes.
-	Writable bool
-	// MaxConnections bounds the clients; 0 for 200.
-	MaxConnections int
-	// ExtraArgs are added last, so they win over all others.
-	ExtraArgs []string
+// mariadbEngine is MariaDB 10.5 and later.
+type mariadbEngine struct{}
+
+// redoLogSize is that of the template and of every boot: a server that finds another one would resize it first.
+const redoLogSize = "--innodb-log-file-size=4M"
+
+func (mariadbEngine) flavor() Flavor { return MariaDB }
+
+func (mariadbEngine) program() (string, error) {
+	path, err := find("mariadbd")
+	if err != nil {
+		return "", fmt.Errorf("%w (Debian package %s)", err, serverPackage)
+	}
+	return path, nil
 }
 
-// Server is a MariaDB server with a data directory of its own. The methods of Process end, freeze and start it; after a
-// new start it has the same address and data, and is read-only again unless made Writable.
-type Server struct {
-	*Process
-	// Addr is "127.0.0.1:port", also what the server reports to its source.
-	Addr string
-	// Host and Port are the parts of Addr.
-	Host string
-	Port int
-	// ServerID is the replication id.
-	ServerID int
+func (mariadbEngine) recipe() string { return redoLogSize + strings.Join(createUsers(Users()), "\n") }
 
-	opts ServerOptions
-	db   *sql.DB
-}
-
-// MariaDB starts a server that replicates from no one, with the accounts of Users, and waits until it serves.
-func (l *Lab) MariaDB(ctx context.Context, opts ServerOptions) (*Server, error) {
-	ctx, leave, err := l.enter(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("start %s: %w", opts.Name, err)
-	}
-	defer leave()
-	mariadbd, err := find("mariadbd")
-	if err != nil {
-		return nil, fmt.Errorf("start %s: %w (Debian package %s)", opts.Name, err, serverPackage)
-	}
-	dir, err := l.subdir(opts.Name)
-	if err != nil {
-		return nil, err
-	}
-	port, err := l.Port()
-	if err != nil {
-		return nil, fmt.Errorf("start %s: %w", opts.Name, err)
-	}
-	if opts.ServerID == 0 {
-		opts.ServerID = int(l.serverIDs.Add(1))
-	}
-	data := filepath.Join(dir, "data")
-	if err := l.copyTemplate(ctx, mariadbd, data); err != nil {
-		return nil, fmt.Errorf("start %s: %w", opts.Name, err)
-	}
-	s := &Server{Addr: loopback(port), Host: "127.0.0.1", Port: port, ServerID: opts.ServerID, opts: opts}
-	if s.db, err = openDB(dsn(s.Addr, RootUser, "")); err != nil {
-		return nil, fmt.Errorf("start %s: %w", opts.Name, err)
-	}
-	// A connection that somebody ended on the server says so when it is closed, and that is no failure.
-	if err := l.onClose(func() error { _ = s.db.Close(); return nil }); err != nil {
-		return nil, fmt.Errorf("start %s: %w", opts.Name, err)
-	}
-	s.Process, err = l.Process(ctx, ProcessOptions{
-		Name: opts.Name, Path: mariadbd, Args: s.args(l, data), Ready: s.ready, dir: dir, as: l.account,
-	})
-	if err != nil {
-		return nil, err
-	}
-	return s, nil
-}
-
-func (s *Server) args(l *Lab, data string) []string {
-	args := []string{
-		"--no-defaults", "--datadir=" + data, "--tmpdir=" + filepath.Dir(data),
-		// Relative to the data directory: the path of a socket may not be long.
-		"--socket=mysql.sock", "--pid-file=pid",
-		"--bind-address=" + s.Host, "--port=" + strconv.Itoa(s.Port),
-		"--report-host=" + s.Host, "--report-port=" + strconv.Itoa(s.Port),
-		"--server-id=" + strconv.Itoa(s.ServerID),
-		"--log-bin=binlog", "--log-slave-updates=1", "--binlog-format=ROW", "--gtid-strict-mode=1",
-		"--relay-log=relay", "--skip-slave-start", "--slave-net-timeout=4",
-		"--sync-binlog=1", "--innodb-flush-log-at-trx-commit=1",
-		"--skip-name-resolve", "--max-connections=" + strconv.Itoa(orDefault(s.opts.MaxConnections, 200)),
-		"--innodb-buffer-pool-size=16M", redoLogSize, "--innodb-log-buffer-size=2M", "--key-buffer-size=64K",
-		"--aria-pagecache-buffer-size=1M", "--table-open-cache=200", "--innodb-fast-shutdown=2",
-		"--innodb-buffer-pool-dump-at-shutdown=0", "--innodb-buffer-pool-load-at-startup=0",
-	}
-	if l.account == nil {
-		args = append(args, "--user=root") // what it would refuse without being told; others' it ignores
-	}
+func (mariadbEngine) args(s *Server, data string) []string {
+	args := append(commonArgs(s, data), "--log-slave-updates=1", "--binlog-format=ROW", "--gtid-strict-mode=1", "--skip-slave-start", "--slave-net-timeout=4",
+		redoLogSize, "--aria-pagecache-buffer-size=1M")
 	if !s.opts.Writable {
 		args = append(args, "--read-only=1")
 	}
@@ -132,95 +45,51 @@ func (s *Server) args(l *Lab, data string) []string {
 	if s.opts.Appliers > 0 {
 		args = append(args, "--slave-parallel-mode=conservative", "--slave-parallel-threads="+strconv.Itoa(s.opts.Appliers))
 	}
-	return append(args, s.opts.ExtraArgs...)
+	return args
 }
 
-func (s *Server) ready(ctx context.Context) (bool, string) {
-	ctx, cancel := context.WithTimeout(ctx, time.Second)
-	defer cancel()
-	if err := s.db.PingContext(ctx); err != nil {
-		return false, err.Error()
+func (mariadbEngine) words() words {
+	return words{
+		open: "SET GLOBAL read_only=0", close: "SET GLOBAL read_only=1",
+		stop: "STOP SLAVE", start: "START SLAVE",
+		stopReceiver: "STOP SLAVE IO_THREAD", startReceiver: "START SLAVE IO_THREAD",
+		stopApplier: "STOP SLAVE SQL_THREAD", startApplier: "START SLAVE SQL_THREAD",
+		status: "SHOW SLAVE STATUS", io: "Slave_IO_Running", sql: "Slave_SQL_Running",
+		ioError: "Last_IO_Error", sqlError: "Last_SQL_Error", delay: "SQL_Delay", sourcePort: "Master_Port",
+		position: "SELECT @@gtid_current_pos AS pos",
+		applied:  "SELECT MASTER_GTID_WAIT('%s', 0.02) AS waited, @@gtid_current_pos AS pos",
+		semiSync: "SET GLOBAL rpl_semi_sync_master_enabled=1", clients: "Rpl_semi_sync_master_clients",
+		closed: "SELECT @@read_only AS closed",
 	}
-	return true, "serves"
 }
 
-// DB is a pool of connections as root, closed with the lab.
-func (s *Server) DB() *sql.DB { return s.db }
-
-// DSN is the data source name of a user for go-sql-driver, without a database.
-func (s *Server) DSN(u User) string { return dsn(s.Addr, u, "").FormatDSN() }
-
-// dsn has no parameter that makes the driver send a SET.
-func dsn(addr string, u User, database string) *mysql.Config {
-	cfg := mysql.NewConfig()
-	cfg.Net, cfg.Addr, cfg.User, cfg.Passwd, cfg.DBName = "tcp", addr, u.Name, u.Password, database
-	cfg.Timeout = 5 * time.Second
-	cfg.Logger = &mysql.NopLogger{} // servers that die are what a lab is for
-	return cfg
+func (mariadbEngine) follow(source *Server, delay int) string {
+	return fmt.Sprintf("CHANGE MASTER TO MASTER_HOST='%s', MASTER_PORT=%d, MASTER_USER='%s', MASTER_PASSWORD='%s', "+
+		"MASTER_USE_GTID=slave_pos, MASTER_CONNECT_RETRY=1, MASTER_HEARTBEAT_PERIOD=0.5, MASTER_DELAY=%d",
+		source.Host, source.Port, ReplUser.Name, ReplUser.Password, delay)
 }
 
-// openDB keeps the configuration's logger, which a data source name cannot hold.
-func openDB(cfg *mysql.Config) (*sql.DB, error) {
-	connector, err := mysql.NewConnector(cfg)
+func (mariadbEngine) initialise(ctx context.Context, mariadbd, data string) error {
+	install, err := find("mariadb-install-db")
 	if err != nil {
-		return nil, err
+		return err
 	}
-	return sql.OpenDB(connector), nil
-}
-
-// Exec runs statements as root, one after the other, on one connection.
-func (s *Server) Exec(ctx context.Context, statements ...string) error {
-	conn, err := s.db.Conn(ctx)
+	me, err := user.Current()
 	if err != nil {
-		return fmt.Errorf("connect to %s: %w", s.Name, err)
+		return err
 	}
-	defer conn.Close()
-	for _, st := range statements {
-		if _, err := conn.ExecContext(ctx, st); err != nil {
-			return fmt.Errorf("%s: %s: %w", s.Name, st, err)
-		}
+	common := []string{"--no-defaults", "--user=" + me.Username, "--datadir=" + data, redoLogSize}
+	args := append(append([]string(nil), common...), "--auth-root-authentication-method=normal", "--skip-test-db",
+		"--skip-name-resolve", "--force")
+	if out, err := exec.CommandContext(ctx, install, args...).CombinedOutput(); err != nil {
+		return fmt.Errorf("%s: %w\n%s", install, err, out)
+	}
+	boot := exec.CommandContext(ctx, mariadbd, append(common, "--bootstrap")...)
+	boot.Stdin = strings.NewReader(strings.Join(createUsers(Users()), "\n") + "\n")
+	if out, err := boot.CombinedOutput(); err != nil {
+		return fmt.Errorf("create the accounts: %w\n%s", err, out)
+	} else if strings.Contains(string(out), "ERROR") { // bootstrap goes on after a statement that failed
+		return fmt.Errorf("create the accounts:\n%s", out)
 	}
 	return nil
-}
-
-// Row runs a query as root and gives its first row by column name, NULL as the empty string; nil when there is none.
-func (s *Server) Row(ctx context.Context, query string) (map[string]string, error) {
-	rows, err := s.db.QueryContext(ctx, query)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %s: %w", s.Name, query, err)
-	}
-	defer rows.Close()
-	names, err := rows.Columns()
-	if err != nil || !rows.Next() {
-		return nil, firstError(err, rows.Err())
-	}
-	values, targets := make([]sql.NullString, len(names)), make([]any, len(names))
-	for i := range values {
-		targets[i] = &values[i]
-	}
-	if err := rows.Scan(targets...); err != nil {
-		return nil, fmt.Errorf("%s: %s: %w", s.Name, query, err)
-	}
-	row := make(map[string]string, len(names))
-	for i, name := range names {
-		row[name] = values[i].String
-	}
-	return row, rows.Close()
-}
-
-func firstError(errs ...error) error {
-	for _, err := range errs {
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func orDefault[T comparable](v, otherwise T) T {
-	var zero T
-	if v == zero {
-		return otherwise
-	}
-	return v
 }

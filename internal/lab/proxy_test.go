@@ -13,7 +13,7 @@ func TestProxyServesClients(t *testing.T) {
 	t.Parallel()
 	ctx := within(t)
 	l := lab.ForTest(t, lab.Options{})
-	s, err := l.MariaDB(ctx, lab.ServerOptions{Name: "alone", Writable: true})
+	s, err := l.Server(ctx, lab.ServerOptions{Name: "alone", Writable: true})
 	must(t, err)
 	must(t, s.Exec(ctx, lab.CreateWrites...))
 	p, err := l.Proxy(ctx, lab.ProxyOptions{

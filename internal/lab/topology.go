@@ -70,7 +70,7 @@ func (l *Lab) Topology(ctx context.Context, spec Spec) (*Topology, error) {
 		opts.Name, opts.ServerID = spec.Name+strconv.Itoa(i), int(l.serverIDs.Add(1))
 		opts.ExtraArgs = append(append([]string(nil), opts.ExtraArgs...), spec.ServerArgs[i]...)
 		start.Go(func() (err error) {
-			t.Servers[i], err = l.MariaDB(startCtx, opts)
+			t.Servers[i], err = l.Server(startCtx, opts)
 			return err
 		})
 	}
@@ -88,7 +88,10 @@ func (l *Lab) Topology(ctx context.Context, spec Spec) (*Topology, error) {
 	if err := t.startSemiSync(ctx); err != nil {
 		return nil, err
 	}
-	if err := t.Primary().Exec(ctx, append([]string{"SET GLOBAL read_only=0"}, CreateWrites...)...); err != nil {
+	if err := t.Primary().SetWritable(ctx, true); err != nil {
+		return nil, err
+	}
+	if err := t.Primary().Exec(ctx, CreateWrites...); err != nil {
 		return nil, err
 	}
 	return t, t.CaughtUp(ctx)
@@ -97,10 +100,8 @@ func (l *Lab) Topology(ctx context.Context, spec Spec) (*Topology, error) {
 // Replicate makes the server a replica of source from its own position on, delayed by some seconds or not, and waits
 // until both replication threads run.
 func (s *Server) Replicate(ctx context.Context, source *Server, delay int) error {
-	change := fmt.Sprintf("CHANGE MASTER TO MASTER_HOST='%s', MASTER_PORT=%d, MASTER_USER='%s', MASTER_PASSWORD='%s', "+
-		"MASTER_USE_GTID=slave_pos, MASTER_CONNECT_RETRY=1, MASTER_HEARTBEAT_PERIOD=0.5, MASTER_DELAY=%d",
-		source.Host, source.Port, ReplUser.Name, ReplUser.Password, delay)
-	if err := s.Exec(ctx, "STOP SLAVE", change, "START SLAVE"); err != nil {
+	w := s.engine.words()
+	if err := s.Exec(ctx, w.stop, s.engine.follow(source, delay), w.start); err != nil {
 		return err
 	}
 	return s.Replicating(ctx)
@@ -109,22 +110,20 @@ func (s *Server) Replicate(ctx context.Context, source *Server, delay int) error
 // Replicating waits until both replication threads run.
 func (s *Server) Replicating(ctx context.Context) error {
 	return Eventually(ctx, s.Name+" to replicate", 20*time.Millisecond, func() (bool, string) {
-		row, err := s.Row(ctx, "SHOW SLAVE STATUS")
+		r, err := s.Replica(ctx)
 		switch {
 		case err != nil:
 			return false, err.Error()
-		case row == nil:
+		case r == nil:
 			return false, "it is no replica"
 		}
-		state := fmt.Sprintf("IO %s (%s), SQL %s (%s)",
-			row["Slave_IO_Running"], row["Last_IO_Error"], row["Slave_SQL_Running"], row["Last_SQL_Error"])
-		return row["Slave_IO_Running"] == "Yes" && row["Slave_SQL_Running"] == "Yes", state
+		return r.IO == "Yes" && r.SQL == "Yes", fmt.Sprintf("IO %s (%s), SQL %s (%s)", r.IO, r.IOError, r.SQL, r.SQLError)
 	})
 }
 
 // CaughtUp waits until every replica that is not delayed has all that the primary has now.
 func (t *Topology) CaughtUp(ctx context.Context) error {
-	row, err := t.Primary().Row(ctx, "SELECT @@gtid_current_pos AS pos")
+	pos, err := t.Primary().Position(ctx)
 	if err != nil {
 		return err
 	}
@@ -133,7 +132,7 @@ func (t *Topology) CaughtUp(ctx context.Context) error {
 		if i == 0 || t.delayed(i) {
 			continue
 		}
-		wait.Go(func() error { return s.Applied(waitCtx, row["pos"]) })
+		wait.Go(func() error { return s.Applied(waitCtx, pos) })
 	}
 	return wait.Wait()
 }
@@ -151,7 +150,7 @@ func (t *Topology) delayed(i int) bool {
 // Applied waits until the server, a replica, has applied a GTID position.
 func (s *Server) Applied(ctx context.Context, pos string) error {
 	return Eventually(ctx, s.Name+" to apply "+pos, 20*time.Millisecond, func() (bool, string) {
-		row, err := s.Row(ctx, "SELECT MASTER_GTID_WAIT('"+pos+"', 0.02) AS waited, @@gtid_current_pos AS pos")
+		row, err := s.Row(ctx, fmt.Sprintf(s.engine.words().applied, pos))
 		if err != nil {
 			return false, err.Error()
 		}
@@ -164,7 +163,8 @@ func (t *Topology) startSemiSync(ctx context.Context) error {
 	if !t.spec.Server.SemiSync {
 		return nil
 	}
-	if err := t.Primary().Exec(ctx, "SET GLOBAL rpl_semi_sync_master_enabled=1"); err != nil {
+	w := t.Primary().engine.words()
+	if err := t.Primary().Exec(ctx, w.semiSync); err != nil {
 		return err
 	}
 	want := 0
@@ -174,7 +174,7 @@ func (t *Topology) startSemiSync(ctx context.Context) error {
 		}
 	}
 	return Eventually(ctx, fmt.Sprintf("%d semi-sync replicas at %s", want, t.Primary().Name), 20*time.Millisecond, func() (bool, string) {
-		row, err := t.Primary().Row(ctx, "SHOW GLOBAL STATUS LIKE 'Rpl_semi_sync_master_clients'")
+		row, err := t.Primary().Row(ctx, "SHOW GLOBAL STATUS LIKE '"+w.clients+"'")
 		if err != nil {
 			return false, err.Error()
 		}

@@ -32,8 +32,8 @@ func TestTopologyOfThree(t *testing.T) {
 	})
 	t.Run("only the primary is writable", func(t *testing.T) {
 		for i, s := range top.Servers {
-			if got, want := row(t, s, "SELECT @@read_only AS r")["r"], strconv.Itoa(min(i, 1)); got != want {
-				t.Errorf("%s has read_only=%s, want %s", s.Name, got, want)
+			if closed, err := s.Closed(ctx); err != nil || closed != (i > 0) {
+				t.Errorf("%s is closed: %v, %v", s.Name, closed, err)
 			}
 		}
 	})
@@ -75,7 +75,7 @@ func TestTopologyOfThree(t *testing.T) {
 		if !replica.Running() || replica.PID() == pid {
 			t.Error("it does not run anew")
 		}
-		must(t, replica.Exec(ctx, "START SLAVE"))
+		must(t, replica.StartReplication(ctx))
 		must(t, replica.Replicating(ctx))
 		must(t, primary.Exec(ctx, "INSERT INTO lab.writes VALUES (1, 2)"))
 		must(t, top.CaughtUp(ctx))
@@ -83,8 +83,8 @@ func TestTopologyOfThree(t *testing.T) {
 	t.Run("a stopped replica returns", func(t *testing.T) {
 		must(t, replica.Freeze()) // which a stop undoes
 		must(t, replica.Restart(ctx))
-		if got := row(t, replica, "SELECT @@read_only AS r")["r"]; got != "1" {
-			t.Errorf("it came back with read_only=%s", got)
+		if closed, err := replica.Closed(ctx); err != nil || !closed {
+			t.Errorf("it came back closed: %v, %v", closed, err)
 		}
 	})
 }
@@ -161,9 +161,8 @@ func TestChainAndDelay(t *testing.T) {
 		if i == 0 {
 			continue
 		}
-		status := row(t, top.Servers[i], "SHOW SLAVE STATUS")
-		if want := strconv.Itoa(top.Servers[source].Port); status["Master_Port"] != want {
-			t.Errorf("server %d replicates from port %s, want %s", i, status["Master_Port"], want)
+		if status, err := top.Servers[i].Replica(ctx); err != nil || status.SourcePort != top.Servers[source].Port {
+			t.Errorf("server %d has the state %+v, %v, want port %d", i, status, err, top.Servers[source].Port)
 		}
 	}
 	must(t, top.Primary().Exec(ctx, "INSERT INTO lab.writes VALUES (1, 1)"))
@@ -171,8 +170,8 @@ func TestChainAndDelay(t *testing.T) {
 	if got := row(t, top.Servers[2], "SELECT COUNT(*) AS n FROM lab.writes")["n"]; got != "1" {
 		t.Errorf("the end of the chain has %s rows", got)
 	}
-	if got := row(t, top.Servers[3], "SHOW SLAVE STATUS")["SQL_Delay"]; got != "3600" {
-		t.Errorf("the delayed one has a delay of %s", got)
+	if status, err := top.Servers[3].Replica(ctx); err != nil || status.Delay != 3600 {
+		t.Errorf("the delayed one has the state %+v, %v", status, err)
 	}
 	// The primary's first transactions are received there, and not applied.
 	_, err = top.Servers[3].DB().ExecContext(ctx, "SELECT 1 FROM lab.writes")
@@ -198,7 +197,7 @@ func TestFrozenServerAnswersNothing(t *testing.T) {
 	t.Parallel()
 	ctx := within(t)
 	l := lab.ForTest(t, lab.Options{User: "nobody"})
-	s, err := l.MariaDB(ctx, lab.ServerOptions{Name: "alone"})
+	s, err := l.Server(ctx, lab.ServerOptions{Name: "alone"})
 	must(t, err)
 	status, err := os.ReadFile("/proc/" + strconv.Itoa(s.PID()) + "/status")
 	must(t, err)

@@ -62,3 +62,21 @@ func createUsers(users []User) []string {
 	// others has a host name in it, which a server that resolves none complains of.
 	return append(lines, "DELETE FROM mysql.proxies_priv;", "DELETE FROM mysql.global_priv WHERE User='root' AND Host<>'%';", "FLUSH PRIVILEGES;")
 }
+
+// mysqlGrants are an account's grants on MySQL, in the place of MariaDB's.
+func mysqlGrants(u User) []string {
+	switch u.Name {
+	case RemoraUser.Name:
+		return MySQLRemoraGrants
+	case MonitorUser.Name:
+		return []string{"REPLICATION CLIENT ON *.*"}
+	}
+	return u.Grants
+}
+
+// MySQLRemoraGrants are what Remora needs on MySQL 8.4 and later; docs/privileges.md says what each is for.
+var MySQLRemoraGrants = []string{
+	"REPLICATION CLIENT, REPLICATION SLAVE, REPLICATION_SLAVE_ADMIN, SYSTEM_VARIABLES_ADMIN, PROCESS, CONNECTION_ADMIN, RELOAD ON *.*",
+	"SELECT ON performance_schema.replication_connection_configuration",
+	"SELECT ON performance_schema.replication_connection_status",
+}

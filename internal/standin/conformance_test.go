@@ -53,7 +53,7 @@ func TestConformance(t *testing.T) {
 // known starts a server that tells a name in lab.who.
 func known(t *testing.T, ctx context.Context, l *lab.Lab, name string, i int) *lab.Server {
 	t.Helper()
-	s, err := l.MariaDB(ctx, lab.ServerOptions{Name: fmt.Sprintf("%s%d", name, i), Writable: true})
+	s, err := l.Server(ctx, lab.ServerOptions{Name: fmt.Sprintf("%s%d", name, i), Writable: true})
 	check(t, err)
 	run(t, ctx, s.DB(),
 		"CREATE DATABASE IF NOT EXISTS lab",

@@ -49,7 +49,7 @@ func serving(t testing.TB, l *lab.Lab) (*standin.Server, *sql.DB) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	server, err := l.MariaDB(ctx, lab.ServerOptions{Name: "db", Writable: true})
+	server, err := l.Server(ctx, lab.ServerOptions{Name: "db", Writable: true})
 	if err != nil {
 		t.Fatal(err)
 	}

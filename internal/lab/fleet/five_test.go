@@ -44,7 +44,7 @@ func TestFiveServers(t *testing.T) {
 	old := f.DB.Servers[oldPrimary]
 	only := writeUnsent(t, ctx, f, old)
 	must(t, old.Kill())
-	must(t, each(ctx, f.DB.Servers[direct:delayed], "START SLAVE IO_THREAD"))
+	must(t, each(ctx, f.DB.Servers[direct:delayed], (*lab.Server).StartReceiver))
 
 	var promoted *lab.Server
 	t.Run("a direct replica is promoted and the others follow", func(t *testing.T) {
@@ -70,10 +70,10 @@ func TestFiveServers(t *testing.T) {
 			}
 			return true, ""
 		})
-		row, err := f.DB.Servers[delayed].Row(ctx, "SHOW SLAVE STATUS")
+		replica, err := f.DB.Servers[delayed].Replica(ctx)
 		must(t, err)
-		if row["SQL_Delay"] != "3600" {
-			t.Errorf("the delayed one follows with a delay of %q seconds", row["SQL_Delay"])
+		if replica == nil || replica.Delay != 3600 {
+			t.Errorf("the delayed one follows with the state %+v, want a delay of 3600 s", replica)
 		}
 	})
 
@@ -96,11 +96,10 @@ func TestFiveServers(t *testing.T) {
 func writeUnsent(t *testing.T, ctx context.Context, f *fleet.Fleet, p *lab.Server) (id string) {
 	t.Helper()
 	must(t, f.DB.CaughtUp(ctx))
-	must(t, each(ctx, f.DB.Servers[direct:delayed], "STOP SLAVE IO_THREAD"))
+	must(t, each(ctx, f.DB.Servers[direct:delayed], (*lab.Server).StopReceiver))
 	must(t, p.Exec(ctx, "INSERT INTO lab.writes VALUES (0, 1)"))
-	row, err := p.Row(ctx, "SELECT @@gtid_binlog_pos AS pos")
+	id, err := p.Position(ctx)
 	must(t, err)
-	id = row["pos"]
 	eventually(t, ctx, "the delayed replica to receive "+id, func() (bool, string) {
 		row, err := f.DB.Servers[delayed].Row(ctx, "SHOW SLAVE STATUS")
 		return err == nil && row["Gtid_IO_Pos"] == id, row["Gtid_IO_Pos"]

@@ -55,11 +55,9 @@ var disturbances = []disturbance{
 		if err != nil {
 			return err
 		}
-		for _, statement := range []string{"STOP SLAVE SQL_THREAD", "START SLAVE SQL_THREAD"} {
-			for _, r := range all {
-				if _, err := r.DB().ExecContext(ctx, statement); err != nil {
-					return fmt.Errorf("%s on %s: %w", statement, r.Name, err)
-				}
+		for _, do := range []func(*lab.Server, context.Context) error{(*lab.Server).StopApplier, (*lab.Server).StartApplier} {
+			if err := each(ctx, all, do); err != nil {
+				return err
 			}
 			hold(ctx, 3*time.Second)
 		}
@@ -184,10 +182,7 @@ func restart(ctx context.Context, r *lab.Server) error {
 	if err := r.Start(ctx); err != nil {
 		return err
 	}
-	if _, err := r.DB().ExecContext(ctx, "START SLAVE"); err != nil {
-		return fmt.Errorf("START SLAVE on %s: %w", r.Name, err)
-	}
-	return nil
+	return r.StartReplication(ctx)
 }
 
 // hold lets a disturbance last.

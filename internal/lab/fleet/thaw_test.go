@@ -61,7 +61,7 @@ func freezeUnsent(ctx context.Context, f *fleet.Fleet, p *lab.Server) (last stri
 	if err != nil {
 		return "", err
 	}
-	if err := each(ctx, others, "STOP SLAVE IO_THREAD"); err != nil {
+	if err := each(ctx, others, (*lab.Server).StopReceiver); err != nil {
 		return "", err
 	}
 	err = lab.Eventually(ctx, "a client to wait for an acknowledgement", 10*time.Millisecond, func() (bool, string) {
@@ -74,14 +74,14 @@ func freezeUnsent(ctx context.Context, f *fleet.Fleet, p *lab.Server) (last stri
 	if err != nil {
 		return "", err
 	}
-	row, err := p.Row(ctx, "SELECT @@gtid_binlog_pos AS pos")
+	pos, err := p.Position(ctx)
 	if err != nil {
 		return "", err
 	}
 	if err := p.Freeze(); err != nil {
 		return "", err
 	}
-	return row["pos"], each(ctx, others, "START SLAVE IO_THREAD")
+	return pos, each(ctx, others, (*lab.Server).StartReceiver)
 }
 
 // keptOut checks that an old primary is closed, that nobody makes it a replica, and that the transaction which it alone
@@ -97,8 +97,8 @@ func keptOut(t *testing.T, ctx context.Context, f *fleet.Fleet, old *lab.Server,
 		t.Errorf("%s is not listed (%v): %s", alone, err, sentence)
 	}
 	eventually(t, ctx, old.Name+" is closed", func() (bool, string) {
-		row, err := old.Row(ctx, "SELECT @@read_only AS closed")
-		return err == nil && row["closed"] == "1", fmt.Sprint(err)
+		closed, err := old.Closed(ctx)
+		return closed, fmt.Sprint(err)
 	})
 	// Nothing is left to be done to it, and what was done before did not make it a replica.
 	c := snapshot(t, ctx, f)
@@ -107,17 +107,17 @@ func keptOut(t *testing.T, ctx context.Context, f *fleet.Fleet, old *lab.Server,
 			t.Errorf("it is not left alone: %s, for %s", step, step.Why)
 		}
 	}
-	row, err := old.Row(ctx, "SHOW SLAVE STATUS")
+	replica, err := old.Replica(ctx)
 	must(t, err)
-	if row != nil {
-		t.Errorf("%s was made a replica of port %s", old.Name, row["Master_Port"])
+	if replica != nil {
+		t.Errorf("%s was made a replica of port %d", old.Name, replica.SourcePort)
 	}
 }
 
-// each executes a statement on several servers.
-func each(ctx context.Context, servers []*lab.Server, statement string) error {
+// each does something to several servers.
+func each(ctx context.Context, servers []*lab.Server, do func(*lab.Server, context.Context) error) error {
 	for _, s := range servers {
-		if err := s.Exec(ctx, statement); err != nil {
+		if err := do(s, ctx); err != nil {
 			return err
 		}
 	}

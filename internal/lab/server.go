@@ -1,0 +1,276 @@
+package lab
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"github.com/go-sql-driver/mysql"
+)
+
+// ServerOptions describe a database server. The zero value but for a name is a small, durable, read-only one.
+type ServerOptions struct {
+	// Name is unique in the lab.
+	Name string
+	// Flavor is whose server it is; empty for DefaultFlavor.
+	Flavor Flavor
+	// ServerID is the replication id; 0 for the next free one.
+	ServerID int
+	// SemiSync turns the replica's side of semi-synchronous replication on and sets the primary's side up, to wait after
+	// the sync of the binary log. The primary's side itself is off at boot, and Topology turns it on at the primary:
+	// where it is on, a replica that has no replicas waits for the time-out before it applies its first transaction,
+	// and one that has returned from the dead would, too.
+	SemiSync bool
+	// SemiSyncTimeout is how long a primary waits for a replica before it goes on without; 0 for 10 s.
+	SemiSyncTimeout time.Duration
+	// DropUnacked makes a server that recovers from a crash cut what no replica acknowledged off its binary log, so that
+	// an old primary can rejoin. It is for SemiSync, and for servers that a crash costs the role of primary: one that kept
+	// it could lose a transaction that a replica has. MySQL cannot, and ignores it.
+	DropUnacked bool
+	// Appliers is how many threads apply what a replica receives, in the groups in which the primary committed it; 0 for
+	// one. One cannot keep up with a dozen writers, as it syncs its logs for every transaction.
+	Appliers int
+	// Writable boots the server with read_only off. By default it boots read-only, so that one that returns from the
+	// dead takes no writes.
+	Writable bool
+	// MaxConnections bounds the clients; 0 for 200.
+	MaxConnections int
+	// ExtraArgs are added last, so they win over all others.
+	ExtraArgs []string
+}
+
+// Server is a database server with a data directory of its own. The methods of Process end, freeze and start it; after a
+// new start it has the same address and data, and is read-only again unless made Writable.
+type Server struct {
+	*Process
+	// Addr is "127.0.0.1:port", also what the server reports to its source.
+	Addr string
+	// Host and Port are the parts of Addr.
+	Host string
+	Port int
+	// ServerID is the replication id.
+	ServerID int
+
+	opts   ServerOptions
+	engine engine
+	db     *sql.DB
+}
+
+// Server starts a server that replicates from no one, with the accounts of Users, and waits until it serves.
+func (l *Lab) Server(ctx context.Context, opts ServerOptions) (*Server, error) {
+	ctx, leave, err := l.enter(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("start %s: %w", opts.Name, err)
+	}
+	defer leave()
+	engine, err := engineOf(opts.Flavor)
+	if err != nil {
+		return nil, fmt.Errorf("start %s: %w", opts.Name, err)
+	}
+	program, err := engine.program()
+	if err != nil {
+		return nil, fmt.Errorf("start %s: %w", opts.Name, err)
+	}
+	dir, err := l.subdir(opts.Name)
+	if err != nil {
+		return nil, err
+	}
+	port, err := l.Port()
+	if err != nil {
+		return nil, fmt.Errorf("start %s: %w", opts.Name, err)
+	}
+	if opts.ServerID == 0 {
+		opts.ServerID = int(l.serverIDs.Add(1))
+	}
+	data := filepath.Join(dir, "data")
+	if err := l.copyTemplate(ctx, engine, program, data); err != nil {
+		return nil, fmt.Errorf("start %s: %w", opts.Name, err)
+	}
+	s := &Server{Addr: loopback(port), Host: "127.0.0.1", Port: port, ServerID: opts.ServerID, opts: opts, engine: engine}
+	if s.db, err = openDB(dsn(s.Addr, RootUser, "")); err != nil {
+		return nil, fmt.Errorf("start %s: %w", opts.Name, err)
+	}
+	// A connection that somebody ended on the server says so when it is closed, and that is no failure.
+	if err := l.onClose(func() error { _ = s.db.Close(); return nil }); err != nil {
+		return nil, fmt.Errorf("start %s: %w", opts.Name, err)
+	}
+	s.Process, err = l.Process(ctx, ProcessOptions{
+		Name: opts.Name, Path: program, Args: s.args(l, data), Ready: s.ready, dir: dir, as: l.account,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// args are those of the engine, then what the options add.
+func (s *Server) args(l *Lab, data string) []string {
+	args := s.engine.args(s, data)
+	if l.account == nil {
+		args = append(args, "--user=root") // what it would refuse without being told; others' it ignores
+	}
+	return append(args, s.opts.ExtraArgs...)
+}
+
+// Flavor is whose server it is.
+func (s *Server) Flavor() Flavor { return s.engine.flavor() }
+
+func (s *Server) ready(ctx context.Context) (bool, string) {
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	if err := s.db.PingContext(ctx); err != nil {
+		return false, err.Error()
+	}
+	return true, "serves"
+}
+
+// DB is a pool of connections as root, closed with the lab.
+func (s *Server) DB() *sql.DB { return s.db }
+
+// DSN is the data source name of a user for go-sql-driver, without a database.
+func (s *Server) DSN(u User) string { return dsn(s.Addr, u, "").FormatDSN() }
+
+// dsn has no parameter that makes the driver send a SET.
+func dsn(addr string, u User, database string) *mysql.Config {
+	cfg := mysql.NewConfig()
+	cfg.Net, cfg.Addr, cfg.User, cfg.Passwd, cfg.DBName = "tcp", addr, u.Name, u.Password, database
+	cfg.Timeout = 5 * time.Second
+	cfg.Logger = &mysql.NopLogger{} // servers that die are what a lab is for
+	return cfg
+}
+
+// openDB keeps the configuration's logger, which a data source name cannot hold.
+func openDB(cfg *mysql.Config) (*sql.DB, error) {
+	connector, err := mysql.NewConnector(cfg)
+	if err != nil {
+		return nil, err
+	}
+	return sql.OpenDB(connector), nil
+}
+
+// The following act as root, in the words of the server's flavor.
+
+// SetWritable lets applications write, or forbids it.
+func (s *Server) SetWritable(ctx context.Context, on bool) error {
+	if on {
+		return s.Exec(ctx, s.engine.words().open)
+	}
+	return s.Exec(ctx, s.engine.words().close)
+}
+
+// Closed tells whether applications may not write.
+func (s *Server) Closed(ctx context.Context) (bool, error) {
+	row, err := s.Row(ctx, s.engine.words().closed)
+	return row["closed"] == "1", err
+}
+
+// StartReplication and StopReplication concern both threads of a replica.
+func (s *Server) StartReplication(ctx context.Context) error {
+	return s.Exec(ctx, s.engine.words().start)
+}
+func (s *Server) StopReplication(ctx context.Context) error {
+	return s.Exec(ctx, s.engine.words().stop)
+}
+
+// StartReceiver and StopReceiver concern the thread that receives from the source.
+func (s *Server) StartReceiver(ctx context.Context) error {
+	return s.Exec(ctx, s.engine.words().startReceiver)
+}
+func (s *Server) StopReceiver(ctx context.Context) error {
+	return s.Exec(ctx, s.engine.words().stopReceiver)
+}
+
+// StartApplier and StopApplier concern the thread that applies what was received.
+func (s *Server) StartApplier(ctx context.Context) error {
+	return s.Exec(ctx, s.engine.words().startApplier)
+}
+func (s *Server) StopApplier(ctx context.Context) error {
+	return s.Exec(ctx, s.engine.words().stopApplier)
+}
+
+// Position is all that the server has executed, as its flavor writes GTIDs.
+func (s *Server) Position(ctx context.Context) (string, error) {
+	row, err := s.Row(ctx, s.engine.words().position)
+	return row["pos"], err
+}
+
+// Replica is what a replica says of its replication.
+type Replica struct {
+	IO, SQL           string // "Yes", "No", "Connecting", …
+	IOError, SQLError string
+	SourcePort        int
+	Delay             int // seconds
+}
+
+// Replica reads the state of replication; nil on a server that has no source.
+func (s *Server) Replica(ctx context.Context) (*Replica, error) {
+	w := s.engine.words()
+	row, err := s.Row(ctx, w.status)
+	if err != nil || row == nil {
+		return nil, err
+	}
+	r := &Replica{IO: row[w.io], SQL: row[w.sql], IOError: row[w.ioError], SQLError: row[w.sqlError]}
+	r.SourcePort, _ = strconv.Atoi(row[w.sourcePort]) // the server's own numbers
+	r.Delay, _ = strconv.Atoi(row[w.delay])
+	return r, nil
+}
+
+// Exec runs statements as root, one after the other, on one connection.
+func (s *Server) Exec(ctx context.Context, statements ...string) error {
+	conn, err := s.db.Conn(ctx)
+	if err != nil {
+		return fmt.Errorf("connect to %s: %w", s.Name, err)
+	}
+	defer conn.Close()
+	for _, st := range statements {
+		if _, err := conn.ExecContext(ctx, st); err != nil {
+			return fmt.Errorf("%s: %s: %w", s.Name, st, err)
+		}
+	}
+	return nil
+}
+
+// Row runs a query as root and gives its first row by column name, NULL as the empty string; nil when there is none.
+func (s *Server) Row(ctx context.Context, query string) (map[string]string, error) {
+	rows, err := s.db.QueryContext(ctx, query)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %s: %w", s.Name, query, err)
+	}
+	defer rows.Close()
+	names, err := rows.Columns()
+	if err != nil || !rows.Next() {
+		return nil, firstError(err, rows.Err())
+	}
+	values, targets := make([]sql.NullString, len(names)), make([]any, len(names))
+	for i := range values {
+		targets[i] = &values[i]
+	}
+	if err := rows.Scan(targets...); err != nil {
+		return nil, fmt.Errorf("%s: %s: %w", s.Name, query, err)
+	}
+	row := make(map[string]string, len(names))
+	for i, name := range names {
+		row[name] = values[i].String
+	}
+	return row, rows.Close()
+}
+
+func firstError(errs ...error) error {
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func orDefault[T comparable](v, otherwise T) T {
+	var zero T
+	if v == zero {
+		return otherwise
+	}
+	return v
+}
