@@ -143,13 +143,16 @@ func (b *build) rule(name string, r ServerRule) *build {
 // semiSync turns it on, in the policy and on all servers.
 func (b *build) semiSync(count int) *build {
 	b.c.Policy.Durability, b.c.Policy.WaitCount = SemiSync, count
-	replicas := len(b.c.Snapshot.Instances) - 1
+	replicas, f := len(b.c.Snapshot.Instances)-1, facts{p: &b.c.Policy}
 	for n := range b.c.Snapshot.Instances {
 		st := b.c.Snapshot.Instances[n].State
 		if st.IsReplica() {
 			st.SemiSync = topology.SemiSync{ReplicaEnabled: true, ReplicaActive: true}
 		} else {
-			st.SemiSync = topology.SemiSync{SourceEnabled: true, SourceActive: true, WaitCount: 1, Clients: replicas}
+			st.SemiSync = topology.SemiSync{
+				SourceEnabled: true, SourceActive: true, WaitCount: f.waitCount(&b.c.Snapshot.Instances[n]), Clients: replicas,
+				Timeout: topology.Forever, WaitPoint: afterSync, WaitsAlone: true,
+			}
 		}
 	}
 	return b

@@ -95,9 +95,7 @@ func (p *planner) missing(drained bool) []string {
 func (p *planner) promote() {
 	to := p.s.Instance(p.target)
 	plan := p.primarySemiSync(to)
-	done := p.target == p.in.To && to.Fresh() && p.passed() && (plan == nil ||
-		to.State.SemiSync.SourceEnabled == plan.Source && (!plan.Source || to.State.SemiSync.WaitCount == plan.WaitCount))
-	if done {
+	if p.target == p.in.To && to.Fresh() && p.passed() && plan.Unmet(to.State) == "" {
 		return
 	}
 	step := Step{Do: Promote, Target: p.target, SemiSync: plan, Why: fmt.Sprintf("%s takes over from %s", p.target, p.in.From)}
@@ -123,7 +121,16 @@ func (p *planner) primarySemiSync(to *topology.Instance) *SemiSyncPlan {
 			return &SemiSyncPlan{}
 		}
 	}
-	return &SemiSyncPlan{Source: true, WaitCount: n}
+	return p.sourceSemiSync(n)
+}
+
+// sourceSemiSync is a source that waits for n acknowledgements, as the policy says.
+func (f *facts) sourceSemiSync(n int) *SemiSyncPlan {
+	plan := &SemiSyncPlan{Source: true, WaitCount: n}
+	if f.p.SemiSync.Manage {
+		plan.Timeout = Duration(f.p.SemiSync.Timeout)
+	}
+	return plan
 }
 
 func (f *facts) replicaSemiSync() *SemiSyncPlan {

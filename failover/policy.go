@@ -10,18 +10,19 @@ import (
 // Policy is what the operator wants of one cluster. [DefaultPolicy] is safe;
 // YAML overrides single values.
 type Policy struct {
-	Detection  Detection    `yaml:"detection" json:"detection"`
-	Failover   FailoverMode `yaml:"failover" json:"failover"`
-	AntiFlap   Duration     `yaml:"anti_flap" json:"anti_flap"` // after a recovery ended, no automatic one for this long unless acknowledged
-	Servers    []ServerRule `yaml:"servers" json:"servers,omitempty"`
-	DataCenter DataCenter   `yaml:"data_center" json:"data_center"`
-	Lag        Lag          `yaml:"lag" json:"lag"`
-	Durability Durability   `yaml:"durability" json:"durability"`
-	WaitCount  int          `yaml:"wait_count" json:"wait_count,omitempty"` // semi_sync: acknowledgements a commit waits for
-	Errant     Errant       `yaml:"errant" json:"errant"`
-	Rejoin     Rejoin       `yaml:"rejoin" json:"rejoin"`
-	Switchover Switchover   `yaml:"switchover" json:"switchover"`
-	Readers    Readers      `yaml:"readers" json:"readers"`
+	Detection  Detection      `yaml:"detection" json:"detection"`
+	Failover   FailoverMode   `yaml:"failover" json:"failover"`
+	AntiFlap   Duration       `yaml:"anti_flap" json:"anti_flap"` // after a recovery ended, no automatic one for this long unless acknowledged
+	Servers    []ServerRule   `yaml:"servers" json:"servers,omitempty"`
+	DataCenter DataCenter     `yaml:"data_center" json:"data_center"`
+	Lag        Lag            `yaml:"lag" json:"lag"`
+	Durability Durability     `yaml:"durability" json:"durability"`
+	WaitCount  int            `yaml:"wait_count" json:"wait_count,omitempty"` // semi_sync: acknowledgements a commit waits for
+	SemiSync   SemiSyncPolicy `yaml:"semi_sync" json:"semi_sync"`
+	Errant     Errant         `yaml:"errant" json:"errant"`
+	Rejoin     Rejoin         `yaml:"rejoin" json:"rejoin"`
+	Switchover Switchover     `yaml:"switchover" json:"switchover"`
+	Readers    Readers        `yaml:"readers" json:"readers"`
 }
 
 // Duration is spelled as in topology: "250ms".
@@ -201,7 +202,8 @@ func DefaultPolicy() Policy {
 		DataCenter: DataCenter{Cross: LastResort, CrossRegion: Forbid},
 		Lag:        Lag{Max: d(10 * time.Second), WhenAll: WhenAllWait, Wait: d(time.Minute)},
 		Durability: Async, WaitCount: 1,
-		Errant: ErrantRefuse, Rejoin: RejoinAuto,
+		SemiSync: SemiSyncPolicy{Manage: true, Timeout: Infinite, Blocked: BlockedWait, Patience: d(10 * time.Second)},
+		Errant:   ErrantRefuse, Rejoin: RejoinAuto,
 		Switchover: Switchover{Timeout: d(10 * time.Second), MaxLag: d(time.Second), Drain: d(2 * time.Second)},
 		Readers:    Readers{MaxLag: d(30 * time.Second), Writer: WriterFallback},
 	}

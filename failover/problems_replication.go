@@ -81,13 +81,7 @@ var semiSyncProblems = []Problem{
 		Code: "NotEnoughValidSemiSyncReplicasStructureWarning", Priority: weak,
 		Explain: "The policy asks for semi-sync, and fewer replicas are ready to acknowledge than a commit waits for.",
 		match: func(f *facts) []hit {
-			ready := 0
-			for _, r := range f.direct {
-				if r.Fresh() && r.State.SemiSync.ReplicaEnabled && f.receives(r, f.primary) {
-					ready++
-				}
-			}
-			want := f.waitCount(f.prim)
+			ready, want := len(f.acknowledgers()), f.waitCount(f.prim)
 			return hits(f.p.Durability == SemiSync && f.prim.Fresh() && ready < want, func() hit {
 				return hit{f.primary, fmt.Sprintf("%s ready to acknowledge what primary %s writes; the policy waits for %d",
 					plural(ready, "semi-sync replica is", "semi-sync replicas are"), f.primary, want), nil}

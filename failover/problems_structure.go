@@ -149,8 +149,15 @@ func policyMismatch(f *facts) []hit {
 			add(f.primary, "the policy's durability is semi_sync, and semi-sync is off on primary %s: acknowledged transactions can be lost", f.primary)
 		case !s.SourceActive:
 			add(f.primary, "semi-sync has fallen back to asynchronous on primary %s: acknowledged transactions can be lost", f.primary)
-		case s.WaitCount != 0 && s.WaitCount != want:
-			add(f.primary, "primary %s waits for %d acknowledgements, the policy for %d", f.primary, s.WaitCount, want)
+		default:
+			if unmet := f.sourceSemiSync(want).Unmet(f.prim.State); unmet != "" {
+				add(f.primary, "primary %s is not set as the policy says: %s", f.primary, unmet)
+			}
+		}
+		for _, r := range f.direct {
+			if why := f.mute(r); why != "" {
+				add(r.Addr, "%s", why)
+			}
 		}
 		if want != f.p.WaitCount {
 			add(f.primary, "the policy's wait_count is %d, and MariaDB waits for one acknowledgement only", f.p.WaitCount)

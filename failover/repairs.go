@@ -29,7 +29,7 @@ func (f *facts) repairs() []Step {
 			steps = append(steps, Step{Do: Repoint, Target: i.Addr, Source: f.primary, SemiSync: f.replicaSemiSync(), Why: why})
 		}
 	}
-	return steps
+	return append(steps, f.semiSyncRepairs()...)
 }
 
 // belongsElsewhere says why a closed instance is to be made a replica of the

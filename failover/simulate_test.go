@@ -75,7 +75,10 @@ func (b *build) repoint(i *topology.Instance, s Step) {
 
 func setSemiSync(st *topology.State, plan *SemiSyncPlan) {
 	if plan != nil {
-		st.SemiSync = topology.SemiSync{SourceEnabled: plan.Source, ReplicaEnabled: plan.Replica, WaitCount: plan.WaitCount}
+		st.SemiSync = topology.SemiSync{
+			SourceEnabled: plan.Source, SourceActive: plan.Source, ReplicaEnabled: plan.Replica, ReplicaActive: plan.Replica,
+			WaitCount: plan.WaitCount, Timeout: plan.Timeout, WaitPoint: afterSync, WaitsAlone: true,
+		}
 	}
 }
 

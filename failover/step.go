@@ -14,22 +14,15 @@ import (
 type Step struct {
 	Do     Act           `json:"do"`
 	Target topology.Addr `json:"target,omitempty"` // the instance acted upon
-	Source topology.Addr `json:"source,omitempty"` // Repoint: the new source
+	Source topology.Addr `json:"source,omitempty"` // Repoint: the new source; StopReceiving: the old one, as Target calls it
 	Until  gtid.Set      `json:"until,omitzero"`   // CatchUp: what Target must have executed
 	Wait   Duration      `json:"wait,omitempty"`   // how long the step may take; 0: the executor's default
 	Mode   topology.Mode `json:"mode,omitempty"`   // CloseProxies: what they must acknowledge
-	// SemiSync says how to set semi-sync on Target (Promote, Repoint).
+	// SemiSync says how to set semi-sync on Target (Promote, Repoint, SetSemiSync).
 	SemiSync *SemiSyncPlan `json:"semi_sync,omitempty"`
 	// Optional steps may fail without failing the recovery; repair takes them up.
 	Optional bool   `json:"optional,omitempty"`
 	Why      string `json:"why"` // a sentence
-}
-
-// SemiSyncPlan is semi-sync's setting on an instance.
-type SemiSyncPlan struct {
-	Source    bool `json:"source"`
-	Replica   bool `json:"replica"`
-	WaitCount int  `json:"wait_count,omitempty"`
 }
 
 // Act names what a step does.
@@ -39,15 +32,21 @@ type Act string
 const (
 	CloseProxies Act = "close_proxies" // wait until every proxy acknowledged the intent's epoch, or its lease is over
 	SetReadOnly  Act = "set_read_only" // (super_)read_only on Target, then end its application sessions
-	CatchUp      Act = "catch_up"      // wait until Target has executed Until
-	Drain        Act = "drain"         // wait until Target has applied all that it received; its IO thread is stopped
-	Retarget     Act = "retarget"      // commit Target as the intent's To
-	Promote      Act = "promote"       // Target: stop and forget its source, set semi-sync, become writable
-	CommitRoute  Act = "commit_route"  // commit the route with Target as the open writer
-	Repoint      Act = "repoint"       // Target replicates from Source
-	SetWritable  Act = "set_writable"  // rollback: Target (the old primary) takes writes again
-	RollBack     Act = "roll_back"     // commit the intent's end with Target as the open writer again
-	Conclude     Act = "conclude"      // commit the intent's end
+	// StopReceiving stops Target's IO thread, so that it acknowledges nothing any more;
+	// what it received stays in its relay log, and is applied.
+	StopReceiving Act = "stop_receiving"
+	// SetSemiSync sets semi-sync on Target as planned, and lets a replica connect anew
+	// where it takes that up only then.
+	SetSemiSync Act = "set_semi_sync"
+	CatchUp     Act = "catch_up"     // wait until Target has executed Until
+	Drain       Act = "drain"        // wait until Target has applied all that it received; its IO thread is stopped
+	Retarget    Act = "retarget"     // commit Target as the intent's To
+	Promote     Act = "promote"      // Target: stop and forget its source, set semi-sync, become writable
+	CommitRoute Act = "commit_route" // commit the route with Target as the open writer
+	Repoint     Act = "repoint"      // Target replicates from Source
+	SetWritable Act = "set_writable" // rollback: Target (the old primary) takes writes again
+	RollBack    Act = "roll_back"    // commit the intent's end with Target as the open writer again
+	Conclude    Act = "conclude"     // commit the intent's end
 )
 
 // Stage is a group of steps that may run at the same time; the next stage starts
@@ -81,6 +80,8 @@ func (s Step) String() string {
 		return fmt.Sprintf("repoint %s to %s", s.Target, s.Source)
 	case Conclude:
 		return "conclude"
+	case SetSemiSync:
+		return "set semi-sync " + string(s.Target)
 	default:
 		return strings.ReplaceAll(string(s.Do), "_", " ") + " " + string(s.Target)
 	}

@@ -1,6 +1,9 @@
 package mysql
 
 import (
+	"errors"
+	"math"
+	"strconv"
 	"strings"
 	"time"
 
@@ -95,6 +98,14 @@ func isOff(v string) bool {
 	return false
 }
 
-func milliseconds(n int) topology.Duration {
-	return topology.Duration(time.Duration(n) * time.Millisecond)
+// milliseconds reads a time-out; one that no Duration can hold is forever.
+func milliseconds(text string) topology.Duration {
+	n, err := strconv.ParseUint(text, 10, 64)
+	switch {
+	case errors.Is(err, strconv.ErrRange), err == nil && n > uint64(math.MaxInt64/time.Millisecond):
+		return topology.Forever
+	case err != nil:
+		return 0
+	}
+	return topology.Duration(n) * topology.Duration(time.Millisecond)
 }

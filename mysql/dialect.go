@@ -74,7 +74,12 @@ func plain(format string, args ...any) statement {
 type semiSyncPlan struct {
 	source, replica bool
 	waitCount       int
+	timeout         string // in the server's unit; empty: leave it, and what goes with it
 }
+
+// endlessTimeout is a time-out in milliseconds that never comes, and small enough
+// that no server overflows when it adds it to a time.
+const endlessTimeout = "1000000000000000000"
 
 // pointing is what a replica is to be told of its source.
 type pointing struct {

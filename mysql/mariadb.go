@@ -27,7 +27,8 @@ func (mariadb) parts() []part {
 		{name: partVariables, essential: true, needs: "a log-in", sql: "SELECT VERSION() AS version" +
 			selectGlobals("server_id", "read_only", "log_bin", "log_slave_updates", "binlog_format", "gtid_strict_mode",
 				"gtid_binlog_state", "gtid_slave_pos", "report_host", "report_port", "max_connections", "slave_parallel_threads",
-				"rpl_semi_sync_master_enabled", "rpl_semi_sync_master_timeout", "rpl_semi_sync_slave_enabled")},
+				"rpl_semi_sync_master_enabled", "rpl_semi_sync_master_timeout", "rpl_semi_sync_master_wait_point",
+				"rpl_semi_sync_master_wait_no_slave", "rpl_semi_sync_slave_enabled")},
 		{name: partReplication, essential: true, needs: "SLAVE MONITOR ON *.*", sql: "SHOW ALL SLAVES STATUS"},
 		{name: partStatus, essential: true, needs: "a log-in", sql: "SHOW GLOBAL STATUS WHERE Variable_name IN (" +
 			"'Uptime','Threads_connected','Rpl_semi_sync_master_status','Rpl_semi_sync_master_clients'," +
@@ -57,7 +58,8 @@ func (mariadb) parse(results map[string]result) (*reading, error) {
 		Connections: status.integer("threads_connected"), MaxConnections: vars.integer("max_connections"),
 		SemiSync: topology.SemiSync{
 			SourceEnabled: vars.on("rpl_semi_sync_master_enabled"), SourceActive: status.on("rpl_semi_sync_master_status"),
-			Timeout: milliseconds(vars.integer("rpl_semi_sync_master_timeout")), WaitCount: 1,
+			Timeout: milliseconds(vars.get("rpl_semi_sync_master_timeout")), WaitCount: 1,
+			WaitPoint: vars["rpl_semi_sync_master_wait_point"], WaitsAlone: vars.on("rpl_semi_sync_master_wait_no_slave"),
 			Clients: status.integer("rpl_semi_sync_master_clients"), Waiting: status.integer("rpl_semi_sync_master_wait_sessions"),
 			ReplicaEnabled: vars.on("rpl_semi_sync_slave_enabled"), ReplicaActive: status.on("rpl_semi_sync_slave_status"),
 		},

@@ -85,10 +85,14 @@ func (mariadb) hastenStop(r *reading) bool { return r.state.SemiSync.ReplicaActi
 
 // semiSync: the source waits for one acknowledgement, whatever the plan says.
 func (mariadb) semiSync(_ *reading, plan semiSyncPlan) ([]statement, error) {
-	return []statement{
-		plain("SET GLOBAL rpl_semi_sync_slave_enabled=%d", number(plan.replica)),
-		plain("SET GLOBAL rpl_semi_sync_master_enabled=%d", number(plan.source)),
-	}, nil
+	statements := []statement{plain("SET GLOBAL rpl_semi_sync_slave_enabled=%d", number(plan.replica))}
+	if plan.source && plan.timeout != "" {
+		statements = append(statements,
+			plain("SET GLOBAL rpl_semi_sync_master_timeout=%s", plan.timeout),
+			plain("SET GLOBAL rpl_semi_sync_master_wait_point='AFTER_SYNC'"),
+			plain("SET GLOBAL rpl_semi_sync_master_wait_no_slave=1"))
+	}
+	return append(statements, plain("SET GLOBAL rpl_semi_sync_master_enabled=%d", number(plan.source))), nil
 }
 
 // adopt sets the replication position of a server that has no source to the end of

@@ -20,6 +20,8 @@ const oracleVariables = "SHOW GLOBAL VARIABLES WHERE Variable_name IN (" +
 	"'binlog_format','gtid_mode','gtid_executed','gtid_purged','report_host','report_port','port','max_connections'," +
 	"'rpl_semi_sync_source_enabled','rpl_semi_sync_source_timeout','rpl_semi_sync_source_wait_for_replica_count'," +
 	"'rpl_semi_sync_master_enabled','rpl_semi_sync_master_timeout','rpl_semi_sync_master_wait_for_slave_count'," +
+	"'rpl_semi_sync_source_wait_point','rpl_semi_sync_source_wait_no_replica'," +
+	"'rpl_semi_sync_master_wait_point','rpl_semi_sync_master_wait_no_slave'," +
 	"'rpl_semi_sync_replica_enabled','rpl_semi_sync_slave_enabled','group_replication_group_name')"
 
 const oracleStatus = "SHOW GLOBAL STATUS WHERE Variable_name IN ('Uptime','Threads_connected'," +
@@ -60,8 +62,10 @@ func (oracle) parseAs(names channelNames, results map[string]result) (*reading, 
 		SemiSync: topology.SemiSync{
 			SourceEnabled:  vars.on("rpl_semi_sync_source_enabled", "rpl_semi_sync_master_enabled"),
 			SourceActive:   status.on("rpl_semi_sync_source_status", "rpl_semi_sync_master_status"),
-			Timeout:        milliseconds(vars.integer("rpl_semi_sync_source_timeout", "rpl_semi_sync_master_timeout")),
+			Timeout:        milliseconds(vars.get("rpl_semi_sync_source_timeout", "rpl_semi_sync_master_timeout")),
 			WaitCount:      vars.integer("rpl_semi_sync_source_wait_for_replica_count", "rpl_semi_sync_master_wait_for_slave_count"),
+			WaitPoint:      vars.get("rpl_semi_sync_source_wait_point", "rpl_semi_sync_master_wait_point"),
+			WaitsAlone:     vars.on("rpl_semi_sync_source_wait_no_replica", "rpl_semi_sync_master_wait_no_slave"),
 			Clients:        status.integer("rpl_semi_sync_source_clients", "rpl_semi_sync_master_clients"),
 			Waiting:        status.integer("rpl_semi_sync_source_wait_sessions", "rpl_semi_sync_master_wait_sessions"),
 			ReplicaEnabled: vars.on("rpl_semi_sync_replica_enabled", "rpl_semi_sync_slave_enabled"),
@@ -164,6 +168,12 @@ func (oracle) semiSync(r *reading, plan semiSyncPlan) ([]statement, error) {
 		count := map[string]string{"source": "replica", "master": "slave"}[words.source]
 		if plan.source && plan.waitCount > 0 {
 			statements = append(statements, plain("SET GLOBAL rpl_semi_sync_%s_wait_for_%s_count=%d", words.source, count, plan.waitCount))
+		}
+		if plan.source && plan.timeout != "" {
+			statements = append(statements,
+				plain("SET GLOBAL rpl_semi_sync_%s_timeout=%s", words.source, plan.timeout),
+				plain("SET GLOBAL rpl_semi_sync_%s_wait_point='AFTER_SYNC'", words.source),
+				plain("SET GLOBAL rpl_semi_sync_%s_wait_no_%s=1", words.source, count))
 		}
 		statements = append(statements, plain("SET GLOBAL rpl_semi_sync_%s_enabled=%d", words.source, number(plan.source)))
 	case plan.source:

@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/remora-ha/remora/failover"
 	"github.com/remora-ha/remora/topology"
 )
 
@@ -47,4 +48,43 @@ func (a *actor) killReceiver(ctx context.Context) {
 			return
 		}
 	}
+}
+
+// stopReceiving stops the IO thread that receives from step.Source, and that alone:
+// from then on the server acknowledges nothing there, and what it has received is
+// all that it will have.
+//
+// Its SQL thread is started before where it was stopped: see [dialect.keepRelayLog]
+// for what happens where both are. One that stopped at an error is left as it is,
+// receiving included, so that nothing of its relay log gets lost.
+func (a *actor) stopReceiving(ctx context.Context, step failover.Step) error {
+	r, err := a.read(ctx)
+	if err != nil {
+		return err
+	}
+	for _, c := range r.channels {
+		if c.Addr != step.Source || c.IO == topology.ThreadNo {
+			continue
+		}
+		if c.SQL != topology.ThreadYes {
+			if c.sqlErrno != 0 {
+				return a.stoppedAtError(c)
+			}
+			if err := a.startApplier(ctx, r, c); err != nil {
+				return err
+			}
+		}
+		if err := a.stop(ctx, r, c, a.session.dialect.stopReceiver(c.Channel)); err != nil {
+			return err
+		}
+	}
+	if r, err = a.read(ctx); err != nil {
+		return err
+	}
+	for _, c := range r.channels {
+		if c.Addr == step.Source && c.IO != topology.ThreadNo {
+			return a.failed("its IO thread was stopped and receives from %s again: someone else started it", step.Source)
+		}
+	}
+	return nil
 }

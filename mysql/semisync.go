@@ -2,20 +2,29 @@ package mysql
 
 import (
 	"context"
+	"strconv"
 
 	"github.com/remora-ha/remora/failover"
 	"github.com/remora-ha/remora/internal/gtid"
+	"github.com/remora-ha/remora/topology"
 )
 
 // setSemiSync brings semi-sync to the plan; nil leaves it as it is.
 func (a *actor) setSemiSync(ctx context.Context, r *reading, plan *failover.SemiSyncPlan) error {
-	if plan == nil || a.checkSemiSync(r, plan) == nil {
+	if plan.Unmet(r.state) == "" {
 		return nil
 	}
 	if plan.WaitCount > 1 && r.state.Flavor == string(gtid.MariaDB) {
 		a.log.Warn("MariaDB waits for one acknowledgement", "wanted", plan.WaitCount)
 	}
-	statements, err := a.session.dialect.semiSync(r, semiSyncPlan{plan.Source, plan.Replica, plan.WaitCount})
+	wanted := semiSyncPlan{source: plan.Source, replica: plan.Replica, waitCount: plan.WaitCount}
+	switch {
+	case plan.Timeout.Endless():
+		wanted.timeout = endlessTimeout
+	case plan.Timeout > 0:
+		wanted.timeout = strconv.FormatInt(max(1, plan.Timeout.D().Milliseconds()), 10)
+	}
+	statements, err := a.session.dialect.semiSync(r, wanted)
 	if err != nil {
 		return a.failed("%w", err)
 	}
@@ -29,14 +38,45 @@ func (a *actor) setSemiSync(ctx context.Context, r *reading, plan *failover.Semi
 
 // checkSemiSync compares a reading with the plan.
 func (a *actor) checkSemiSync(r *reading, plan *failover.SemiSyncPlan) error {
-	if plan == nil {
-		return nil
+	if unmet := plan.Unmet(r.state); unmet != "" {
+		return a.failed("semi-sync is not as planned: %s", unmet)
 	}
+	return nil
+}
+
+// adjustSemiSync sets semi-sync on a server that keeps its role. A replica takes it
+// up when its IO thread connects, so one that runs connects anew; what its relay
+// log loses by that is fetched again from its source, which is alive.
+func (a *actor) adjustSemiSync(ctx context.Context, step failover.Step) error {
+	r, err := a.read(ctx)
+	if err != nil {
+		return err
+	}
+	c := r.channel()
 	have := r.state.SemiSync
-	if have.SourceEnabled == plan.Source && have.ReplicaEnabled == plan.Replica &&
-		(!plan.Source || plan.WaitCount == 0 || r.state.Flavor == string(gtid.MariaDB) || have.WaitCount == plan.WaitCount) {
-		return nil
+	anew := step.SemiSync.Replica && c != nil && c.IO == topology.ThreadYes && c.SQL == topology.ThreadYes &&
+		(!have.ReplicaEnabled || !have.ReplicaActive)
+	if anew {
+		if err := a.stop(ctx, r, *c, a.session.dialect.stopReceiver(c.Channel)); err != nil {
+			return err
+		}
 	}
-	return a.failed("semi-sync is source=%t replica=%t with %d acknowledgements, and not as planned: source=%t replica=%t with %d",
-		have.SourceEnabled, have.ReplicaEnabled, have.WaitCount, plan.Source, plan.Replica, plan.WaitCount)
+	err = a.setSemiSync(ctx, r, step.SemiSync)
+	if anew {
+		// Also where it could not be set: nobody else starts what was stopped here.
+		if started := a.do(ctx, a.session.dialect.start(c.Channel)); err == nil {
+			err = started
+		}
+		if err == nil {
+			step.Source = c.Addr
+			return a.receives(ctx, step)
+		}
+	}
+	if err != nil {
+		return err
+	}
+	if r, err = a.read(ctx); err != nil {
+		return err
+	}
+	return a.checkSemiSync(r, step.SemiSync)
 }

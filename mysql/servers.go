@@ -46,8 +46,8 @@ func (s *Servers) Close() {
 // ErrNotMine is what Do answers to an act that does not concern a server.
 var ErrNotMine = errors.New("not an act on a database server")
 
-// Do carries out SetReadOnly, Drain, CatchUp, Promote, Repoint and SetWritable; any
-// other act is ErrNotMine. It returns nil when what the step wants has been read
+// Do carries out SetReadOnly, StopReceiving, Drain, CatchUp, Promote, Repoint,
+// SetWritable and SetSemiSync; any other act is ErrNotMine. It returns nil when what the step wants has been read
 // back from the server, and does nothing where that was so before. It is bounded by
 // ctx and by the step's Wait (by Config.ActTimeout when that is 0); a SetReadOnly
 // that failed takes up to half a second more to withdraw what still waits on the
@@ -61,6 +61,10 @@ func (s *Servers) Do(ctx context.Context, step failover.Step) error {
 		act = (*actor).drain
 	case failover.CatchUp:
 		act = (*actor).catchUp
+	case failover.StopReceiving:
+		act = (*actor).stopReceiving
+	case failover.SetSemiSync:
+		act = (*actor).adjustSemiSync
 	case failover.Promote:
 		act = (*actor).promote
 	case failover.Repoint:

@@ -2,14 +2,23 @@ package topology
 
 import (
 	"fmt"
+	"math"
 	"time"
 )
+
+// Forever is longer than anybody waits: how "infinite" is kept, and how a server's
+// time-out is read that no Duration can hold.
+const Forever = Duration(math.MaxInt64)
 
 // Duration is a time.Duration that JSON and YAML spell as "250ms".
 type Duration time.Duration
 
 // D is the plain time.Duration.
 func (d Duration) D() time.Duration { return time.Duration(d) }
+
+// Endless says that a time-out is longer than any recovery or lease takes, whatever
+// happens: a month at least.
+func (d Duration) Endless() bool { return d >= Duration(30*24*time.Hour) }
 
 func (d Duration) String() string { return time.Duration(d).String() }
 

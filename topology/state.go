@@ -91,13 +91,21 @@ const (
 // SemiSync is the state of semi-synchronous replication on both sides.
 type SemiSync struct {
 	SourceEnabled  bool     `json:"source_enabled"`
-	SourceActive   bool     `json:"source_active"` // Rpl_semi_sync_*_status of the source: commits do wait
-	Timeout        Duration `json:"timeout,omitempty"`
-	WaitCount      int      `json:"wait_count,omitempty"` // acknowledgements a commit waits for; 1 on MariaDB
-	Clients        int      `json:"clients"`              // semi-sync replicas attached
-	Waiting        int      `json:"waiting,omitempty"`    // sessions that wait for an acknowledgement now
+	SourceActive   bool     `json:"source_active"`         // Rpl_semi_sync_*_status of the source: commits do wait
+	Timeout        Duration `json:"timeout,omitempty"`     // how long a commit waits until the source falls back to asynchronous
+	WaitCount      int      `json:"wait_count,omitempty"`  // acknowledgements a commit waits for; 1 on MariaDB
+	WaitPoint      string   `json:"wait_point,omitempty"`  // AFTER_SYNC: before anybody sees the commit; AFTER_COMMIT
+	WaitsAlone     bool     `json:"waits_alone,omitempty"` // a commit waits also while too few replicas are attached
+	Clients        int      `json:"clients"`               // semi-sync replicas attached
+	Waiting        int      `json:"waiting,omitempty"`     // sessions that wait for an acknowledgement now
 	ReplicaEnabled bool     `json:"replica_enabled"`
 	ReplicaActive  bool     `json:"replica_active"`
+}
+
+// Binds says that a commit really waits for the acknowledgements, now and however
+// long they stay away.
+func (s SemiSync) Binds() bool {
+	return s.SourceEnabled && s.SourceActive && s.WaitsAlone && s.Timeout.Endless()
 }
 
 // IsReplica says whether a source is configured, running or not.
