@@ -125,6 +125,11 @@ func (c *Client) Forget(ctx context.Context, cluster, instance string) error {
 	return c.call(ctx, http.MethodDelete, clusterPath(cluster, "instances/"+url.PathEscape(instance)), nil, nil)
 }
 
+// TransferLeadership hands the leadership over.
+func (c *Client) TransferLeadership(ctx context.Context, r LeaderRequest) (reply LeaderReply, err error) {
+	return reply, c.call(ctx, http.MethodPost, "/v1/leader/transfer", r, &reply)
+}
+
 // KV is what every store holds of the cluster, after publishing where submit is true.
 func (c *Client) KV(ctx context.Context, cluster string, submit bool) (r KVReply, err error) {
 	method := http.MethodGet

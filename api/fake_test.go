@@ -28,13 +28,14 @@ type fakeNode struct {
 	leads  bool
 	err    error // of every method that has one
 
-	heartbeat  HeartbeatReply
-	probe      ProbeReply
-	status     Status
-	snapshot   failover.Case
-	recovery   RecoveryReply
-	recoveries []failover.Recovery
-	stored     []topology.Stored
+	heartbeat   HeartbeatReply
+	probe       ProbeReply
+	status      Status
+	snapshot    failover.Case
+	recovery    RecoveryReply
+	recoveries  []failover.Recovery
+	stored      []topology.Stored
+	transferred LeaderReply
 
 	mu    sync.Mutex
 	asked []any
@@ -87,6 +88,10 @@ func (n *fakeNode) Forget(_ context.Context, cluster string, instance topology.A
 	return n.note(cluster, instance)
 }
 
+func (n *fakeNode) TransferLeadership(_ context.Context, r LeaderRequest) (LeaderReply, error) {
+	return n.transferred, n.note(r)
+}
+
 func (n *fakeNode) KV(_ context.Context, cluster string, submit bool) ([]topology.Stored, error) {
 	return n.stored, n.note(cluster, submit)
 }
@@ -94,7 +99,7 @@ func (n *fakeNode) KV(_ context.Context, cluster string, submit bool) ([]topolog
 // leading is a node that leads and answers with everything filled in.
 func leading() *fakeNode {
 	n := &fakeNode{name: "n1", leader: "http://127.0.0.1:1", leads: true}
-	for _, v := range []any{&n.heartbeat, &n.probe, &n.status, &n.snapshot, &n.recovery, &n.recoveries, &n.stored} {
+	for _, v := range []any{&n.heartbeat, &n.probe, &n.status, &n.snapshot, &n.recovery, &n.recoveries, &n.stored, &n.transferred} {
 		fill(reflect.ValueOf(v).Elem())
 	}
 	return n

@@ -22,6 +22,10 @@ var onLeader = map[string]func(context.Context, *Client) error{
 		return err
 	},
 	"kv":     func(ctx context.Context, c *Client) error { _, err := c.KV(ctx, "main", true); return err },
+	"transfer": func(ctx context.Context, c *Client) error {
+		_, err := c.TransferLeadership(ctx, LeaderRequest{})
+		return err
+	},
 	"forget": func(ctx context.Context, c *Client) error { return c.Forget(ctx, "main", "db1:3306") },
 }
 

@@ -20,7 +20,7 @@ type Heartbeat struct {
 	Proxies map[string]topology.Proxy `json:"proxies,omitempty"`
 	// Files are those that the sidecar renders, each with its state.
 	Files []topology.File `json:"files,omitempty"`
-	// Trouble are findings of the sidecar about itself.
+	// Trouble is what keeps the sidecar from leading, in sentences: its disk hangs.
 	Trouble []string `json:"trouble,omitempty"`
 }
 

@@ -67,6 +67,8 @@ type Node interface {
 	Acknowledge(ctx context.Context, cluster string, r AcknowledgeRequest) error
 	Downtime(ctx context.Context, cluster string, r DowntimeRequest) error
 	Forget(ctx context.Context, cluster string, instance topology.Addr) error
+	// TransferLeadership hands the leadership over; only a leader can.
+	TransferLeadership(ctx context.Context, r LeaderRequest) (LeaderReply, error)
 	// KV is what every store holds of a cluster, after publishing where submit is true.
 	KV(ctx context.Context, cluster string, submit bool) ([]topology.Stored, error)
 }
@@ -138,6 +140,9 @@ func (s *server) ofClusters(leader func(pattern string, h http.HandlerFunc)) {
 			return KVReply{Cluster: r.PathValue("cluster"), Stores: stores}, err
 		}))
 	}
+	leader("POST /v1/leader/transfer", handle(s, strict, func(r *http.Request, q LeaderRequest) (any, error) {
+		return node.TransferLeadership(r.Context(), q)
+	}))
 	leader("GET /v1/recoveries", handle(s, strict, func(*http.Request, none) (any, error) {
 		return node.Recoveries(), nil
 	}))

@@ -72,6 +72,10 @@ func roundTrips(t *testing.T, n *fakeNode, c *Client) {
 		wantAnswer(t, KVReply{Cluster: "main", Stores: n.stored}, kv, err)
 		wantAsked(t, n, "main", submit)
 	}
+	transfer := filled[LeaderRequest]()
+	handed, err := c.TransferLeadership(ctx, transfer)
+	wantAnswer(t, n.transferred, handed, err)
+	wantAsked(t, n, transfer)
 	for _, instance := range []topology.Addr{"db1:3306", "[2001:db8::1]:3306"} {
 		wantAnswer(t, nil, error(nil), c.Forget(ctx, "a/b ü%", string(instance)))
 		wantAsked(t, n, "a/b ü%", instance)

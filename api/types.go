@@ -110,3 +110,15 @@ type KVReply struct {
 	Cluster string            `json:"cluster"`
 	Stores  []topology.Stored `json:"stores"`
 }
+
+// LeaderRequest asks the leader to hand the leadership over.
+type LeaderRequest struct {
+	To string `json:"to,omitempty"` // empty: whoever is best placed
+	By string `json:"by,omitempty"`
+}
+
+// LeaderReply says who led and who was handed the leadership.
+type LeaderReply struct {
+	From string `json:"from"`
+	To   string `json:"to"`
+}

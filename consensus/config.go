@@ -59,6 +59,8 @@ type Peer struct {
 type hooks struct {
 	dial func(addr string, timeout time.Duration) (net.Conn, error)
 	logs func(raft.LogStore) raft.LogStore
+	// stable comes after logs, for the two are on one disk.
+	stable func(raft.StableStore) raft.StableStore
 }
 
 // Defaults fills in what is zero.

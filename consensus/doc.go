@@ -18,7 +18,9 @@
 // when this node notices; [Node.Verify] asks a majority now, and belongs just
 // before anything that cannot be undone. A leader whose disk hangs keeps its
 // followers' heartbeats and so its leadership: its Apply runs into its deadline,
-// and the caller must then close the node.
+// and the caller must then close the node. A transfer of the leadership works as
+// long as raft itself does not wait for the disk, that is, as long as nothing was
+// committed since; it may end in an error although the other was elected.
 //
 // With the stores in memory a node that restarts has forgotten its vote and its
 // log and gets everything back from the others. Only one voter at a time may do

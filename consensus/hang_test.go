@@ -24,13 +24,18 @@ func (s *stuck) hang() (free func()) {
 	return sync.OnceFunc(func() { close(s.free) })
 }
 
-func (s *stuck) StoreLogs(logs []*raft.Log) error {
+// wait returns when the disk answers.
+func (s *stuck) wait() {
 	s.mu.Lock()
 	free := s.free
 	s.mu.Unlock()
 	if free != nil {
 		<-free
 	}
+}
+
+func (s *stuck) StoreLogs(logs []*raft.Log) error {
+	s.wait()
 	return s.LogStore.StoreLogs(logs)
 }
 

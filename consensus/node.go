@@ -63,6 +63,9 @@ func (n *Node) startRaft(notify chan<- bool) error {
 	if n.cfg.hooks.logs != nil {
 		s.logs = n.cfg.hooks.logs(s.logs)
 	}
+	if n.cfg.hooks.stable != nil {
+		s.stable = n.cfg.hooks.stable(s.stable)
+	}
 	// The same list on every node: whoever starts first, all agree on the first entry.
 	err := raft.BootstrapCluster(conf, s.logs, s.stable, s.snapshots, n.trans, n.cfg.servers())
 	if err != nil && !errors.Is(err, raft.ErrCantBootstrap) {

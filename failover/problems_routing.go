@@ -2,6 +2,7 @@ package failover
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/remora-ha/remora/topology"
 )
@@ -12,6 +13,32 @@ var routingProblems = []Problem{
 		Code: "SidecarAlone", Priority: weak,
 		Explain: "A sidecar cannot reach an instance that others reach. That is the sidecar's own problem, and never a failover.",
 		match:   sidecarAlone,
+	},
+	{
+		Code: "LeaderCannotSee", Priority: broken,
+		Explain: "The leader cannot reach an instance that others reach, so it could not act there. It hands the leadership to a sidecar that sees more.",
+		match: func(f *facts) []hit {
+			var found []hit
+			for _, i := range f.members() {
+				if leader := f.leader(); leader != "" && slices.Contains(f.alone(i), leader) {
+					found = append(found, hit{i.Addr, fmt.Sprintf("the leader %s cannot reach %s, which others reach: it could not act there; a sidecar that sees more is to lead", leader, i.Addr), f.saw(i)})
+				}
+			}
+			return found
+		},
+	},
+	{
+		Code: "SidecarDiskHung", Priority: broken,
+		Explain: "The disk under a sidecar's data_dir hangs or fails: it can neither lead nor remember what is agreed. A leader hands its office over.",
+		match: func(f *facts) []hit {
+			var found []hit
+			for _, s := range f.s.Sidecars {
+				if len(s.Trouble) > 0 {
+					found = append(found, hit{sentence: fmt.Sprintf("sidecar %s: %s", s.Node, joinNames(s.Trouble))})
+				}
+			}
+			return found
+		},
 	},
 	{
 		Code: "SidecarSilent", Priority: weak,
@@ -88,8 +115,8 @@ func proxies(words func(*facts, topology.Proxy) string) func(*facts) []hit {
 func sidecarAlone(f *facts) []hit {
 	var found []hit
 	for _, i := range f.members() {
-		blamers := f.blamers(i)
-		if len(blamers) == 0 || i.Reach != topology.Up && i.Reach != topology.Stuck {
+		blamers := f.alone(i)
+		if len(blamers) == 0 {
 			continue
 		}
 		found = append(found, hit{

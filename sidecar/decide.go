@@ -91,12 +91,18 @@ func (d *decider) cycle(ctx context.Context) bool {
 		return true
 	}
 	v := failover.Examine(&c)
+	handing := d.handingOver()
+	if handing != "" {
+		v.Decision.Sentence += "; " + handing
+	}
 	d.publish(v)
 	switch {
 	case c.Intent != nil:
 		return d.advance(ctx, &c)
 	case c.Snapshot.Route.Epoch == 0:
 		return d.adopt(ctx, &c)
+	case v.Decision.Intent != nil && handing != "":
+		return false // the next leader begins it
 	case v.Decision.Intent != nil:
 		return d.begin(ctx, &c, v.Decision) == nil
 	case d.inDoubt(&c):
@@ -116,6 +122,9 @@ func (d *decider) publish(v failover.Verdict) {
 	found := map[string]bool{}
 	for _, f := range v.Findings {
 		key := string(f.Code) + " " + string(f.Instance)
+		if f.Instance == "" { // one of several sidecars or proxies: the sentence tells which
+			key = numbers.ReplaceAllString(f.Sentence, "")
+		}
 		if found[key] = true; !d.found[key] {
 			d.log.Info(f.Sentence, "cluster", d.cluster, "finding", f.Code, "instance", f.Instance)
 		}
@@ -306,6 +315,9 @@ func (d *decider) recover(ctx context.Context, r api.RecoveryRequest) (api.Recov
 		return reply, &api.RefusedError{
 			Sentence: v.Decision.Sentence, Refusals: v.Decision.Refusals, Checks: v.Decision.Checks,
 		}
+	}
+	if handing := d.handingOver(); handing != "" {
+		return reply, fmt.Errorf("%w: %s; ask again", api.ErrNotLeader, handing)
 	}
 	if err := d.begin(ctx, &c, v.Decision); err != nil {
 		var refused *ledger.RefusedError

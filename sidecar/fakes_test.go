@@ -30,6 +30,11 @@ type fakeRaft struct {
 	leader  string
 	deposed error // of Verify
 	terms   chan consensus.Term
+
+	transfers []string // whom the leadership was handed to
+	stays     error    // of TransferLeadership
+	closed    bool
+	endTerm   func()
 }
 
 func newFakeRaft(leader string) *fakeRaft {
@@ -81,8 +86,36 @@ func (r *fakeRaft) Verify(context.Context) error {
 	defer r.mu.Unlock()
 	return r.deposed
 }
-func (r *fakeRaft) Stats() consensus.Stats      { return consensus.Stats{Leader: r.leader} }
-func (r *fakeRaft) Close(context.Context) error { return nil }
+func (r *fakeRaft) TransferLeadership(ctx context.Context, to string) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.transfers = append(r.transfers, to)
+	if r.stays == nil {
+		r.endTerm()
+	}
+	return r.stays
+}
+func (r *fakeRaft) Stats() consensus.Stats { return consensus.Stats{Leader: r.leader} }
+
+func (r *fakeRaft) left() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.closed
+}
+
+// Close ends the terms, as raft does.
+func (r *fakeRaft) Close(context.Context) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.closed {
+		close(r.terms)
+	}
+	if r.endTerm != nil {
+		r.endTerm()
+	}
+	r.closed, r.leader = true, ""
+	return nil
+}
 
 // fakeProxy is a ProxySQL that does what it is told, and writes down what it was.
 type fakeProxy struct {

@@ -51,7 +51,7 @@ func (s *Sidecar) beat(ctx context.Context, seq uint64) error {
 		return fmt.Errorf("heartbeat: %w is known to %s", api.ErrNoLeader, s.cfg.Node)
 	}
 	asked, now := s.lease.ask(), time.Now()
-	h := api.Heartbeat{Node: s.cfg.Node, Seq: seq, Started: s.started, Proxies: s.proxies.all(), Files: s.files()}
+	h := api.Heartbeat{Node: s.cfg.Node, Seq: seq, Started: s.started, Proxies: s.proxies.all(), Files: s.files(), Trouble: s.troubles()}
 	for _, v := range s.observer.views(nil) {
 		h.Views = append(h.Views, api.Age(v, now))
 	}

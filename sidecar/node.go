@@ -154,6 +154,9 @@ func (s *Sidecar) nodeStatus(n NodeConfig, t *term, leader string) api.NodeStatu
 	if n.Name == leader {
 		ns.Role = "leader"
 	}
+	if n.Name == s.cfg.Node {
+		ns.Trouble = s.troubles()
+	}
 	if t == nil {
 		return ns
 	}

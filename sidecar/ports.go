@@ -58,8 +58,19 @@ type Consensus interface {
 	Apply(ctx context.Context, cmd ledger.Command) (ledger.Result, error)
 	// Verify makes sure by a quorum round that this node still leads.
 	Verify(ctx context.Context) error
+	// TransferLeadership hands the leadership to a voter; leader only.
+	TransferLeadership(ctx context.Context, to string) error
 	Stats() consensus.Stats
+	// Close ends the node; it is cut off from the others at once, also when ctx ends
+	// first. Terms is closed then.
 	Close(ctx context.Context) error
+}
+
+// Disk is where this node keeps what must outlive it.
+type Disk interface {
+	// Try writes a little and syncs it. It returns when that is done, however long
+	// it takes.
+	Try() error
 }
 
 // Peer is another sidecar.
@@ -117,6 +128,7 @@ type Ports struct {
 	Stores    []Store
 	Renderers []Renderer
 	Consensus Consensus
+	Disk      Disk // nil where nothing is kept
 	Peer      func(name string) Peer
 	// Clock is what leases are counted on; nil: Go's, for tests in virtual time.
 	Clock Clock

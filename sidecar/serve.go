@@ -49,6 +49,9 @@ func Serve(ctx context.Context, cfg Config, log *slog.Logger, version string) (e
 			log.Warn("the fleet could not be remembered; Consul is asked again at the next start", "error", err)
 		}
 	}
+	if cfg.DataDir != "" {
+		ports.Disk = newDiskFile(cfg.DataDir)
+	}
 	s := New(cfg, ports, log, version)
 	if cfg.Lease.File != "" && ports.Proxy != nil {
 		s.leaseFile = newLeaseFile(&cfg, s.lease, boot)

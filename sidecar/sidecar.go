@@ -13,6 +13,7 @@ package sidecar
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -33,6 +34,10 @@ type Sidecar struct {
 	// leaseFile is nil where nothing is written.
 	leaseFile *leaseFile
 	proxies   *proxies
+	disk      diskHealth
+	// handedOver is when this node last gave the leadership away by itself; for the
+	// loop that leads.
+	handedOver time.Time
 	// agreed is notified after the ledger changed.
 	agreed signal
 	// proxyBroke is notified when the connection to the proxy breaks.
@@ -57,6 +62,8 @@ func New(cfg Config, ports Ports, log *slog.Logger, version string) *Sidecar {
 // what it routes: stopping a sidecar is no reason to stop the writes, and the
 // leader waits for its lease before it opens another writer.
 func (s *Sidecar) Run(ctx context.Context) error {
+	ctx, fail := context.WithCancelCause(ctx)
+	defer fail(nil)
 	var loops sync.WaitGroup
 	loops.Go(func() { s.followLedger(ctx) })
 	loops.Go(func() { s.watchClocks(ctx) })
@@ -65,7 +72,10 @@ func (s *Sidecar) Run(ctx context.Context) error {
 	if s.leaseFile != nil {
 		loops.Go(func() { s.keepLeaseFile(ctx) })
 	}
-	loops.Go(func() { s.lead(ctx) })
+	loops.Go(func() { fail(s.lead(ctx)) })
+	if s.ports.Disk != nil {
+		loops.Go(func() { s.testDisk(ctx) })
+	}
 	if s.ports.Proxy != nil {
 		loops.Go(func() { s.relayBreaks(ctx) })
 		for name := range s.cfg.Clusters {
@@ -79,6 +89,10 @@ func (s *Sidecar) Run(ctx context.Context) error {
 		loops.Go(func() { s.render(ctx, r) })
 	}
 	loops.Wait()
+	ended := context.Cause(ctx)
+	if !errors.Is(ended, ErrLeft) {
+		ended = nil
+	}
 
 	bounded, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
@@ -95,20 +109,25 @@ func (s *Sidecar) Run(ctx context.Context) error {
 		}
 	}
 	if err != nil {
-		return fmt.Errorf("stop raft: %w", err)
+		err = fmt.Errorf("stop raft: %w", err)
 	}
-	return nil
+	return errors.Join(ended, err)
 }
 
-// lead runs one term after the other, as raft gives them.
-func (s *Sidecar) lead(ctx context.Context) {
+// ErrLeft says that this node left the fleet because its disk hung while it led,
+// and that the disk answers again: the process is to be started anew.
+var ErrLeft = errors.New("this node left the fleet while its disk hung; the disk answers again, so start the sidecar anew")
+
+// lead runs one term after the other, as raft gives them. It returns at the end
+// of ctx, or with ErrLeft.
+func (s *Sidecar) lead(ctx context.Context) error {
 	for {
 		select {
 		case <-ctx.Done():
-			return
+			return ctx.Err()
 		case raftTerm, ok := <-s.ports.Consensus.Terms():
 			if !ok {
-				return
+				return s.left(ctx)
 			}
 			t := newTerm(s, raftTerm.Number)
 			s.setTerm(t)
@@ -122,6 +141,18 @@ func (s *Sidecar) lead(ctx context.Context) {
 			s.log.Info("this node no longer leads", "term", raftTerm.Number)
 		}
 	}
+}
+
+// left waits, without raft and so without a lease and with the proxy fenced, until
+// the disk answers.
+func (s *Sidecar) left(ctx context.Context) error {
+	for ctx.Err() == nil && len(s.troubles()) > 0 {
+		pause(ctx, tryDisk)
+	}
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	return ErrLeft
 }
 
 func (s *Sidecar) setTerm(t *term) {

@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/remora-ha/remora/api"
@@ -27,6 +29,8 @@ type term struct {
 	evidence *evidence
 	deciders map[string]*decider
 	stores   []*publishing
+	// handing is the sentence on a handing over that is under way.
+	handing atomic.Pointer[string]
 }
 
 func newTerm(s *Sidecar, number uint64) *term {
@@ -49,6 +53,7 @@ func (t *term) run(ctx context.Context) {
 	for _, p := range t.stores {
 		loops.Go(func() { p.run(ctx) })
 	}
+	loops.Go(func() { t.yield(ctx) })
 	loops.Wait()
 }
 
@@ -110,9 +115,27 @@ func (t *term) caseOf(cluster string, request *failover.Request) failover.Case {
 				Fresh: policy.Detection.Fresh, Timeouts: policy.Detection.Timeouts,
 			}),
 			Proxies: t.evidence.proxies(cluster, proxyNodes, t.ports.Clock().Boot), Publications: publications, Files: t.evidence.files(now),
+			Sidecars: t.sidecars(now),
 		},
 		Policy: policy, Intent: cl.Intent, Last: cl.Last(), Downtime: cl.Downtimes, Request: request,
 	}
+}
+
+// sidecars are those that are heard, this one always.
+func (t *term) sidecars(now time.Time) []topology.Sidecar {
+	var list []topology.Sidecar
+	for _, name := range t.cfg.observers() {
+		leads := name == t.cfg.Node
+		last, trouble, _, ok := t.evidence.node(name)
+		if leads {
+			trouble = t.troubles()
+		}
+		if leads || ok && now.Sub(last) < t.cfg.Lease.TTL.D() {
+			list = append(list, topology.Sidecar{Node: name, Leads: leads, Trouble: trouble})
+		}
+	}
+	slices.SortFunc(list, func(a, b topology.Sidecar) int { return strings.Compare(a.Node, b.Node) })
+	return list
 }
 
 // ask reads instances now, at this node and at every other vantage point.

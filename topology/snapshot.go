@@ -18,6 +18,16 @@ type Snapshot struct {
 	Publications []Publication `json:"publications,omitempty"`
 	// Files are those that the sidecars render, sorted by node and destination.
 	Files []File `json:"files,omitempty"`
+	// Sidecars are those that are heard, sorted by node.
+	Sidecars []Sidecar `json:"sidecars,omitempty"`
+}
+
+// Sidecar is what the leader knows of a sidecar's own health.
+type Sidecar struct {
+	Node  string `json:"node"`
+	Leads bool   `json:"leads,omitempty"`
+	// Trouble is what the sidecar says of itself, in sentences: a disk that hangs.
+	Trouble []string `json:"trouble,omitempty"`
 }
 
 // Instance is one instance of a snapshot.

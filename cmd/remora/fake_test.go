@@ -39,6 +39,7 @@ type fakeNode struct {
 	submits   []bool
 	stored    []topology.Stored
 	forgotten []topology.Addr
+	transfers []api.LeaderRequest
 }
 
 func (n *fakeNode) Name() string           { return n.name }
@@ -98,6 +99,14 @@ func (n *fakeNode) Downtime(_ context.Context, _ string, r api.DowntimeRequest) 
 func (n *fakeNode) Forget(_ context.Context, _ string, a topology.Addr) error {
 	n.forgotten = append(n.forgotten, a)
 	return n.refused
+}
+
+func (n *fakeNode) TransferLeadership(_ context.Context, r api.LeaderRequest) (api.LeaderReply, error) {
+	n.transfers = append(n.transfers, r)
+	if r.To == "" {
+		r.To = "r3"
+	}
+	return api.LeaderReply{From: "r1", To: r.To}, n.refused
 }
 
 func (n *fakeNode) KV(_ context.Context, _ string, submit bool) ([]topology.Stored, error) {

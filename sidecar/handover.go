@@ -1,0 +1,208 @@
+package sidecar
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/remora-ha/remora/api"
+	"github.com/remora-ha/remora/failover"
+	"github.com/remora-ha/remora/topology"
+)
+
+const (
+	// fitEvery is how often the leader compares itself with the others.
+	fitEvery = 200 * time.Millisecond
+	// unfitFor is how long another node must have been better placed before the
+	// leadership goes there: one view that comes late is no news.
+	unfitFor = time.Second
+	// handoverTime bounds one handing over.
+	handoverTime = 2 * time.Second
+	// handoverPause is how long a node that handed over, or tried in vain, waits
+	// until it does so again for the same kind of reason: the leadership must not
+	// wander while a network flaps.
+	handoverPause = 30 * time.Second
+)
+
+// fitness is how well a node is placed to lead.
+type fitness struct {
+	node    string
+	heard   bool            // within its lease
+	trouble []string        // what it says of itself
+	blind   []topology.Addr // what it cannot reach and others do
+}
+
+// words say what speaks against the node; empty when nothing does.
+func (f *fitness) words() string {
+	switch {
+	case len(f.trouble) > 0:
+		return f.trouble[0]
+	case len(f.blind) > 0:
+		return fmt.Sprintf("it cannot reach %s, which others reach", topology.JoinAddrs(f.blind))
+	case !f.heard:
+		return "it is not heard"
+	}
+	return ""
+}
+
+// successor is who is better placed to lead than self; nil when nobody is. A node
+// whose disk hangs can commit nothing, so that everybody who can is better; else
+// it takes one that sees more of the servers.
+func successor(self fitness, others []fitness) *fitness {
+	var best *fitness
+	for i := range others {
+		o := &others[i]
+		if !o.heard || len(o.trouble) > 0 || len(self.trouble) == 0 && len(o.blind) >= len(self.blind) {
+			continue
+		}
+		if best == nil || len(o.blind) < len(best.blind) {
+			best = o
+		}
+	}
+	return best
+}
+
+// fitnesses are how well each node is placed, this one first.
+func (t *term) fitnesses() (self fitness, others []fitness) {
+	now := time.Now()
+	blind := map[string][]topology.Addr{}
+	for name := range t.cfg.Clusters {
+		c := t.caseOf(name, nil)
+		for node, addrs := range failover.Blind(&c) {
+			blind[node] = topology.SortAddrs(append(blind[node], addrs...))
+		}
+	}
+	self = fitness{node: t.cfg.Node, heard: true, trouble: t.troubles(), blind: blind[t.cfg.Node]}
+	for _, n := range t.cfg.Nodes {
+		if n.Name == t.cfg.Node {
+			continue
+		}
+		heard, trouble, _, ok := t.evidence.node(n.Name)
+		others = append(others, fitness{
+			node: n.Name, heard: ok && now.Sub(heard) < t.cfg.Lease.TTL.D(), trouble: trouble, blind: blind[n.Name],
+		})
+	}
+	return self, others
+}
+
+// yield hands the leadership to a node that is better placed, for as long as
+// there is one, until the term ends.
+func (t *term) yield(ctx context.Context) {
+	tick := time.NewTicker(fitEvery)
+	defer tick.Stop()
+	var since time.Time
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		self, others := t.fitnesses()
+		to := successor(self, others)
+		switch {
+		case to == nil:
+			since = time.Time{}
+			continue
+		case since.IsZero():
+			since = time.Now()
+		}
+		if time.Since(since) >= unfitFor && t.mayHandOver(&self) {
+			t.handOver(ctx, self, to.node)
+		}
+	}
+}
+
+// mayHandOver says whether enough time has passed since this node's last handing
+// over. A disk that hangs waits for nothing.
+func (s *Sidecar) mayHandOver(self *fitness) bool {
+	return len(self.trouble) > 0 || s.handedOver.IsZero() || time.Since(s.handedOver) >= handoverPause
+}
+
+// handOver gives the leadership to another node because of what speaks against
+// this one. Until it is over no recovery is begun here.
+func (t *term) handOver(ctx context.Context, self fitness, to string) {
+	why := fmt.Sprintf("%s hands the leadership to %s: %s", t.cfg.Node, to, self.words())
+	t.log.Warn(why)
+	t.handing.Store(&why)
+	defer t.handing.Store(nil)
+	t.handedOver = time.Now()
+	bounded, cancel := context.WithTimeout(ctx, handoverTime)
+	defer cancel()
+	err := t.ports.Consensus.TransferLeadership(bounded, to)
+	if err == nil {
+		<-ctx.Done() // raft tells at once
+		return
+	}
+	if ctx.Err() != nil {
+		return // it is over, however it went
+	}
+	if len(t.troubles()) == 0 {
+		t.log.Warn("the leadership was not handed over; this node leads on", "to", to, "error", err)
+		return
+	}
+	// Raft itself hangs with the disk and goes on sending heartbeats, which keep the
+	// others from electing anybody.
+	t.log.Error("the leadership could not be handed over while the disk hangs: this node leaves the fleet until the disk answers", "to", to, "error", err)
+	_ = t.ports.Consensus.Close(bounded) // it cuts the node off at once, and may not end before the disk answers
+}
+
+// handingOver is the sentence on a handing over that is under way; empty when
+// none is.
+func (t *term) handingOver() string {
+	if why := t.handing.Load(); why != nil {
+		return *why
+	}
+	return ""
+}
+
+// TransferLeadership hands the leadership over as an operator asks, to the node
+// that is best placed where none is named.
+func (s *Sidecar) TransferLeadership(ctx context.Context, r api.LeaderRequest) (api.LeaderReply, error) {
+	t := s.leading()
+	if t == nil {
+		return api.LeaderReply{}, s.errFollower("transfer the leadership")
+	}
+	if _, ok := s.member(r.To); r.To != "" && !ok {
+		return api.LeaderReply{}, fmt.Errorf("transfer the leadership to %q: %w; the nodes are %s", r.To, api.ErrNotFound, strings.Join(t.cfg.observers(), ", "))
+	}
+	if r.To == s.cfg.Node {
+		return api.LeaderReply{From: s.cfg.Node, To: s.cfg.Node}, nil
+	}
+	to, err := t.chooseLeader(r)
+	if err != nil {
+		return api.LeaderReply{}, err
+	}
+	s.log.Info("handing the leadership over, as asked", "to", to, "by", r.By)
+	bounded, cancel := context.WithTimeout(ctx, handoverTime)
+	defer cancel()
+	if err := s.ports.Consensus.TransferLeadership(bounded, to); err != nil {
+		return api.LeaderReply{}, fmt.Errorf("%w; `remora status` shows who leads", err)
+	}
+	return api.LeaderReply{From: s.cfg.Node, To: to}, nil
+}
+
+// chooseLeader is who takes over on an operator's request, or the refusal.
+func (t *term) chooseLeader(r api.LeaderRequest) (string, error) {
+	for name, cl := range t.ports.Consensus.State().Clusters {
+		if cl.Intent != nil {
+			return "", &api.RefusedError{Sentence: fmt.Sprintf("the leadership stays with %s: %s %s of cluster %s is under way; ask again when it has ended", t.cfg.Node, cl.Intent.Kind, cl.Intent.ID, name)}
+		}
+	}
+	_, others := t.fitnesses()
+	slices.SortStableFunc(others, func(a, b fitness) int { return cmp.Compare(len(a.blind), len(b.blind)) })
+	for _, o := range others {
+		if r.To == "" && o.heard && len(o.trouble) == 0 {
+			return o.node, nil
+		}
+		if r.To == o.node {
+			if words := o.words(); words != "" {
+				return "", &api.RefusedError{Sentence: fmt.Sprintf("the leadership stays with %s: %s would be a worse leader: %s; mend that, or name another node", t.cfg.Node, o.node, words)}
+			}
+			return o.node, nil
+		}
+	}
+	return "", &api.RefusedError{Sentence: fmt.Sprintf("the leadership stays with %s: no other node is heard and well; `remora status` shows them", t.cfg.Node)}
+}
