@@ -21,7 +21,7 @@ var onLeader = map[string]func(context.Context, *Client) error{
 		_, err := c.Recover(ctx, "main", RecoveryRequest{Request: failover.Request{Kind: failover.KindFailover}})
 		return err
 	},
-	"kv":     func(ctx context.Context, c *Client) error { _, err := c.KV(ctx, "main", true); return err },
+	"kv": func(ctx context.Context, c *Client) error { _, err := c.KV(ctx, "main", true); return err },
 	"transfer": func(ctx context.Context, c *Client) error {
 		_, err := c.TransferLeadership(ctx, LeaderRequest{})
 		return err

@@ -77,6 +77,10 @@ func TestAnalyze(t *testing.T) {
 		{"a store put back long ago", three().store(topology.Publication{Store: "eu1", Epoch: 12, Drift: []string{"a is missing"}, DriftAt: noon.Add(-2 * time.Minute)}), nil},
 		{"a file that cannot be rendered", three().file(topology.File{Node: "s1", Destination: "/f", Sentence: "the check refused it"}), []string{"RenderFailed"}},
 		{"a file as it should be", three().file(topology.File{Node: "s1", Destination: "/f", Good: true}), nil},
+		{"a leader that cannot reach what others reach", three().unreachable("a", "s1").leads("s1"), []string{"LeaderCannotSee a", "SidecarAlone a"}},
+		{"another than the leader", three().unreachable("a", "s2").leads("s1"), []string{"SidecarAlone a"}},
+		{"a leader that reaches all", three().leads("s1"), nil},
+		{"a disk that hangs", three().leads("s1", "its disk hangs, for 3s now"), []string{"SidecarDiskHung"}},
 		{"an ignored server is nobody", three().replica("d", writable()).rule("d", ServerRule{Ignore: true}), nil},
 	}
 	for _, tt := range tests {

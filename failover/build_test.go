@@ -132,6 +132,12 @@ func (b *build) unreachable(name string, observers ...string) *build {
 	return b
 }
 
+// leads makes a sidecar the leader, with what it says of itself.
+func (b *build) leads(node string, trouble ...string) *build {
+	b.c.Snapshot.Sidecars = []topology.Sidecar{{Node: node, Leads: true, Trouble: trouble}}
+	return b
+}
+
 func (b *build) policy(change func(*Policy)) *build { change(&b.c.Policy); return b }
 
 func (b *build) rule(name string, r ServerRule) *build {
