@@ -19,6 +19,9 @@ type Case struct {
 	Last     *Recovery         `json:"last,omitempty"`    // the newest ended one, for the anti-flap period
 	Request  *Request          `json:"request,omitempty"` // what an operator asks for now
 	Downtime []Downtime        `json:"downtime,omitempty"`
+	// Tries and Noticed are what the leader remembers of repairs and findings.
+	Tries   []Try     `json:"tries,omitempty"`
+	Noticed []Noticed `json:"noticed,omitempty"`
 }
 
 // Downtime excuses an instance from recoveries until a time.
@@ -93,6 +96,6 @@ type Verdict struct {
 	Decision Decision  `json:"decision"`
 	// Plan is the remaining work of the open intent, or of the decision's.
 	Plan []Stage `json:"plan,omitempty"`
-	// Repairs are convergence without an intent: a returned primary made a replica, a writable replica made read-only.
+	// Repairs are convergence without an intent, see [Repairs].
 	Repairs []Step `json:"repairs,omitempty"`
 }

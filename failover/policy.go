@@ -21,6 +21,7 @@ type Policy struct {
 	SemiSync   SemiSyncPolicy `yaml:"semi_sync" json:"semi_sync"`
 	Errant     Errant         `yaml:"errant" json:"errant"`
 	Rejoin     Rejoin         `yaml:"rejoin" json:"rejoin"`
+	Repair     Repair         `yaml:"repair" json:"repair"`
 	Switchover Switchover     `yaml:"switchover" json:"switchover"`
 	Readers    Readers        `yaml:"readers" json:"readers"`
 }
@@ -204,6 +205,11 @@ func DefaultPolicy() Policy {
 		Durability: Async, WaitCount: 1,
 		SemiSync: SemiSyncPolicy{Manage: true, Timeout: Infinite, Blocked: BlockedWait, Patience: d(10 * time.Second)},
 		Errant:   ErrantRefuse, Rejoin: RejoinAuto,
+		Repair: Repair{
+			WritableReplica: true, WrongSource: true, Orphans: true, BrokenReplication: true,
+			Stopped: StoppedLeave, Grace: d(time.Minute), ReadOnlyPrimary: ReadOnlyLeave, Ring: RingLeave,
+			Attempts: 5, Window: d(10 * time.Minute), Backoff: d(2 * time.Second),
+		},
 		Switchover: Switchover{Timeout: d(10 * time.Second), MaxLag: d(time.Second), Drain: d(2 * time.Second)},
 		Readers:    Readers{MaxLag: d(30 * time.Second), Writer: WriterFallback},
 	}

@@ -29,19 +29,32 @@ var replicaProblems = []Problem{
 		},
 	},
 	{
-		Code: "ReplicationStopped", Priority: weak,
-		Explain: "A thread of a replica is stopped. This never speaks against the primary.",
+		Code: "ReplicationBroken", Priority: broken,
+		Explain: "An error stopped a thread of a replica. Where the error may pass, replication is started again; where the data differ it is left to people.",
 		match: func(f *facts) []hit {
 			return each(f.strangers(), func(i *topology.Instance) (string, bool) {
-				if !i.Fresh() {
+				src, numbers := f.stoppedChannel(i)
+				if src == nil || len(numbers) == 0 {
 					return "", false
 				}
-				for _, src := range i.State.Sources {
-					if words := stoppedWords(src); words != "" {
-						return fmt.Sprintf("replica %s: %s", i.Addr, words), true
-					}
+				return fmt.Sprintf("replica %s: %s", i.Addr, f.brokenWords(i, src, numbers)), true
+			})
+		},
+	},
+	{
+		Code: "ReplicationStopped", Priority: weak,
+		Explain: "A thread of a replica is stopped, without an error: by hand, or by a start that did not happen. This never speaks against the primary.",
+		match: func(f *facts) []hit {
+			return each(f.strangers(), func(i *topology.Instance) (string, bool) {
+				src, numbers := f.stoppedChannel(i)
+				if src == nil || len(numbers) > 0 {
+					return "", false
 				}
-				return "", false
+				words := fmt.Sprintf("replica %s: %s", i.Addr, stoppedWords(src))
+				if why := f.whyNotRestart(i, src); why != "" && f.c.Intent == nil {
+					words += "; " + why
+				}
+				return words, true
 			})
 		},
 	},
@@ -72,16 +85,53 @@ var replicaProblems = []Problem{
 	},
 }
 
-func stoppedWords(src topology.Source) string {
+// stoppedChannel is the first channel of a readable replica that does not run, and
+// the errors that stopped it.
+func (f *facts) stoppedChannel(i *topology.Instance) (*topology.Source, []int) {
+	if !i.Fresh() {
+		return nil, nil
+	}
+	for n := range i.State.Sources {
+		if src := &i.State.Sources[n]; src.IO == topology.ThreadNo || src.SQL == topology.ThreadNo {
+			return src, stoppedBy(src)
+		}
+	}
+	return nil, nil
+}
+
+func stoppedWords(src *topology.Source) string {
 	switch {
-	case src.SQL == topology.ThreadNo && src.IO == topology.ThreadNo && src.SQLError == "" && src.IOError == "":
+	case src.SQL == topology.ThreadNo && src.IO == topology.ThreadNo:
 		return "replication is stopped"
 	case src.SQL == topology.ThreadNo:
-		return "its SQL thread is stopped" + colon(src.SQLError)
-	case src.IO == topology.ThreadNo:
-		return "its IO thread is stopped" + colon(src.IOError)
+		return "its SQL thread is stopped"
+	default:
+		return "its IO thread is stopped"
 	}
-	return ""
+}
+
+// brokenWords says which error stopped a channel, and what is done about it.
+func (f *facts) brokenWords(i *topology.Instance, src *topology.Source, numbers []int) string {
+	words := fmt.Sprintf("%s by %s", stoppedWords(src), explainError(numbers[0]))
+	if remedyOf(numbers) != byHand && f.c.Intent == nil {
+		if why := f.whyNotRestart(i, src); why != "" {
+			words += "; it is not started: " + why
+		} else {
+			words += "; it is started again"
+		}
+	}
+	if advice := replicationErrors[numbers[0]].advice; advice != "" {
+		words += "; " + advice
+	} else if _, known := replicationErrors[numbers[0]]; !known {
+		words += "; it is not started again by itself: mend what the message names, then start it"
+	}
+	if src.SQLError != "" && src.SQL == topology.ThreadNo {
+		words += ": " + src.SQLError
+	}
+	if src.IOError != "" && src.IO == topology.ThreadNo {
+		words += ": " + src.IOError
+	}
+	return words
 }
 
 // withViews adds to each hit who saw what.

@@ -65,6 +65,20 @@ var structureProblems = []Problem{
 		},
 	},
 	{
+		Code: "RingOfPrimaries", Priority: advice,
+		Explain: "The primary replicates from one of its own replicas. What is written there by mistake comes to the primary. It is taken apart where the policy's repair.ring says so.",
+		match: func(f *facts) []hit {
+			return hits(f.co != nil && f.prim.Fresh() && f.c.Intent == nil, func() hit {
+				return hit{f.primary, fmt.Sprintf("primary %s replicates from %s, which replicates from it; repair.ring is %s", f.primary, f.co.Addr, f.p.Repair.Ring), nil}
+			})
+		},
+	},
+	{
+		Code: "RepairFailing", Priority: broken,
+		Explain: "A repair was tried as often as the policy's repair.attempts allows, and is still needed.",
+		match:   failing,
+	},
+	{
 		Code: "PolicyMismatch", Priority: weak,
 		Explain: "A server is not set up as the policy presumes.",
 		match:   policyMismatch,

@@ -20,10 +20,10 @@ var writerProblems = []Problem{
 	},
 	{
 		Code: "NoWriteableMaster", Priority: serious,
-		Explain: "The primary can be reached and has replicas, and it is read-only. Remora does not open a server that somebody closed.",
+		Explain: "The primary can be reached and has replicas, and it is read-only. By default Remora does not open a server that somebody closed: see the policy's repair.read_only_primary.",
 		match: func(f *facts) []hit {
 			return hits(f.c.Intent == nil && f.prim.Fresh() && !f.prim.State.Writable(), func() hit {
-				return hit{f.primary, fmt.Sprintf("primary %s is read-only (%s): nobody can write; if that is not wanted, SET GLOBAL read_only=0 on it, or switch over", f.primary, readOnlyWords(f.prim.State)), nil}
+				return hit{f.primary, f.readOnlyPrimary(), nil}
 			})
 		},
 	},
@@ -66,6 +66,14 @@ func (f *facts) strangers() []*topology.Instance {
 
 // promoting says that an open intent makes a the primary.
 func (f *facts) promoting(a topology.Addr) bool { return f.c.Intent != nil && f.c.Intent.To == a }
+
+func (f *facts) readOnlyPrimary() string {
+	words := fmt.Sprintf("primary %s is read-only (%s): nobody can write", f.primary, readOnlyWords(f.prim.State))
+	if why := f.whyNotOpen(); why != "" {
+		return fmt.Sprintf("%s; it is not opened: %s; if nobody means that, SET GLOBAL read_only=0 on it, or switch over", words, why)
+	}
+	return words + "; it is opened again"
+}
 
 func readOnlyWords(st *topology.State) string {
 	if st.SuperReadOnly {

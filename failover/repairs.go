@@ -2,59 +2,117 @@ package failover
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/remora-ha/remora/topology"
 )
 
-// Repairs are the steps of convergence while no intent is open: whatever is not
-// the routed writer takes no writes, and follows the writer if its history
-// allows. Nobody is ever opened here, and nothing that the writer lacks is
-// overwritten.
+// Repairs are the steps of convergence while no intent is open, as the policy's
+// `repair` allows: whatever is not the routed writer takes no writes, follows the
+// writer if its history allows, and replicates. Nothing that the writer lacks is
+// overwritten, and nobody but the routed writer is ever opened. What was tried in
+// vain as often as the policy says is left out; [Due] says whether the rest may be
+// attempted at once.
 func Repairs(c *Case) []Step { return newFacts(c).repairs() }
 
 func (f *facts) repairs() []Step {
+	return slices.DeleteFunc(f.wantedRepairs(), func(s Step) bool { return s.Do != SetReadOnly && f.exhausted(s) })
+}
+
+// wantedRepairs are those that the policy allows, however often they were tried.
+func (f *facts) wantedRepairs() []Step {
 	if f.c.Intent != nil || f.primary == "" {
 		return nil
 	}
 	var steps []Step
+	add := func(s Step, wanted bool) {
+		if wanted {
+			steps = append(steps, s)
+		}
+	}
 	for _, i := range f.members() {
-		if i.Addr == f.primary || !i.Fresh() || i.State.Member != "" {
+		if !i.Fresh() || i.State.Member != "" {
 			continue
 		}
-		if i.State.Writable() {
-			steps = append(steps, Step{Do: SetReadOnly, Target: i.Addr, Why: fmt.Sprintf("%s takes writes and is not the writer, %s is", i.Addr, f.primary)})
-			continue
-		}
-		if why := f.belongsElsewhere(i); why != "" {
-			steps = append(steps, Step{Do: Repoint, Target: i.Addr, Source: f.primary, SemiSync: f.replicaSemiSync(), Why: why})
+		switch {
+		case i.Addr == f.primary:
+			add(f.openPrimary())
+			add(f.breakRing())
+		case i.State.Writable():
+			add(f.closeStranger(i))
+		default:
+			if step, yes := f.repointStranger(i); yes {
+				add(step, true)
+				continue
+			}
+			add(f.restart(i))
 		}
 	}
 	return append(steps, f.semiSyncRepairs()...)
 }
 
-// belongsElsewhere says why a closed instance is to be made a replica of the
-// primary; empty when it is to be left alone.
-func (f *facts) belongsElsewhere(i *topology.Instance) string {
+// closeStranger: one that takes writes and is no replica is closed whatever the
+// policy says, for there is one writer.
+func (f *facts) closeStranger(i *topology.Instance) (Step, bool) {
+	return Step{Do: SetReadOnly, Target: i.Addr, Why: fmt.Sprintf("%s takes writes and is not the writer, %s is", i.Addr, f.primary)},
+		f.p.Repair.WritableReplica || !i.State.IsReplica()
+}
+
+// repointStranger makes a closed instance a replica of the primary, or of who
+// stands in for its dead source.
+func (f *facts) repointStranger(i *topology.Instance) (Step, bool) {
+	source, why := f.belongsUnder(i)
+	return Step{Do: Repoint, Target: i.Addr, Source: source, SemiSync: f.replicaSemiSync(), Why: why}, why != ""
+}
+
+// belongsUnder says whom a closed instance is to be made a replica of, and why;
+// without a reason it is to be left alone.
+func (f *facts) belongsUnder(i *topology.Instance) (source topology.Addr, why string) {
 	if !f.prim.Fresh() || f.downtime(i.Addr) != nil || !f.prim.State.Covers(i.State) {
-		return ""
+		return "", ""
 	}
 	if !i.State.IsReplica() {
 		if f.p.Rejoin != RejoinAuto {
-			return ""
+			return "", ""
 		}
-		return fmt.Sprintf("%s has no source, and primary %s has all that it has", i.Addr, f.primary)
+		return f.primary, fmt.Sprintf("%s has no source, and primary %s has all that it has", i.Addr, f.primary)
 	}
-	source := f.s.SourceOf(i.Addr)
+	source = f.s.SourceOf(i.Addr)
 	known := f.s.Instance(source)
 	switch src := f.s.ChannelTo(i, f.primary); {
 	case src != nil && src.Untried && src.SQL == topology.ThreadNo && src.SQLError == "":
-		return fmt.Sprintf("%s was pointed at primary %s and never started: a repoint was cut short", i.Addr, f.primary)
+		return f.primary, fmt.Sprintf("%s was pointed at primary %s and never started: a repoint was cut short", i.Addr, f.primary)
 	case known == nil || source == f.primary:
-		return "" // a source outside of the cluster is somebody's intention
+		return "", "" // a source outside of the cluster is somebody's intention
 	case !f.s.Under(i.Addr, f.primary) && !(known.Fresh() && known.State.IsReplica()):
-		return fmt.Sprintf("%s replicates from %s, which does not follow primary %s", i.Addr, source, f.primary)
-	case f.dead(source) && f.p.Failover == Automatic && f.downtime(source) == nil:
-		return fmt.Sprintf("%s replicates from %s, which is dead", i.Addr, source)
+		if !f.p.Repair.WrongSource {
+			return "", ""
+		}
+		return f.primary, fmt.Sprintf("%s replicates from %s, which does not follow primary %s", i.Addr, source, f.primary)
+	case f.dead(source) && f.p.Failover == Automatic && f.downtime(source) == nil && f.p.Repair.Orphans:
+		return f.guardianOf(i, known), fmt.Sprintf("%s replicates from %s, which is dead", i.Addr, source)
 	}
-	return ""
+	return "", ""
+}
+
+// guardianOf says who takes in an orphan of a dead intermediate primary. That is
+// the primary, unless it is elsewhere and another replica at the orphan's place
+// follows it, has all that the orphan has and keeps a binary log: an intermediate
+// primary is there to spare the way between places.
+func (f *facts) guardianOf(orphan, dead *topology.Instance) topology.Addr {
+	home := f.p.Server(orphan.Addr).DataCenter
+	if !crosses(f.p.Server(f.primary).DataCenter, home) {
+		return f.primary
+	}
+	for _, i := range f.members() {
+		src := i.State.Source()
+		switch {
+		case i == orphan || i == dead || i.Addr == f.primary || !i.Fresh() || f.downtime(i.Addr) != nil:
+		case f.p.Server(i.Addr).DataCenter != home || f.s.ChannelTo(i, f.primary) == nil:
+		case src.IO != topology.ThreadYes || src.SQL != topology.ThreadYes || !i.State.LogBin || !i.State.LogReplicaUpdates:
+		case i.State.Covers(orphan.State) && f.errant(i).Empty():
+			return i.Addr
+		}
+	}
+	return f.primary
 }

@@ -44,7 +44,11 @@ const (
 	Promote     Act = "promote"      // Target: stop and forget its source, set semi-sync, become writable
 	CommitRoute Act = "commit_route" // commit the route with Target as the open writer
 	Repoint     Act = "repoint"      // Target replicates from Source
-	SetWritable Act = "set_writable" // rollback: Target (the old primary) takes writes again
+	SetWritable Act = "set_writable" // rollback, repair: Target (the old primary, the routed writer) takes writes again
+	// StartReplica starts what is stopped of Target's replication from Source: a repair.
+	StartReplica Act = "start_replica"
+	// Detach makes Target, a primary, forget its source: a repair.
+	Detach Act = "detach"
 	RollBack    Act = "roll_back"    // commit the intent's end with Target as the open writer again
 	Conclude    Act = "conclude"     // commit the intent's end
 )

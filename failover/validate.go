@@ -43,6 +43,7 @@ func (p *Policy) Validate() error {
 	positive("semi_sync.patience", p.SemiSync.Patience)
 	oneOf(bad, "errant", p.Errant, ErrantRefuse, ErrantTolerate)
 	oneOf(bad, "rejoin", p.Rejoin, RejoinAuto, RejoinManual)
+	p.Repair.validate(bad)
 	oneOf(bad, "readers.writer", p.Readers.Writer, WriterNever, WriterFallback, WriterAlways)
 	notNegative := func(key string, d Duration) {
 		if d < 0 {

@@ -37,10 +37,10 @@ func newChannel(line row, names channelNames) *channel {
 			Addr: line.addr(src+"_Host", src+"_Port"),
 			IO:   thread(line[rep+"_IO_Running"]), SQL: thread(line[rep+"_SQL_Running"]),
 			IOError: line["Last_IO_Error"], SQLError: line["Last_SQL_Error"],
+			IOErrno: line.integer("Last_IO_Errno"), SQLErrno: line.integer("Last_SQL_Errno"),
 			Filters: filters(line),
 		},
-		sqlState: line.get(rep+"_SQL_Running_State", rep+"_SQL_State"),
-		ioErrno:  line.integer("Last_IO_Errno"), sqlErrno: line.integer("Last_SQL_Errno"),
+		sqlState:  line.get(rep+"_SQL_Running_State", rep+"_SQL_State"),
 		logFile:   line[src+"_Log_File"],
 		received:  line[src+"_Log_File"] + ":" + line["Read_"+src+"_Log_Pos"],
 		executed:  line["Relay_"+src+"_Log_File"] + ":" + line["Exec_"+src+"_Log_Pos"],
@@ -48,7 +48,7 @@ func newChannel(line row, names channelNames) *channel {
 		user: line[src+"_User"], tls: line.on(src + "_SSL_Allowed"),
 	}
 	// The name of the source's log is forgotten when a replica is pointed anew, and learnt at the first connection.
-	c.Untried = c.logFile == "" && c.IO == topology.ThreadNo && c.ioErrno == 0
+	c.Untried = c.logFile == "" && c.IO == topology.ThreadNo && c.IOErrno == 0
 	if lag, ok := line.seconds("Seconds_Behind_" + src); ok {
 		c.Lag = &lag
 	}

@@ -108,7 +108,6 @@ type channel struct {
 	topology.Source
 	pulse              string // changes with everything that arrives from the source
 	sqlState           string // what the SQL thread says that it does
-	ioErrno, sqlErrno  int
 	logFile            string // the source's binary log being received; empty until something came
 	received, executed string // positions in the source's binary logs
 	relayFile          string // where in the relay logs the SQL thread stands

@@ -93,7 +93,7 @@ func TestAReplicaOfMariaDB(t *testing.T) {
 	if diff := cmp.Diff(want, r.state, compareSets); diff != "" {
 		t.Error(diff)
 	}
-	if c := r.channel(); c.ioErrno != 2003 || c.user != "repl" || c.received != "b.2:500" || c.executed != "b.2:400" || c.readAll() || r.workers != 4 {
+	if c := r.channel(); c.IOErrno != 2003 || c.user != "repl" || c.received != "b.2:500" || c.executed != "b.2:400" || c.readAll() || r.workers != 4 {
 		t.Errorf("%+v, %d workers", c, r.workers)
 	}
 }

@@ -34,7 +34,7 @@ func (a *actor) drain(ctx context.Context, _ failover.Step) error {
 	}
 	receiving := false
 	for _, c := range r.channels {
-		if c.SQL != topology.ThreadYes && c.sqlErrno != 0 {
+		if c.SQL != topology.ThreadYes && c.SQLErrno != 0 {
 			return a.stoppedAtError(c)
 		}
 		if c.IO == topology.ThreadNo {
@@ -177,11 +177,11 @@ func (a *actor) unapplied(r *reading, what string, err error) error {
 func (a *actor) startAppliers(ctx context.Context, r *reading) error {
 	for _, c := range r.channels {
 		switch {
-		case a.op == string(failover.CatchUp) && c.IO == topology.ThreadNo && c.ioErrno != 0:
-			return a.failed("its IO thread stopped with error %d: %s", c.ioErrno, c.IOError)
+		case a.op == string(failover.CatchUp) && c.IO == topology.ThreadNo && c.IOErrno != 0:
+			return a.failed("its IO thread stopped with error %d: %s", c.IOErrno, c.IOError)
 		case c.SQL == topology.ThreadYes:
 			continue
-		case c.sqlErrno != 0:
+		case c.SQLErrno != 0:
 			return a.stoppedAtError(c)
 		}
 		if err := a.startApplier(ctx, r, c); err != nil {
@@ -213,5 +213,5 @@ func (a *actor) startApplier(ctx context.Context, r *reading, c channel) error {
 }
 
 func (a *actor) stoppedAtError(c channel) error {
-	return a.failed("its SQL thread stopped with error %d: %s", c.sqlErrno, c.SQLError)
+	return a.failed("its SQL thread stopped with error %d: %s", c.SQLErrno, c.SQLError)
 }

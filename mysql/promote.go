@@ -15,9 +15,30 @@ func (a *actor) promote(ctx context.Context, step failover.Step) error {
 	if err != nil {
 		return err
 	}
+	if err := a.forgetSources(ctx, r); err != nil {
+		return err
+	}
+	if err := a.openWrites(ctx, r, step.SemiSync); err != nil {
+		return err
+	}
+	a.wakeEvents(ctx)
+	return nil
+}
+
+// detach makes a server that takes writes forget its source; nothing else changes.
+func (a *actor) detach(ctx context.Context, _ failover.Step) error {
+	r, err := a.read(ctx)
+	if err != nil {
+		return err
+	}
+	return a.forgetSources(ctx, r)
+}
+
+// forgetSources stops replication and forgets where it came from.
+func (a *actor) forgetSources(ctx context.Context, r *reading) error {
 	for _, c := range r.channels {
 		if !r.state.HasApplied(c.Received) {
-			a.log.Warn("promoted with a relay log that is not applied", "received", c.Received.String(), "executed", r.state.Executed.String())
+			a.log.Warn("forgot a source with a relay log that is not applied", "received", c.Received.String(), "executed", r.state.Executed.String())
 		}
 		if c.IO != topology.ThreadNo || c.SQL != topology.ThreadNo {
 			if err := a.stop(ctx, r, c, a.session.dialect.stop(c.Channel)); err != nil {
@@ -28,10 +49,6 @@ func (a *actor) promote(ctx context.Context, step failover.Step) error {
 			return err
 		}
 	}
-	if err := a.openWrites(ctx, r, step.SemiSync); err != nil {
-		return err
-	}
-	a.wakeEvents(ctx)
 	return nil
 }
 

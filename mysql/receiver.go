@@ -67,7 +67,7 @@ func (a *actor) stopReceiving(ctx context.Context, step failover.Step) error {
 			continue
 		}
 		if c.SQL != topology.ThreadYes {
-			if c.sqlErrno != 0 {
+			if c.SQLErrno != 0 {
 				return a.stoppedAtError(c)
 			}
 			if err := a.startApplier(ctx, r, c); err != nil {

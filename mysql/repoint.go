@@ -27,13 +27,26 @@ func (a *actor) repoint(ctx context.Context, step failover.Step) error {
 		}
 	}
 	c := r.channel()
-	if c != nil && c.Addr == step.Source && c.GTID && c.ioErrno == 0 && c.sqlErrno == 0 {
+	if c != nil && c.Addr == step.Source && c.GTID && c.IOErrno == 0 && c.SQLErrno == 0 {
 		return a.resume(ctx, r, c, step)
 	}
 	if err := a.setSource(ctx, r, step); err != nil {
 		return err
 	}
 	return a.receives(ctx, step)
+}
+
+// startReplica starts what is stopped of the replication from step.Source.
+func (a *actor) startReplica(ctx context.Context, step failover.Step) error {
+	r, err := a.read(ctx)
+	if err != nil {
+		return err
+	}
+	c := r.channel()
+	if c == nil || c.Addr != step.Source {
+		return a.failed("it is to replicate from %s and does not: someone else repoints it", step.Source)
+	}
+	return a.resume(ctx, r, c, step)
 }
 
 // resume is for a server that has the right source: what is missing is added.
@@ -120,10 +133,10 @@ func (a *actor) receives(ctx context.Context, step failover.Step) error {
 		switch {
 		case c == nil || c.Addr != step.Source:
 			return a.failed("it took %s as its source and then has another: someone else repoints it", step.Source)
-		case c.sqlErrno != 0:
-			return a.failed("its SQL thread stopped with error %d: %s", c.sqlErrno, c.SQLError)
-		case c.IO == topology.ThreadNo && c.ioErrno != 0:
-			return a.failed("its IO thread stopped with error %d: %s", c.ioErrno, c.IOError)
+		case c.SQLErrno != 0:
+			return a.failed("its SQL thread stopped with error %d: %s", c.SQLErrno, c.SQLError)
+		case c.IO == topology.ThreadNo && c.IOErrno != 0:
+			return a.failed("its IO thread stopped with error %d: %s", c.IOErrno, c.IOError)
 		case c.IO == topology.ThreadYes && c.SQL == topology.ThreadYes && c.logFile != "":
 			return a.checkSemiSync(r, step.SemiSync)
 		}
@@ -134,8 +147,8 @@ func (a *actor) receives(ctx context.Context, step failover.Step) error {
 		switch {
 		case c.IO == topology.ThreadNo || c.SQL == topology.ThreadNo:
 			return a.failed("its threads do not run: IO %s, SQL %s", c.IO, c.SQL)
-		case c.ioErrno != 0:
-			return a.failed("its IO thread cannot connect, error %d: %s", c.ioErrno, c.IOError)
+		case c.IOErrno != 0:
+			return a.failed("its IO thread cannot connect, error %d: %s", c.IOErrno, c.IOError)
 		}
 		return a.checkSemiSync(r, step.SemiSync)
 	}

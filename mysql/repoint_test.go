@@ -131,3 +131,50 @@ func TestRepointResumesWhatOnlyStopped(t *testing.T) {
 		t.Errorf("semi-sync is not active: %+v", st.SemiSync)
 	}
 }
+
+func TestStoppedReplicationIsStarted(t *testing.T) {
+	top := replication(t, lab.Spec{Servers: 2})
+	leastPrivileges(t, top)
+	s := servers(t, testConfig())
+	replica := top.Servers[1]
+	step := failover.Step{Do: failover.StartReplica, Target: addr(replica), Source: addr(top.Servers[0])}
+	for _, stop := range []string{"STOP SLAVE", "STOP SLAVE IO_THREAD", "STOP SLAVE SQL_THREAD"} {
+		must(t, replica.Exec(testContext(t), stop))
+		twice(t, s, step)
+		if src := look(t, replica).Source(); src.IO != topology.ThreadYes || src.SQL != topology.ThreadYes {
+			t.Errorf("after %s: %+v", stop, src)
+		}
+	}
+
+	// An error that comes back is told with its number, and nothing is skipped.
+	must(t, replica.Exec(testContext(t), "SET sql_log_bin=0", "INSERT INTO lab.writes VALUES (7, 7)"))
+	must(t, top.Servers[0].Exec(testContext(t), "INSERT INTO lab.writes VALUES (7, 7)"))
+	eventually(t, "the SQL thread to stop", func() (bool, string) {
+		src := look(t, replica).Source()
+		return src.SQL == topology.ThreadNo && src.SQLErrno == 1062, src.SQLError
+	})
+	if err := s.Do(testContext(t), step); err == nil || !strings.Contains(err.Error(), "1062") {
+		t.Errorf("with a duplicate key: %v", err)
+	}
+
+	step.Source = "127.0.0.1:1"
+	if err := s.Do(testContext(t), step); err == nil || !strings.Contains(err.Error(), "someone else repoints it") {
+		t.Errorf("with another source: %v", err)
+	}
+}
+
+func TestDetachForgetsTheSource(t *testing.T) {
+	top := replication(t, lab.Spec{Servers: 2})
+	leastPrivileges(t, top)
+	s := servers(t, testConfig())
+	a, b := top.Servers[0], top.Servers[1]
+	must(t, s.Do(testContext(t), failover.Step{Do: failover.Repoint, Target: addr(a), Source: addr(b)}))
+	must(t, a.Exec(testContext(t), "SET GLOBAL read_only=0"))
+	twice(t, s, failover.Step{Do: failover.Detach, Target: addr(a)})
+	if st := look(t, a); st.IsReplica() || !st.Writable() {
+		t.Errorf("%+v", st)
+	}
+	if src := look(t, b).Source(); src == nil || src.IO != topology.ThreadYes {
+		t.Errorf("its replica does not follow any more: %+v", src)
+	}
+}

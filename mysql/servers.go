@@ -47,7 +47,7 @@ func (s *Servers) Close() {
 var ErrNotMine = errors.New("not an act on a database server")
 
 // Do carries out SetReadOnly, StopReceiving, Drain, CatchUp, Promote, Repoint,
-// SetWritable and SetSemiSync; any other act is ErrNotMine. It returns nil when what the step wants has been read
+// SetWritable, SetSemiSync, StartReplica and Detach; any other act is ErrNotMine. It returns nil when what the step wants has been read
 // back from the server, and does nothing where that was so before. It is bounded by
 // ctx and by the step's Wait (by Config.ActTimeout when that is 0); a SetReadOnly
 // that failed takes up to half a second more to withdraw what still waits on the
@@ -71,6 +71,10 @@ func (s *Servers) Do(ctx context.Context, step failover.Step) error {
 		act = (*actor).repoint
 	case failover.SetWritable:
 		act = (*actor).setWritable
+	case failover.StartReplica:
+		act = (*actor).startReplica
+	case failover.Detach:
+		act = (*actor).detach
 	default:
 		return &Error{Op: string(step.Do), Addr: step.Target, Err: ErrNotMine}
 	}

@@ -23,8 +23,6 @@ const (
 	// settleReaders is how long other readers must be called for before the route
 	// changes: a replica that is being repointed is no news.
 	settleReaders = 2 * time.Second
-	// repairEvery bounds how often a repair that did not help is tried again.
-	repairEvery = 2 * time.Second
 )
 
 // decider decides and acts for one cluster while this node leads.
@@ -39,13 +37,12 @@ type decider struct {
 	verdict    failover.Verdict      // of the last cycle, for the status
 	steps      []failover.StepResult // of the open intent, not committed yet
 	firstError string
+	memory     memory // of findings and repairs
 
 	asked       time.Time
-	said        string          // the gist of the last sentence
-	found       map[string]bool // what the last cycle found
+	said        string // the gist of the last sentence
 	readers     []topology.Reader
 	readersAt   time.Time
-	repaired    map[string]time.Time
 	stepsOf     string    // the intent that steps belong to
 	closing     time.Time // since when proxies are awaited
 	closingStep failover.Step
@@ -54,7 +51,7 @@ type decider struct {
 }
 
 func newDecider(t *term, cluster string) *decider {
-	return &decider{term: t, cluster: cluster, repaired: map[string]time.Time{}, inFlight: map[string]bool{}}
+	return &decider{term: t, cluster: cluster, inFlight: map[string]bool{}}
 }
 
 // run looks at the cluster whenever something changed, and every idleCycle.
@@ -86,7 +83,7 @@ func (d *decider) run(ctx context.Context) {
 func (d *decider) cycle(ctx context.Context) bool {
 	d.turn.Lock()
 	defer d.turn.Unlock()
-	c := d.caseOf(d.cluster, nil)
+	c := d.remembering(d.caseOf(d.cluster, nil))
 	if d.discover(ctx, &c) {
 		return true
 	}
@@ -95,7 +92,7 @@ func (d *decider) cycle(ctx context.Context) bool {
 	if handing != "" {
 		v.Decision.Sentence += "; " + handing
 	}
-	d.publish(v)
+	d.publish(v, c.Snapshot.Taken)
 	switch {
 	case c.Intent != nil:
 		return d.advance(ctx, &c)
@@ -109,42 +106,35 @@ func (d *decider) cycle(ctx context.Context) bool {
 		d.askAll(ctx, &c)
 		return false
 	default:
-		return d.repair(ctx, v.Repairs) || d.route(ctx, &c)
+		return d.repair(ctx, &c, v.Repairs) || d.route(ctx, &c)
 	}
 }
 
 // publish keeps the verdict for the status and says what is news in it.
-func (d *decider) publish(v failover.Verdict) {
+func (d *decider) publish(v failover.Verdict, taken time.Time) {
 	d.mu.Lock()
 	d.verdict = v
+	appeared, gone := d.memory.notice(v.Findings, taken)
 	d.mu.Unlock()
 	d.say(v.Decision.Sentence)
-	found := map[string]bool{}
-	for _, f := range v.Findings {
-		key := string(f.Code) + " " + string(f.Instance)
-		if f.Instance == "" { // one of several sidecars or proxies: the sentence tells which
-			key = numbers.ReplaceAllString(f.Sentence, "")
-		}
-		if found[key] = true; !d.found[key] {
-			d.log.Info(f.Sentence, "cluster", d.cluster, "finding", f.Code, "instance", f.Instance)
-		}
+	for _, f := range appeared {
+		d.log.Info(f.Sentence, "cluster", d.cluster, "finding", f.Code, "instance", f.Instance)
 	}
-	for key := range d.found {
-		if !found[key] {
-			d.log.Info("no longer found: "+key, "cluster", d.cluster)
-		}
+	for _, n := range gone {
+		d.log.Info("no longer found", "cluster", d.cluster, "finding", n.Code, "instance", n.Instance)
 	}
-	d.found = found
 }
 
 // numbers differ from cycle to cycle where nothing else does.
 var numbers = regexp.MustCompile(`[0-9]+(\.[0-9]+)?(ms|s)\b`)
 
+// gist is what stays of a sentence when its figures change.
+func gist(sentence string) string { return numbers.ReplaceAllString(sentence, "") }
+
 // say logs the cycle's sentence when it is another one than in the last cycle.
 func (d *decider) say(sentence string) {
-	gist := numbers.ReplaceAllString(sentence, "")
-	if gist != d.said {
-		d.said = gist
+	if g := gist(sentence); g != d.said {
+		d.said = g
 		d.log.Info(sentence, "cluster", d.cluster)
 	}
 }
@@ -275,20 +265,22 @@ func (d *decider) route(ctx context.Context, c *failover.Case) bool {
 }
 
 // repair does what converges the topology without an intent.
-func (d *decider) repair(ctx context.Context, steps []failover.Step) bool {
+func (d *decider) repair(ctx context.Context, c *failover.Case, steps []failover.Step) bool {
 	done := false
 	for _, step := range steps {
+		if !failover.Due(c, step) {
+			continue
+		}
 		key := step.String()
-		if time.Since(d.repaired[key]) < repairEvery {
-			continue
-		}
-		d.repaired[key] = time.Now()
 		res := d.execute(ctx, step)
+		d.mu.Lock()
+		tried := d.memory.tried(step, res, c.Policy.Repair)
+		d.mu.Unlock()
 		if res.Error != "" {
-			d.log.Warn("a repair failed", "cluster", d.cluster, "step", key, "why", step.Why, "error", res.Error)
+			d.log.Warn("a repair failed", "cluster", d.cluster, "step", key, "why", step.Why, "attempt", tried, "error", res.Error)
 			continue
 		}
-		d.log.Info("repaired", "cluster", d.cluster, "step", key, "why", step.Why, "took", res.Took)
+		d.log.Info("repaired", "cluster", d.cluster, "step", key, "why", step.Why, "attempt", tried, "took", res.Took)
 		done = true
 	}
 	return done
@@ -305,7 +297,7 @@ func (d *decider) recover(ctx context.Context, r api.RecoveryRequest) (api.Recov
 	}
 	// Decide on what is true now, not on views that may be an interval old.
 	d.ask(ctx, d.cluster, d.known(d.cluster), d.cfg.Clusters[d.cluster].Policy.Detection.Timeout.D())
-	c := d.caseOf(d.cluster, &r.Request)
+	c := d.remembering(d.caseOf(d.cluster, &r.Request))
 	v := failover.Examine(&c)
 	reply := api.RecoveryReply{Decision: v.Decision, Plan: v.Plan, Findings: v.Findings}
 	if r.DryRun {

@@ -51,7 +51,7 @@ func (s *Sidecar) Snapshot(cluster string) (failover.Case, error) {
 	if err != nil {
 		return failover.Case{}, err
 	}
-	return d.caseOf(cluster, nil), nil
+	return d.remembering(d.caseOf(cluster, nil)), nil
 }
 
 // Recover begins a switchover or a forced failover.

@@ -56,6 +56,9 @@ type Source struct {
 
 	IOError  string `json:"io_error,omitempty"`
 	SQLError string `json:"sql_error,omitempty"`
+	// The server's numbers of these errors; 0 without one.
+	IOErrno  int `json:"io_errno,omitempty"`
+	SQLErrno int `json:"sql_errno,omitempty"`
 
 	// Untried says that the replica has not once connected since it was pointed at
 	// the source: somebody who moved it did not come to start it.

@@ -22,10 +22,10 @@ var promises = []struct {
 	{"every refusal's rule is listed", []string{"failover/*.go"}, `Rule: +"(\w+)"`, "docs/operations.md", "`%s`"},
 	{"every route is documented", []string{"api/server.go"}, `"((?:GET|POST|DELETE) /v1/[\w/{}]*\w\}?)"`, "docs/api.md", "## %s\n"},
 	{"every field of the API is documented", []string{"api/types.go", "api/heartbeat.go"}, `json:"(\w+)`, "docs/api.md", "%s"},
-	{"every field of a snapshot is documented", []string{"topology/s*.go", "topology/route.go", "topology/view.go", "failover/case.go", "failover/intent.go", "failover/step.go"}, `json:"(\w+)`, "docs/snapshot.md", "`%s`"},
+	{"every field of a snapshot is documented", []string{"topology/s*.go", "topology/route.go", "topology/view.go", "failover/case.go", "failover/tries.go", "failover/intent.go", "failover/step.go"}, `json:"(\w+)`, "docs/snapshot.md", "`%s`"},
 	{"every act is documented", []string{"failover/step.go"}, `(?m)^\t\w+ +Act = "(\w+)"`, "docs/snapshot.md", "| `%s` |"},
-	{"every key is documented", []string{"sidecar/config.go", "sidecar/secret.go", "failover/policy.go"}, `yaml:"(\w+)`, "docs/configuration.md", "%s"},
-	{"every key is in the example", []string{"sidecar/config.go", "failover/policy.go"}, `yaml:"(\w+)`, "config.yaml", "%s:"},
+	{"every key is documented", []string{"sidecar/config.go", "sidecar/secret.go", "failover/policy*.go"}, `yaml:"(\w+)`, "docs/configuration.md", "%s"},
+	{"every key is in the example", []string{"sidecar/config.go", "failover/policy*.go"}, `yaml:"(\w+)`, "config.yaml", "%s:"},
 	{"every privilege is documented", []string{"mysql/grants.go"}, `"([A-Z]{3,}(?:[ _][A-Z]+)*)"`, "docs/privileges.md", "%s"},
 	{"every make target of the pages exists", []string{"README.md", "CONTRIBUTING.md", "docs/*.md"}, "(?m)^(?:    )?make ([a-z]+)", "Makefile", "\n%s:"},
 }

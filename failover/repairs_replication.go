@@ -1,0 +1,140 @@
+package failover
+
+import (
+	"fmt"
+
+	"github.com/remora-ha/remora/internal/gtid"
+	"github.com/remora-ha/remora/topology"
+)
+
+// restart starts the replication of a replica that stands at the right place, was
+// stopped by an error that may have passed, or without any.
+func (f *facts) restart(i *topology.Instance) (Step, bool) {
+	src := i.State.Source()
+	if src == nil || src.IO != topology.ThreadNo && src.SQL != topology.ThreadNo {
+		return Step{}, false
+	}
+	numbers := stoppedBy(src)
+	step := Step{Do: StartReplica, Target: i.Addr, Source: src.Addr, SemiSync: f.replicaSemiSync()}
+	switch why := f.whyNotRestart(i, src); {
+	case why != "":
+		return Step{}, false
+	case len(numbers) == 0:
+		step.Why = fmt.Sprintf("replication of %s was stopped without an error", i.Addr)
+	default:
+		step.Why = fmt.Sprintf("replication of %s was stopped by %s, which may have passed", i.Addr, explainError(numbers[0]))
+	}
+	if remedyOf(numbers) == refetchIt {
+		step.Do, step.Source = Repoint, f.s.SourceOf(i.Addr)
+		step.Why = fmt.Sprintf("replication of %s was stopped by %s; its source has all of it", i.Addr, explainError(numbers[0]))
+	}
+	return step, true
+}
+
+// whyNotRestart says why stopped replication is left as it is; empty when it is to
+// be started. A start may throw the relay log away (on MariaDB it does so where
+// both threads are stopped), so the source must be well and have what is in it.
+func (f *facts) whyNotRestart(i *topology.Instance, src *topology.Source) string {
+	numbers := stoppedBy(src)
+	source := f.s.Instance(f.s.SourceOf(i.Addr))
+	switch {
+	case f.downtime(i.Addr) != nil:
+		return f.downtimeWords(i.Addr)
+	case len(numbers) > 0 && remedyOf(numbers) == byHand:
+		return "it would stop again, or hide that the data differ"
+	case byAHand(src) && f.p.Repair.Stopped != StoppedStart:
+		return "somebody stopped it, and the policy's repair.stopped is leave"
+	case byAHand(src) && max(f.lasts("ReplicationStopped", i.Addr), f.lasts("ReplicationBroken", i.Addr)) < f.p.Repair.Grace.D():
+		return fmt.Sprintf("somebody stopped it; it is started when that has lasted for %s", f.p.Repair.Grace)
+	case len(numbers) > 0 && !f.p.Repair.BrokenReplication:
+		return "the policy's repair.broken_replication is off"
+	case !src.GTID:
+		return "it does not use GTID positioning"
+	case !f.s.Under(i.Addr, f.primary):
+		return fmt.Sprintf("its source does not lead to primary %s", f.primary)
+	case !source.Fresh():
+		return fmt.Sprintf("its source %s cannot be read", src.Addr)
+	case !f.stillHas(source, i):
+		return fmt.Sprintf("it received transactions that its source %s does not have", source.Addr)
+	}
+	return ""
+}
+
+// stillHas says that a source has all that a replica received. What the primary
+// wrote is no gap: the replica may have been read a moment later.
+func (f *facts) stillHas(source, replica *topology.Instance) bool {
+	extra := beyond(replica.State, source.State.Received())
+	if f.prim != nil && f.prim.State != nil {
+		extra = dropOrigin(extra, f.prim.State)
+	}
+	return extra.Empty()
+}
+
+// openPrimary lets writes in again on a routed writer that is read-only.
+func (f *facts) openPrimary() (Step, bool) {
+	st := f.prim.State
+	if st.Writable() || f.whyNotOpen() != "" {
+		return Step{}, false
+	}
+	step := Step{
+		Do: SetWritable, Target: f.primary,
+		Why: fmt.Sprintf("%s is the routed writer at epoch %d and read-only, no other takes writes, and no replica has anything that it lacks", f.primary, f.s.Route.Epoch),
+	}
+	if f.p.Durability == SemiSync {
+		step.SemiSync = f.sourceSemiSync(f.waitCount(f.prim))
+	}
+	return step, true
+}
+
+// whyNotOpen says why a read-only writer stays so; empty when it is to be opened.
+// Everybody else must be known to be closed, and to have nothing that it lacks.
+func (f *facts) whyNotOpen() string {
+	restarted := f.prim.ReadAt.Add(-f.prim.State.Uptime.D()).After(f.s.Route.At)
+	switch policy := f.p.Repair.ReadOnlyPrimary; {
+	case policy == ReadOnlyLeave:
+		return "the policy's repair.read_only_primary is leave"
+	case policy == ReadOnlyRestarted && !restarted:
+		return fmt.Sprintf("it has not restarted since it was routed %s, so somebody closed it", f.ago(f.s.Route.At))
+	case f.s.Route.Mode != topology.Open:
+		return fmt.Sprintf("its route is %s", f.s.Route.Mode)
+	case f.downtime(f.primary) != nil:
+		return f.downtimeWords(f.primary)
+	case f.prim.State.IsReplica():
+		return fmt.Sprintf("it replicates from %s", f.s.SourceOf(f.primary))
+	}
+	for _, i := range f.members() {
+		switch {
+		case i.Addr == f.primary:
+		case i.Reach == topology.Down && i.State != nil:
+			// It answers nobody. What it holds beyond the primary is looked at like the others'.
+		case !i.Fresh():
+			return fmt.Sprintf("%s cannot be read (%s), and might take writes", i.Addr, i.Reach)
+		case i.State.Writable():
+			return fmt.Sprintf("%s takes writes", i.Addr)
+		}
+		if i.Addr == f.primary || i.State == nil {
+			continue
+		}
+		if extra := f.lackedBy(f.prim.State, i.State); !extra.Empty() {
+			return fmt.Sprintf("%s has %s that it lacks: %s", i.Addr, count(extra.Count()), clip(extra))
+		}
+	}
+	return ""
+}
+
+// lackedBy is what another has received or executed and st has not. A read-only
+// server writes nothing, so here nothing is excused.
+func (f *facts) lackedBy(st, other *topology.State) gtid.Set { return beyond(other, st.Executed) }
+
+// breakRing takes the primary's source away where that is one of its own replicas,
+// closed, and has nothing that the primary lacks.
+func (f *facts) breakRing() (Step, bool) {
+	co := f.co
+	if f.p.Repair.Ring != RingBreak || !co.Fresh() || !closed(co.State) || f.downtime(f.primary) != nil || !f.prim.State.Covers(co.State) {
+		return Step{}, false
+	}
+	return Step{
+		Do: Detach, Target: f.primary,
+		Why: fmt.Sprintf("primary %s replicates from its own replica %s: what is written there by mistake would come to the primary", f.primary, co.Addr),
+	}, true
+}

@@ -1,0 +1,82 @@
+package sidecar
+
+import (
+	"time"
+
+	"github.com/remora-ha/remora/failover"
+)
+
+// memory is what a leader remembers of a cluster from cycle to cycle: since when
+// it has found what, and what it did about it. It is gone with the term: the next
+// leader begins to count anew. The lists are replaced, never changed, for cases hold
+// them.
+type memory struct {
+	noticed []failover.Noticed
+	tries   []failover.Try
+}
+
+// remembering gives a case the leader's memory.
+func (d *decider) remembering(c failover.Case) failover.Case {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	c.Noticed, c.Tries = d.memory.noticed, d.memory.tries
+	return c
+}
+
+// notice takes over the findings of a cycle. It says which are new and which are
+// gone.
+func (m *memory) notice(found []failover.Finding, taken time.Time) (appeared []failover.Finding, gone []failover.Noticed) {
+	now := make([]failover.Noticed, 0, len(found))
+	for _, f := range found {
+		n := failover.Noticed{Code: f.Code, Instance: f.Instance, Since: taken}
+		if f.Instance == "" {
+			n.Gist = gist(f.Sentence)
+		}
+		if seen(now, n) != nil {
+			continue
+		}
+		if old := seen(m.noticed, n); old != nil {
+			n = *old
+		} else {
+			appeared = append(appeared, f)
+		}
+		now = append(now, n)
+	}
+	for _, n := range m.noticed {
+		if seen(now, n) == nil {
+			gone = append(gone, n)
+		}
+	}
+	m.noticed = now
+	return appeared, gone
+}
+
+func seen(list []failover.Noticed, n failover.Noticed) *failover.Noticed {
+	for i := range list {
+		if list[i].Code == n.Code && list[i].Instance == n.Instance && list[i].Gist == n.Gist {
+			return &list[i]
+		}
+	}
+	return nil
+}
+
+// tried counts an attempt at a repair, and says which it is within the policy's
+// window. What is older than that is forgotten.
+func (m *memory) tried(step failover.Step, res failover.StepResult, policy failover.Repair) int {
+	t := failover.Try{Step: step.String(), At: step.Target, First: res.Started}
+	var kept []failover.Try
+	for _, old := range m.tries {
+		switch {
+		case res.Started.Sub(old.First) >= policy.Window.D():
+		case old.Step == t.Step:
+			t = old
+		default:
+			kept = append(kept, old)
+		}
+	}
+	t.Count++
+	// The wait for the next begins when this one has ended.
+	t.Last, t.Error = res.Started.Add(res.Took.D()), res.Error
+	m.tries = append(kept, t)
+	return t.Count
+}

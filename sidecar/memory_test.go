@@ -1,0 +1,68 @@
+package sidecar
+
+import (
+	"testing"
+	"time"
+
+	"github.com/remora-ha/remora/failover"
+	"github.com/remora-ha/remora/topology"
+)
+
+func TestMemoryOfFindings(t *testing.T) {
+	var m memory
+	noon := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	dead := failover.Finding{Code: "ReplicaDead", Instance: "b:3306"}
+	lags := failover.Finding{Code: "ReplicaLagging", Instance: "c:3306"}
+
+	appeared, gone := m.notice([]failover.Finding{dead, dead}, noon)
+	if len(appeared) != 1 || len(gone) != 0 {
+		t.Errorf("first: %v appeared, %v gone", appeared, gone)
+	}
+	held := m.noticed
+	appeared, gone = m.notice([]failover.Finding{dead, lags}, noon.Add(time.Minute))
+	if len(appeared) != 1 || appeared[0].Code != lags.Code || len(gone) != 0 {
+		t.Errorf("then: %v appeared, %v gone", appeared, gone)
+	}
+	if m.noticed[0].Since != noon || m.noticed[1].Since != noon.Add(time.Minute) {
+		t.Errorf("since when is wrong: %+v", m.noticed)
+	}
+	if len(held) != 1 {
+		t.Errorf("a list that a case holds has changed: %+v", held)
+	}
+	_, gone = m.notice([]failover.Finding{lags}, noon.Add(2*time.Minute))
+	if len(gone) != 1 || gone[0].Code != dead.Code {
+		t.Errorf("at last: %v gone", gone)
+	}
+	m.notice([]failover.Finding{dead}, noon.Add(3*time.Minute))
+	if m.noticed[0].Since != noon.Add(3*time.Minute) {
+		t.Errorf("one that comes back is as old as before: %+v", m.noticed)
+	}
+}
+
+func TestMemoryOfRepairs(t *testing.T) {
+	var m memory
+	noon := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	policy := failover.DefaultPolicy().Repair
+	try := func(target topology.Addr, after time.Duration, err string) int {
+		step := failover.Step{Do: failover.StartReplica, Target: target}
+		return m.tried(step, failover.StepResult{Step: step, Started: noon.Add(after), Took: topology.Duration(time.Second), Error: err}, policy)
+	}
+	try("b:3306", 0, "refused")
+	held := m.tries
+	if n := try("b:3306", time.Minute, ""); n != 2 {
+		t.Errorf("the second attempt is number %d", n)
+	}
+	if n := try("c:3306", time.Minute, ""); n != 1 {
+		t.Errorf("the first at another is number %d", n)
+	}
+	want := failover.Try{Step: "start replica b:3306", At: "b:3306", Count: 2, First: noon, Last: noon.Add(time.Minute + time.Second)}
+	if m.tries[0] != want {
+		t.Errorf("remembered as %+v", m.tries[0])
+	}
+	if held[0].Count != 1 {
+		t.Errorf("a list that a case holds has changed: %+v", held)
+	}
+	if n := try("b:3306", policy.Window.D(), ""); n != 1 {
+		t.Errorf("the first of a new window is number %d", n)
+	}
+}
