@@ -72,10 +72,7 @@ func (f *facts) belongsUnder(i *topology.Instance) (source topology.Addr, why st
 		return "", ""
 	}
 	if !i.State.IsReplica() {
-		if f.p.Rejoin != RejoinAuto {
-			return "", ""
-		}
-		return f.primary, fmt.Sprintf("%s has no source, and primary %s has all that it has", i.Addr, f.primary)
+		return f.primary, when(f.p.Rejoin == RejoinAuto, "%s has no source, and primary %s has all that it has", i.Addr, f.primary)
 	}
 	source = f.s.SourceOf(i.Addr)
 	known := f.s.Instance(source)
@@ -85,10 +82,7 @@ func (f *facts) belongsUnder(i *topology.Instance) (source topology.Addr, why st
 	case known == nil || source == f.primary:
 		return "", "" // a source outside of the cluster is somebody's intention
 	case !f.s.Under(i.Addr, f.primary) && !(known.Fresh() && known.State.IsReplica()):
-		if !f.p.Repair.WrongSource {
-			return "", ""
-		}
-		return f.primary, fmt.Sprintf("%s replicates from %s, which does not follow primary %s", i.Addr, source, f.primary)
+		return f.primary, when(f.p.Repair.WrongSource, "%s replicates from %s, which does not follow primary %s", i.Addr, source, f.primary)
 	case f.dead(source) && f.p.Failover == Automatic && f.downtime(source) == nil && f.p.Repair.Orphans:
 		return f.guardianOf(i, known), fmt.Sprintf("%s replicates from %s, which is dead", i.Addr, source)
 	}
