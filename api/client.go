@@ -130,6 +130,16 @@ func (c *Client) TransferLeadership(ctx context.Context, r LeaderRequest) (reply
 	return reply, c.call(ctx, http.MethodPost, "/v1/leader/transfer", r, &reply)
 }
 
+// ForgetNode removes a sidecar that is configured no more.
+func (c *Client) ForgetNode(ctx context.Context, name string) error {
+	return c.call(ctx, http.MethodDelete, "/v1/nodes/"+url.PathEscape(name), nil, nil)
+}
+
+// NodeFenced gives a person's word that a silent node's proxy routes nothing.
+func (c *Client) NodeFenced(ctx context.Context, name string) error {
+	return c.call(ctx, http.MethodPost, "/v1/nodes/"+url.PathEscape(name)+"/fenced", nil, nil)
+}
+
 // KV is what every store holds of the cluster, after publishing where submit is true.
 func (c *Client) KV(ctx context.Context, cluster string, submit bool) (r KVReply, err error) {
 	method := http.MethodGet

@@ -91,6 +91,8 @@ func (n *fakeNode) Forget(_ context.Context, cluster string, instance topology.A
 func (n *fakeNode) TransferLeadership(_ context.Context, r LeaderRequest) (LeaderReply, error) {
 	return n.transferred, n.note(r)
 }
+func (n *fakeNode) ForgetNode(_ context.Context, name string) error { return n.note("forget", name) }
+func (n *fakeNode) NodeFenced(_ context.Context, name string) error { return n.note("fenced", name) }
 
 func (n *fakeNode) KV(_ context.Context, cluster string, submit bool) ([]topology.Stored, error) {
 	return n.stored, n.note(cluster, submit)

@@ -69,6 +69,10 @@ type Node interface {
 	Forget(ctx context.Context, cluster string, instance topology.Addr) error
 	// TransferLeadership hands the leadership over; only a leader can.
 	TransferLeadership(ctx context.Context, r LeaderRequest) (LeaderReply, error)
+	// ForgetNode removes a sidecar that is configured no more.
+	ForgetNode(ctx context.Context, name string) error
+	// NodeFenced takes a person's word that a silent node's proxy routes nothing.
+	NodeFenced(ctx context.Context, name string) error
 	// KV is what every store holds of a cluster, after publishing where submit is true.
 	KV(ctx context.Context, cluster string, submit bool) ([]topology.Stored, error)
 }
@@ -133,6 +137,12 @@ func (s *server) ofClusters(leader func(pattern string, h http.HandlerFunc)) {
 			return nil, fmt.Errorf("%w: %w", ErrBadInput, err)
 		}
 		return nil, node.Forget(r.Context(), r.PathValue("cluster"), a)
+	}))
+	leader("DELETE /v1/nodes/{node}", handle(s, strict, func(r *http.Request, _ none) (any, error) {
+		return nil, node.ForgetNode(r.Context(), r.PathValue("node"))
+	}))
+	leader("POST /v1/nodes/{node}/fenced", handle(s, strict, func(r *http.Request, _ none) (any, error) {
+		return nil, node.NodeFenced(r.Context(), r.PathValue("node"))
 	}))
 	for method, submit := range map[string]bool{http.MethodGet: false, http.MethodPost: true} {
 		leader(method+" /v1/clusters/{cluster}/kv", handle(s, strict, func(r *http.Request, _ none) (any, error) {

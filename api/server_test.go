@@ -76,6 +76,10 @@ func roundTrips(t *testing.T, n *fakeNode, c *Client) {
 	handed, err := c.TransferLeadership(ctx, transfer)
 	wantAnswer(t, n.transferred, handed, err)
 	wantAsked(t, n, transfer)
+	wantAnswer(t, nil, error(nil), c.ForgetNode(ctx, "n/3"))
+	wantAsked(t, n, "forget", "n/3")
+	wantAnswer(t, nil, error(nil), c.NodeFenced(ctx, "n/3"))
+	wantAsked(t, n, "fenced", "n/3")
 	for _, instance := range []topology.Addr{"db1:3306", "[2001:db8::1]:3306"} {
 		wantAnswer(t, nil, error(nil), c.Forget(ctx, "a/b ü%", string(instance)))
 		wantAsked(t, n, "a/b ü%", instance)

@@ -83,7 +83,7 @@ func (p *planner) passed() bool {
 func (p *planner) missing(drained bool) []string {
 	var nodes []string
 	for _, x := range p.s.Proxies {
-		if !x.Holds(p.in.Epoch) || drained && !x.Drained && !x.LeaseOver && !x.Gone {
+		if !x.Holds(p.in.Epoch) || drained && !x.Drained && !x.LeaseOver && !x.Off() {
 			nodes = append(nodes, x.Node)
 		}
 	}

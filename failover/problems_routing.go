@@ -69,10 +69,18 @@ var routingProblems = []Problem{
 		match: proxies(func(f *facts, p topology.Proxy) string {
 			want := f.epoch()
 			switch {
-			case p.Conflict != "" || p.Epoch >= want && !p.Gone:
+			case p.Conflict != "" || p.Epoch >= want && !p.Off():
 				return ""
+			case p.Cut != "":
+				return fmt.Sprintf("the proxy of %s does not answer and was cut off (%s): it routes nothing until it answers again%s", p.Node, p.Cut, colon(p.Error))
 			case p.Gone:
 				return fmt.Sprintf("the proxy of %s has ended: it routes nothing", p.Node)
+			case p.Hung && f.s.Taken.Sub(p.Seen) > f.p.Detection.Fresh.D() && !p.LeaseOver:
+				return fmt.Sprintf("the proxy of %s did not answer when its sidecar was last heard of %s, so the end of the lease closes nothing: "+
+					"stop it, then `remora node fenced %s`; no failover goes on before", p.Node, f.ago(p.Seen), p.Node)
+			case p.Hung:
+				return fmt.Sprintf("the proxy of %s does not answer, so it cannot be fenced, and no failover goes on until it answers or is stopped "+
+					"(proxysql.when_hung does that by itself)%s", p.Node, colon(p.Error))
 			case p.LeaseOver:
 				return fmt.Sprintf("the proxy of %s is at epoch %d of %d and was last heard of %s; its lease is over, so it routes no writes", p.Node, p.Epoch, want, f.ago(p.Seen))
 			}

@@ -160,7 +160,7 @@ func (b *build) oneWriter(t interface {
 	t.Helper()
 	routed := map[topology.Addr]bool{}
 	for _, p := range b.c.Snapshot.Proxies {
-		if p.Mode == topology.Open && !p.LeaseOver && !p.Gone && b.c.Snapshot.State(p.Writer).Writable() {
+		if p.Mode == topology.Open && !p.LeaseOver && !p.Off() && b.c.Snapshot.State(p.Writer).Writable() {
 			routed[p.Writer] = true
 		}
 	}

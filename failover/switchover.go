@@ -163,7 +163,7 @@ func (f *facts) proxyChecks() []check {
 		switch {
 		case p.Conflict != "":
 			behind = append(behind, fmt.Sprintf("the proxy of %s is not touched: %s", p.Node, p.Conflict))
-		case p.Gone: // routes nothing, and comes back with its writer fenced
+		case p.Off(): // routes nothing, and comes back with its writer fenced
 		case p.LeaseOver:
 			behind = append(behind, fmt.Sprintf("the lease of %s is over, last heard of %s", p.Node, f.ago(p.Seen)))
 		case p.Epoch < f.s.Route.Epoch:

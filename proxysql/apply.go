@@ -69,7 +69,9 @@ func (a *Admin) apply(ctx context.Context, route topology.Route, hg Hostgroups) 
 	}
 	if route.Mode == topology.Fenced || route.Writer == "" {
 		if n, err := a.endSessions(ctx, hg, ""); err != nil {
-			return a.describe(s, route, hg, drift), changed, err
+			p := a.describe(s, route, hg, drift)
+			p.Epoch = 0 // a session that is attached could go on writing: that is no fence
+			return p, changed, err
 		} else if n > 0 {
 			a.log.Info("sessions ended", "cluster", route.Cluster, "hostgroup", hg.Writer, "sessions", n)
 		}

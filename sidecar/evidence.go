@@ -31,10 +31,19 @@ type report struct {
 	proxies map[string]topology.Proxy
 	files   []topology.File
 	trouble []string
+	newest  uint64 // epoch that it ever acknowledged
+	fenced  bool   // an operator said so after it was heard last
 }
 
 func newEvidence(lease LeaseConfig, began time.Duration) *evidence {
 	return &evidence{lease: lease, began: began, nodes: map[string]*report{}}
+}
+
+// begin says when the term begins, for those who answer questions to know it too.
+func (e *evidence) begin(now time.Duration) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.began = now
 }
 
 // take keeps a heartbeat. It reports false for one that was overtaken.
@@ -53,6 +62,7 @@ func (e *evidence) take(h api.Heartbeat, now time.Time) bool {
 	}
 	r.seq, r.started, r.heard = h.Seq, h.Started, now
 	r.proxies, r.files, r.trouble = h.Proxies, h.Files, h.Trouble
+	r.newest, r.fenced = max(r.newest, h.Newest), false
 	e.putViews(r, h.Views, now)
 	e.mu.Unlock()
 	e.changed.notify()
@@ -129,16 +139,44 @@ func (e *evidence) proxies(cluster string, nodes []string, now time.Duration) []
 		left := e.leaseLeft(name, now)
 		e.mu.Lock()
 		p := topology.Proxy{}
+		fenced := false
 		if r := e.nodes[name]; r != nil {
-			p = r.proxies[cluster]
+			p, fenced = r.proxies[cluster], r.fenced
 			p.Seen = r.heard
 		}
 		e.mu.Unlock()
-		p.Node, p.LeaseOver = name, left <= 0
+		// The end of a lease closes no proxy that its sidecar could not reach.
+		p.Node, p.LeaseOver = name, left <= 0 && (fenced || !p.Hung || p.Cut != "")
 		list = append(list, p)
 	}
 	slices.SortFunc(list, func(a, b topology.Proxy) int { return strings.Compare(a.Node, b.Node) })
 	return list
+}
+
+// newest is the newest epoch that any sidecar ever acknowledged.
+func (e *evidence) newest() (epoch uint64) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, r := range e.nodes {
+		epoch = max(epoch, r.newest)
+	}
+	return epoch
+}
+
+// setFenced notes an operator's word that a silent node's proxy routes nothing. It
+// counts until the node is heard again; it is refused
+// while its lease may hold.
+func (e *evidence) setFenced(node string, now time.Duration) (ok bool) {
+	left := e.leaseLeft(node, now)
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	r := e.nodes[node]
+	if r == nil {
+		r = &report{views: map[topology.Addr]topology.View{}}
+		e.nodes[node] = r
+	}
+	r.fenced = left <= 0
+	return r.fenced
 }
 
 // files are those of all sidecars that are heard, sorted by node.

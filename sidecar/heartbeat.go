@@ -51,7 +51,8 @@ func (s *Sidecar) beat(ctx context.Context, seq uint64) error {
 		return fmt.Errorf("heartbeat: %w is known to %s", api.ErrNoLeader, s.cfg.Node)
 	}
 	asked, now := s.lease.ask(), time.Now()
-	h := api.Heartbeat{Node: s.cfg.Node, Seq: seq, Started: s.started, Proxies: s.proxies.all(), Files: s.files(), Trouble: s.troubles()}
+	h := api.Heartbeat{Node: s.cfg.Node, Seq: seq, Started: s.started, Proxies: s.proxies.all(), Files: s.files(), Trouble: s.troubles(),
+		Newest: s.acked.newest()}
 	for _, v := range s.observer.views(nil) {
 		h.Views = append(h.Views, api.Age(v, now))
 	}
@@ -86,9 +87,11 @@ func (s *Sidecar) Heartbeat(ctx context.Context, h api.Heartbeat) (api.Heartbeat
 	}
 	reply := api.HeartbeatReply{Leader: s.cfg.Node, Term: t.number}
 	want := ledger.Node{Name: node.Name, Raft: node.Raft, API: node.API, Proxy: !node.Witness}
-	have := s.ports.Consensus.State().Nodes[h.Node]
-	if want.Since = have.Since; want != have {
-		if err := t.register(ctx, want, newestEpoch(h.Proxies)); err != nil {
+	state := s.ports.Consensus.State()
+	have := state.Nodes[h.Node]
+	newest := max(h.Newest, newestEpoch(h.Proxies))
+	if want.Since = have.Since; want != have || newest > state.Base+state.Index { // the ledger was lost, and begins anew
+		if err := t.register(ctx, want, newest); err != nil {
 			return reply, err
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/remora-ha/remora/proxysql"
 	"github.com/remora-ha/remora/topology"
 )
 
@@ -44,7 +45,8 @@ func (p *proxies) set(cluster string, now topology.Proxy) {
 	before := p.of[cluster]
 	p.of[cluster] = now
 	p.mu.Unlock()
-	if before.Epoch != now.Epoch || before.Mode != now.Mode || before.Drained != now.Drained || before.Gone != now.Gone || before.Error != now.Error {
+	if before.Epoch != now.Epoch || before.Told != now.Told || before.Mode != now.Mode || before.Drained != now.Drained ||
+		before.Off() != now.Off() || before.Error != now.Error {
 		p.changed.notify()
 	}
 }
@@ -63,6 +65,7 @@ type keeper struct {
 
 	route   topology.Route // last applied
 	applied bool
+	told    uint64    // newest epoch of the ledger: none older is applied
 	fenced  fence     // what was done without a lease
 	paused  time.Time // when the present pause was applied
 	saved   uint64    // epoch of the disk copy
@@ -70,14 +73,6 @@ type keeper struct {
 	since   time.Time // when route was applied
 	said    string
 }
-
-type fence int
-
-const (
-	notFenced fence = iota
-	softFenced
-	hardFenced
-)
 
 // reconcile keeps the proxy in line with the ledger until ctx ends. The work is
 // driven by changes: of the ledger, of the lease, of the proxy's connection.
@@ -100,7 +95,7 @@ func (s *Sidecar) reconcile(ctx context.Context, cluster string) {
 		case <-agreed:
 		case <-leased:
 		case <-broke:
-			k.applied = false // a new incarnation, until it is read
+			k.applied, k.fenced = false, notFenced // a new incarnation, until it is read
 		}
 		timer.Stop()
 	}
@@ -110,70 +105,53 @@ func (s *Sidecar) reconcile(ctx context.Context, cluster string) {
 func (k *keeper) step(ctx context.Context) time.Duration {
 	left, index := k.lease.left()
 	state := k.ports.Consensus.State()
+	want := state.Clusters[k.cluster].Desired()
+	k.told = max(k.told, want.Epoch)
 	if left <= 0 || state.Index < index {
-		return k.withoutLease(ctx, -left)
+		return k.fence(ctx, -left, "no lease")
+	}
+	if acked := k.acked.epoch(k.cluster); want.Epoch < acked {
+		return k.fence(ctx, k.cfg.Lease.FenceTime.D(), fmt.Sprintf("the ledger is at epoch %d and this node has acknowledged %d", want.Epoch, acked))
 	}
 	k.fenced = notFenced
-	want := state.Clusters[k.cluster].Desired()
-	if want.Epoch == 0 {
-		return min(left, lookEvery) // nothing was agreed yet: nothing is ours to change
+	wait := lookEvery
+	switch {
+	case want.Epoch == 0: // nothing was agreed yet: nothing is ours to change
+	case !k.applied || want.Epoch != k.route.Epoch || !want.SameAssignment(k.route):
+		wait = k.apply(ctx, want)
+	default:
+		wait = k.look(ctx)
 	}
-	if !k.applied || want.Epoch != k.route.Epoch || !want.SameAssignment(k.route) {
-		return min(left, k.apply(ctx, want))
-	}
-	return min(left, k.look(ctx))
+	left, _ = k.lease.left() // that may have taken seconds
+	return max(0, min(left, wait))
 }
 
-// withoutLease closes the writer by this node's own decision: softly at once, so
-// that transactions may end, then for good within the fence time.
-func (k *keeper) withoutLease(ctx context.Context, over time.Duration) time.Duration {
-	k.applied = false
-	hardAfter := k.cfg.Lease.FenceTime.D() / 2
-	want := softFenced
-	if over >= hardAfter {
-		want = hardFenced
-	}
-	if k.fenced >= want {
-		return max(time.Millisecond, min(lookEvery, hardAfter-over))
-	}
-	ctx, cancel := context.WithTimeout(ctx, k.cfg.ProxySQL.Timeout.D())
-	defer cancel()
-	err := k.ports.Proxy.Fence(ctx, k.cluster, k.cfg.Clusters[k.cluster].Hostgroups, want == hardFenced)
-	p := topology.Proxy{Node: k.cfg.Node, Mode: topology.Fenced}
-	if err != nil {
-		p.Error, p.Gone = err.Error(), gone(err)
-		k.say(fmt.Sprintf("no lease, and the proxy could not be fenced: %v", err))
-		k.proxies.set(k.cluster, p)
-		return retryProxy
-	}
-	k.fenced = want
-	k.proxies.set(k.cluster, p)
-	if want == hardFenced {
-		k.say("no lease: the proxy routes no writes until the current epoch is known")
-		return lookEvery
-	}
-	return max(time.Millisecond, hardAfter-over)
-}
+func (k *keeper) hostgroups() proxysql.Hostgroups { return k.cfg.Clusters[k.cluster].Hostgroups }
 
 // apply brings the proxy to the wanted route.
 func (k *keeper) apply(ctx context.Context, want topology.Route) time.Duration {
-	hg := k.cfg.Clusters[k.cluster].Hostgroups
+	hg := k.hostgroups()
 	began := time.Now()
 	ctx, cancel := context.WithTimeout(ctx, 2*k.cfg.ProxySQL.Timeout.D())
 	defer cancel()
+	k.acked.note(k.cluster, want.Epoch) // beside applying it, which takes longer
 	p, err := k.ports.Proxy.Apply(ctx, want, hg)
-	p.Node = k.cfg.Node
 	if err != nil {
-		p.Error, p.Gone = err.Error(), gone(err)
-		k.proxies.set(k.cluster, p)
+		k.failed(p, err)
 		k.say(fmt.Sprintf("epoch %d could not be applied to the proxy: %v", want.Epoch, err))
+		return retryProxy
+	}
+	if err := k.acked.wait(ctx, k.cluster, want.Epoch); err != nil {
+		p.Epoch = min(p.Epoch, k.acked.epoch(k.cluster))
+		k.failed(p, fmt.Errorf("epoch %d is applied, but not acknowledged before it is on disk: %w", want.Epoch, err))
+		k.say(fmt.Sprintf("epoch %d is applied, but not acknowledged: %v", want.Epoch, err))
 		return retryProxy
 	}
 	if want.Mode == topology.Paused && (!k.applied || k.route.Mode != topology.Paused) {
 		k.paused = began
 	}
 	k.route, k.applied, k.since = want, true, began
-	k.proxies.set(k.cluster, p)
+	k.report(p)
 	k.said = ""
 	if k.saved == 0 {
 		k.save(ctx)
@@ -183,15 +161,13 @@ func (k *keeper) apply(ctx context.Context, want topology.Route) time.Duration {
 
 // look reads the proxy against the route that it has applied.
 func (k *keeper) look(ctx context.Context) time.Duration {
-	hg := k.cfg.Clusters[k.cluster].Hostgroups
+	hg := k.hostgroups()
 	ctx, cancel := context.WithTimeout(ctx, k.cfg.ProxySQL.Timeout.D())
 	defer cancel()
 	p, err := k.ports.Proxy.Status(ctx, k.route, hg)
-	p.Node = k.cfg.Node
 	if err != nil {
-		p.Error, p.Gone = err.Error(), gone(err)
-		k.proxies.set(k.cluster, p)
-		k.applied = !p.Gone // one that has ended comes back as a new incarnation
+		k.failed(p, err)
+		k.applied = !gone(err) // one that has ended comes back as a new incarnation
 		k.say(fmt.Sprintf("the proxy cannot be read: %v", err))
 		return retryProxy
 	}
@@ -203,9 +179,22 @@ func (k *keeper) look(ctx context.Context) time.Duration {
 	if p.Mode == topology.Paused && !p.Drained {
 		k.endSessions(ctx)
 	}
-	k.proxies.set(k.cluster, p)
+	k.report(p)
 	k.save(ctx)
 	return k.next(p)
+}
+
+// report tells the leader of the proxy.
+func (k *keeper) report(p topology.Proxy) {
+	p.Node, p.Told = k.cfg.Node, k.told
+	k.proxies.set(k.cluster, p)
+}
+
+// failed reports what could not be done, and what that says about the proxy.
+func (k *keeper) failed(p topology.Proxy, err error) {
+	p.Error, p.Gone = err.Error(), gone(err)
+	p.Hung = errors.Is(err, proxysql.ErrUnreachable) && errors.Is(err, context.DeadlineExceeded)
+	k.report(p)
 }
 
 // gone says whether the host answered that nobody listens: the proxy has ended.
@@ -243,7 +232,7 @@ func (k *keeper) save(ctx context.Context) {
 	if k.route.Mode != topology.Open || !changed && now.Sub(k.savedAt) < saveEvery {
 		return
 	}
-	if err := k.ports.Proxy.Save(ctx, k.cfg.Clusters[k.cluster].Hostgroups); err != nil {
+	if err := k.ports.Proxy.Save(ctx, k.hostgroups()); err != nil {
 		k.say(fmt.Sprintf("the proxy's disk copy could not be written: %v", err))
 		return
 	}

@@ -41,6 +41,10 @@ func Serve(ctx context.Context, cfg Config, log *slog.Logger, version string) (e
 			return err
 		}
 	}
+	acked, err := openAcknowledged(cfg.DataDir)
+	if err != nil {
+		return err
+	}
 	if err := openPorts(cfg, token, &ports, log); err != nil {
 		return err
 	}
@@ -53,6 +57,7 @@ func Serve(ctx context.Context, cfg Config, log *slog.Logger, version string) (e
 		ports.Disk = newDiskFile(cfg.DataDir)
 	}
 	s := New(cfg, ports, log, version)
+	s.acked = acked
 	if cfg.Lease.File != "" && ports.Proxy != nil {
 		s.leaseFile = newLeaseFile(&cfg, s.lease, boot)
 	}

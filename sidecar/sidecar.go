@@ -38,6 +38,7 @@ type Sidecar struct {
 	// handedOver is when this node last gave the leadership away by itself; for the
 	// loop that leads.
 	handedOver time.Time
+	acked     *acknowledged
 	// agreed is notified after the ledger changed.
 	agreed signal
 	// proxyBroke is notified when the connection to the proxy breaks.
@@ -54,7 +55,7 @@ func New(cfg Config, ports Ports, log *slog.Logger, version string) *Sidecar {
 	}
 	return &Sidecar{
 		cfg: cfg, ports: ports, log: log, version: version, started: time.Now(),
-		observer: newObserver(ports), lease: newLease(ports.Clock), proxies: newProxies(),
+		observer: newObserver(ports), lease: newLease(ports.Clock), proxies: newProxies(), acked: newAcknowledged(),
 	}
 }
 
@@ -158,6 +159,9 @@ func (s *Sidecar) left(ctx context.Context) error {
 func (s *Sidecar) setTerm(t *term) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if t != nil {
+		t.evidence.begin(s.ports.Clock().Boot)
+	}
 	s.term = t
 }
 

@@ -95,12 +95,6 @@ func (t *term) caseOf(cluster string, request *failover.Request) failover.Case {
 	observers := t.cfg.observers()
 	slices.Sort(observers)
 
-	var proxyNodes []string
-	for name, n := range state.Nodes {
-		if n.Proxy {
-			proxyNodes = append(proxyNodes, name)
-		}
-	}
 	var publications []topology.Publication
 	for _, p := range t.stores {
 		publications = append(publications, p.state(cluster))
@@ -114,7 +108,7 @@ func (t *term) caseOf(cluster string, request *failover.Request) failover.Case {
 			Instances: topology.Merge(now, known, observers, views, topology.MergeOptions{
 				Fresh: policy.Detection.Fresh, Timeouts: policy.Detection.Timeouts,
 			}),
-			Proxies: t.evidence.proxies(cluster, proxyNodes, t.ports.Clock().Boot), Publications: publications, Files: t.evidence.files(now),
+			Proxies: t.evidence.proxies(cluster, t.suspects(state), t.ports.Clock().Boot), Publications: publications, Files: t.evidence.files(now),
 			Sidecars: t.sidecars(now),
 		},
 		Policy: policy, Intent: cl.Intent, Last: cl.Last(), Downtime: cl.Downtimes, Request: request,
@@ -136,6 +130,25 @@ func (t *term) sidecars(now time.Time) []topology.Sidecar {
 	}
 	slices.SortFunc(list, func(a, b topology.Sidecar) int { return strings.Compare(a.Node, b.Node) })
 	return list
+}
+
+// suspects are the nodes whose proxies may route writes: those that are
+// registered, and until the leases that may be left from before this term ran out
+// also those that are configured and did not register, for the ledger may be new.
+func (t *term) suspects(state *ledger.State) []string {
+	var names []string
+	for name, n := range state.Nodes {
+		if n.Proxy {
+			names = append(names, name)
+		}
+	}
+	for _, n := range t.cfg.Nodes {
+		_, registered := state.Nodes[n.Name]
+		if !registered && !n.Witness && t.evidence.leaseLeft(n.Name, t.ports.Clock().Boot) > 0 {
+			names = append(names, n.Name)
+		}
+	}
+	return names
 }
 
 // ask reads instances now, at this node and at every other vantage point.

@@ -64,11 +64,21 @@ type Proxy struct {
 	Mode   Mode   `json:"mode,omitempty"`
 	// Drained says that no connection to the writer is in use: a pause is complete.
 	Drained bool `json:"drained,omitempty"`
+	// Told is the newest epoch that the sidecar knows of: it opens the proxy for
+	// none that is older.
+	Told uint64 `json:"told,omitempty"`
 	// Gone says that nobody listens on the proxy's admin port: the process has
 	// ended, so it routes nothing, and it comes back with its writer fenced.
 	Gone bool `json:"gone,omitempty"`
+	// Hung says that the admin interface does not answer: nobody knows what the
+	// proxy routes, and the sidecar cannot fence it through there.
+	Hung bool `json:"hung,omitempty"`
+	// Cut says how the proxy was kept from its servers without its admin
+	// interface; it stays so until it can be applied to again. Empty: it was not.
+	Cut string `json:"cut,omitempty"`
 	// LeaseOver says that the sidecar was not heard of for its lease and the
-	// fence time: by then it has fenced its proxy by itself.
+	// fence time: by then it has fenced its proxy by itself. It never is while the
+	// last word was that the proxy hung, until an operator says that it is fenced.
 	LeaseOver bool   `json:"lease_over,omitempty"`
 	Error     string `json:"error,omitempty"` // why Epoch is not the newest
 	// Drift names rows that another hand changed and that were mended.
@@ -80,8 +90,14 @@ type Proxy struct {
 }
 
 // Holds says whether the proxy certainly sends no writes to `writer` after
-// applying `epoch`: it acknowledged that, it is gone, or its lease has run out.
-func (p Proxy) Holds(epoch uint64) bool { return p.LeaseOver || p.Gone || p.Epoch >= epoch }
+// applying `epoch`: it acknowledged that, its lease has run out, or it ended or was
+// cut off and its sidecar opens it for nothing older.
+func (p Proxy) Holds(epoch uint64) bool {
+	return p.LeaseOver || p.Epoch >= epoch || p.Off() && p.Told >= epoch
+}
+
+// Off says that the proxy routes nothing: it has ended, or it was cut off.
+func (p Proxy) Off() bool { return p.Gone || p.Cut != "" }
 
 // Instance finds an instance by address; nil when the snapshot has none.
 func (s *Snapshot) Instance(a Addr) *Instance {

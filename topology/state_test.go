@@ -111,7 +111,9 @@ func TestHolds(t *testing.T) {
 		want bool
 	}{
 		{Proxy{Epoch: 12}, false}, {Proxy{Epoch: 13}, true}, {Proxy{Epoch: 14}, true},
-		{Proxy{Epoch: 1, LeaseOver: true}, true}, {Proxy{Epoch: 1, Gone: true}, true},
+		{Proxy{Epoch: 1, LeaseOver: true}, true}, {Proxy{Epoch: 1, Gone: true, Told: 13}, true},
+		{Proxy{Epoch: 1, Gone: true, Told: 12}, false}, {Proxy{Cut: "stopped", Told: 13}, true}, {Proxy{Cut: "stopped", Told: 12}, false},
+		{Proxy{Epoch: 1, Told: 13}, false},
 		{Proxy{Epoch: 12, Conflict: "x", Error: "y"}, false},
 	}
 	for _, tt := range tests {

@@ -68,6 +68,9 @@ func TestExitCodes(t *testing.T) {
 		"best leader":      {args: "leader transfer", code: exitOK, text: "r1 has handed the leadership to r3"},
 		"leads already":    {args: "leader transfer r1", code: exitOK, text: "r1 leads already"},
 		"forgotten":        {args: "forget main d:3306", code: exitOK, text: "d:3306 is forgotten"},
+		"node forgotten":   {args: "node forget proxy4", code: exitOK, text: "proxy4 is forgotten"},
+		"node fenced":      {args: "node fenced proxy3", code: exitOK, text: "proxy3 counts as fenced"},
+		"node heard":       {node: refusing, args: "node fenced proxy3", code: exitRefused, text: "no candidate is fit"},
 		"run without file": {args: "run", code: exitError, text: "REMORA_CONFIG"},
 		"config missing":   {args: "config check /nonexistent.yaml", code: exitError, text: "nonexistent"},
 	} {

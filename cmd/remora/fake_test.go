@@ -40,6 +40,7 @@ type fakeNode struct {
 	stored    []topology.Stored
 	forgotten []topology.Addr
 	transfers []api.LeaderRequest
+	nodes     []string
 }
 
 func (n *fakeNode) Name() string           { return n.name }
@@ -107,6 +108,16 @@ func (n *fakeNode) TransferLeadership(_ context.Context, r api.LeaderRequest) (a
 		r.To = "r3"
 	}
 	return api.LeaderReply{From: "r1", To: r.To}, n.refused
+}
+
+func (n *fakeNode) ForgetNode(_ context.Context, name string) error {
+	n.nodes = append(n.nodes, "forget "+name)
+	return n.refused
+}
+
+func (n *fakeNode) NodeFenced(_ context.Context, name string) error {
+	n.nodes = append(n.nodes, "fenced "+name)
+	return n.refused
 }
 
 func (n *fakeNode) KV(_ context.Context, _ string, submit bool) ([]topology.Stored, error) {

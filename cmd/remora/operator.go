@@ -114,6 +114,39 @@ func (a *app) setDowntime(ctx context.Context, args []string, period topology.Du
 	}
 }
 
+func (a *app) nodeCommand() *cobra.Command {
+	one := func(use, short, long, what, done string, do func(context.Context, *api.Client, string) error) *cobra.Command {
+		return &cobra.Command{
+			Use: use + " NODE", Short: short, Long: long, Args: takes("NODE"),
+			RunE: func(c *cobra.Command, args []string) error {
+				f, err := a.fleet()
+				if err != nil {
+					return err
+				}
+				err = tell(c.Context(), f, fmt.Sprintf(what, args[0]), func(ctx context.Context, c *api.Client) error { return do(ctx, c, args[0]) })
+				if err != nil {
+					return err
+				}
+				return a.done(done, args[0])
+			},
+		}
+	}
+	return group("node", "Tell the fleet about a sidecar that is gone",
+		one("fenced", "Say that a silent sidecar's proxy routes nothing",
+			`A failover waits for a proxy that did not answer when its sidecar was last heard:
+the end of its lease closes nothing there. When that ProxySQL was stopped, or its
+machine is off, say so. The word counts until the sidecar is heard again, or
+another leader is elected. A wrong word can make two writers.`,
+			"saying that %s is fenced", "%s counts as fenced until it is heard again",
+			func(ctx context.Context, c *api.Client, name string) error { return c.NodeFenced(ctx, name) }),
+		one("forget", "Forget a sidecar that is configured no more",
+			`Takes a sidecar out of the ledger that is in no node's configuration any more.
+Failovers wait for its proxy until its last lease has run out, and not afterwards:
+stop its ProxySQL before.`,
+			"forgetting node %s", "%s is forgotten",
+			func(ctx context.Context, c *api.Client, name string) error { return c.ForgetNode(ctx, name) }))
+}
+
 func (a *app) forgetCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "forget CLUSTER HOST:PORT",
