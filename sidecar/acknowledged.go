@@ -91,7 +91,7 @@ func (a *acknowledged) begin() {
 
 // wait returns when an epoch that was noted is on disk, or says why it is not.
 func (a *acknowledged) wait(ctx context.Context, cluster string, epoch uint64) error {
-	for tried := false; ; tried = true {
+	for tried := false; ; {
 		a.mu.Lock()
 		if a.kept[cluster] >= epoch {
 			a.mu.Unlock()
@@ -101,6 +101,7 @@ func (a *acknowledged) wait(ctx context.Context, cluster string, epoch uint64) e
 			defer a.mu.Unlock()
 			return fmt.Errorf("write %s: %w", a.path, a.err)
 		}
+		tried = tried || a.writing == nil // one that began before may fail for what was mended since
 		a.begin()
 		done := a.writing
 		a.mu.Unlock()
