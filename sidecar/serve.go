@@ -17,8 +17,9 @@ import (
 )
 
 // Serve runs a node on the real world until ctx ends: raft, the HTTP API, the
-// adapters and all loops. What it began before an error it ends again.
-func Serve(ctx context.Context, cfg Config, log *slog.Logger, version string) (err error) {
+// adapters and all loops. What it began before an error it ends again. A test may
+// change what the loops are connected to.
+func Serve(ctx context.Context, cfg Config, log *slog.Logger, version string, change ...func(*Ports)) (err error) {
 	token, err := cfg.API.Token.Read()
 	if err != nil {
 		return fmt.Errorf("api.token: %w", err)
@@ -55,6 +56,9 @@ func Serve(ctx context.Context, cfg Config, log *slog.Logger, version string) (e
 	}
 	if cfg.DataDir != "" {
 		ports.Disk = newDiskFile(cfg.DataDir)
+	}
+	for _, c := range change {
+		c(&ports)
 	}
 	s := New(cfg, ports, log, version)
 	s.acked = acked

@@ -49,6 +49,7 @@ var rules = []rule{
 		pkg: "internal/lab/fleet", imports: "internal/lab api failover topology golang.org/x/ github.com/go-sql-driver/mysql",
 		tests: "internal/gtid",
 	},
+	{pkg: "internal/lab/walker", imports: "sidecar failover ledger"},
 	{
 		pkg: "internal/standin", imports: "internal/standin/wire modernc.org/sqlite golang.org/x/ github.com/dolthub/vitess/",
 		tests: "internal/lab github.com/go-sql-driver/mysql",

@@ -36,6 +36,8 @@ type Options struct {
 	Policy string
 	// Binary is the remora program; built when empty.
 	Binary string
+	// Env is added to the sidecars' environment.
+	Env []string
 	// HAProxy adds a Consul and, on each node, an HAProxy whose configuration the
 	// sidecar renders from it.
 	HAProxy bool
@@ -118,11 +120,11 @@ func (f *Fleet) startSidecars(ctx context.Context, opts Options) error {
 		p, err := f.Lab.Sidecar(ctx, lab.SidecarOptions{
 			Name: name, Binary: f.Binary,
 			Config: f.config(i, nodes.String(), filepath.Join(f.Lab.Dir(), name, "raft"), opts),
-			Env: []string{
+			Env: append([]string{
 				"REMORA_MYSQL_PASSWORD=" + lab.RemoraUser.Password,
 				"REMORA_REPLICATION_PASSWORD=" + lab.ReplUser.Password,
 				"REMORA_PROXYSQL_PASSWORD=" + lab.AdminUser.Password,
-			},
+			}, opts.Env...),
 		})
 		if err != nil {
 			return fmt.Errorf("start sidecar %s: %w", name, err)

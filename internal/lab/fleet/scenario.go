@@ -71,12 +71,9 @@ func (f *Fleet) Switchover(ctx context.Context, load *lab.Load, i int, to string
 	}
 	r := Result{Scenario: "switchover", From: from}
 	began := time.Now().Add(-margin)
-	id := rand.Text()
-	_, err = f.clients[i].Recover(ctx, Cluster, api.RecoveryRequest{Request: failover.Request{
-		ID: id, Kind: failover.KindSwitchover, To: topology.Addr(to), By: "lab",
-	}})
+	id, err := f.AskSwitchover(ctx, i, to)
 	if err != nil {
-		return r, fmt.Errorf("switchover: %w", refusals(err))
+		return r, err
 	}
 	if r.Recovery, err = f.ended(ctx, id); err != nil {
 		return r, err
@@ -85,6 +82,19 @@ func (f *Fleet) Switchover(ctx context.Context, load *lab.Load, i int, to string
 		return r, fmt.Errorf("switchover %s %s: %s", id, r.Recovery.Outcome, r.Recovery.Error)
 	}
 	return f.finish(ctx, load, r, began)
+}
+
+// AskSwitchover asks node i for a planned change to `to` (empty: Remora's choice);
+// it gives the recovery's id, also where the answer is an error.
+func (f *Fleet) AskSwitchover(ctx context.Context, i int, to string) (id string, err error) {
+	id = rand.Text()
+	_, err = f.clients[i].Recover(ctx, Cluster, api.RecoveryRequest{Request: failover.Request{
+		ID: id, Kind: failover.KindSwitchover, To: topology.Addr(to), By: "lab",
+	}})
+	if err != nil {
+		return id, fmt.Errorf("switchover: %w", refusals(err))
+	}
+	return id, nil
 }
 
 func refusals(err error) error {
