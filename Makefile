@@ -11,7 +11,7 @@ TESTFLAGS ?= -p 2 -timeout 15m
 PKG ?= ./...
 RUN ?=
 # Which measurement, and how often: make measure WHAT=switchover,kill N=20 (each has its own N otherwise); of switchover,
-# kill, freeze, leader, quiet, haproxy and kvchaos
+# kill, freeze, leader, quiet, haproxy, kvchaos and walk
 WHAT ?= all
 N ?=
 # How long each parser is fuzzed: make fuzz T=5m
@@ -21,7 +21,7 @@ T ?= 30s
 COMPILE = go build ./...
 
 .DEFAULT_GOAL := help
-.PHONY: help build test race lint demo measure fuzz cover clean
+.PHONY: help build test race lint demo measure walk fuzz cover clean
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -56,6 +56,9 @@ measure: ## Take the long measurements of docs/benchmarks.md (WHAT=kill N=20 for
 	$(COMPILE)
 	REMORA_LAB=required REMORA_MEASURE=$(WHAT) REMORA_N=$(N) go test -count 1 -timeout 3h -v -run '^TestMeasure' ./internal/lab/fleet
 	@scripts/which-proxysql
+
+walk: ## Kill the leader at every step of every kind of recovery, on real servers
+	@$(MAKE) --no-print-directory measure WHAT=walk
 
 fuzz: ## Fuzz every parser for a while (T=30s each)
 	@scripts/deps build

@@ -16,7 +16,7 @@ import (
 )
 
 // The measurements behind docs/benchmarks.md. They run only when REMORA_MEASURE
-// names them ("switchover,kill,freeze,leader,quiet,haproxy,kvchaos" or "all"), N
+// names them ("switchover,kill,freeze,leader,quiet,haproxy,kvchaos,walk" or "all"), N
 // times each where REMORA_N says so; `make measure` calls them.
 
 func wanted(t *testing.T, name string, times int) int {
