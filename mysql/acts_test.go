@@ -1,6 +1,7 @@
 package mysql
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -252,4 +253,41 @@ func TestCloseEndsActsOnTheirWay(t *testing.T) {
 	}
 	s.Close()
 	must(t, top.Primary().Thaw())
+}
+
+// A leader that is deposed in the middle of an act goes no further: a promotion
+// that has forgotten its source does not open the server.
+func TestADeposedLeaderSendsNoFurtherStatement(t *testing.T) {
+	top := replication(t, lab.Spec{Servers: 2})
+	a := addr(top.Servers[1])
+	deposed := errors.New("deposed")
+	for round, may := range []int{0, 1, 1} { // first nothing, then it stops, then it forgets its source
+		s := servers(t, testConfig())
+		asked := 0
+		s.Confirm = func(context.Context) error {
+			if asked++; asked > may {
+				return deposed
+			}
+			return nil
+		}
+		err := s.Do(testContext(t), failover.Step{Do: failover.Promote, Target: a})
+		var failed *Error
+		if !errors.As(err, &failed) || failed.Arrived || failed.Statement == "" || !errors.Is(err, deposed) {
+			t.Errorf("after %d statements: %v", may, err)
+		}
+		if look(t, top.Servers[1]).Writable() {
+			t.Fatalf("after %d statements the server is open", may)
+		}
+		if replica := look(t, top.Servers[1]).IsReplica(); replica != (round < 2) {
+			t.Errorf("in round %d it is a replica: %v", round, replica)
+		}
+	}
+	s := servers(t, testConfig())
+	s.Confirm = func(context.Context) error { return deposed }
+	if err := s.Do(testContext(t), failover.Step{Do: failover.SetReadOnly, Target: addr(top.Servers[0])}); !errors.Is(err, deposed) {
+		t.Errorf("closing: %v", err)
+	}
+	if !look(t, top.Servers[0]).Writable() {
+		t.Error("a deposed leader closed the primary")
+	}
 }

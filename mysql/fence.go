@@ -27,6 +27,9 @@ func (a *actor) closeWrites(ctx context.Context) error {
 	if err := a.do(ctx, limit); err != nil {
 		return err
 	}
+	if err := a.allowed(ctx); err != nil {
+		return a.fail(set, err)
+	}
 	done := make(chan error, 1)
 	go func() { done <- a.session.exec(ctx, set.sql) }()
 	if err := a.awaitReadOnly(ctx, done); err != nil {

@@ -17,6 +17,13 @@ import (
 // Servers carries out the steps that concern database servers. It is safe for
 // concurrent use, also on the same instance.
 type Servers struct {
+	// Confirm is asked before each statement that changes a server; its error keeps
+	// the statement from being sent. An act takes several round trips, and whoever
+	// was allowed to begin it need not be allowed to go on: a process may stand still
+	// between two of them for as long as it likes. Nil for always; set it before the
+	// first Do.
+	Confirm func(ctx context.Context) error
+
 	cfg Config
 	log *slog.Logger
 
@@ -90,7 +97,7 @@ func (s *Servers) Do(ctx context.Context, step failover.Step) error {
 	ctx, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
 	defer context.AfterFunc(s.ctx, cancel)()
-	a := &actor{op: string(step.Do), addr: step.Target, cfg: s.cfg,
+	a := &actor{op: string(step.Do), addr: step.Target, cfg: s.cfg, confirm: s.Confirm,
 		log: s.log.With("act", string(step.Do), "instance", string(step.Target))}
 	if err := a.connect(ctx); err != nil {
 		return a.fail(statement{}, err)
@@ -105,6 +112,7 @@ type actor struct {
 	addr    topology.Addr
 	cfg     Config
 	log     *slog.Logger
+	confirm func(context.Context) error
 	session *session
 	after   []statement // what a drain has to put back
 }
@@ -153,9 +161,23 @@ func pause(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// do sends a statement and names it when it fails.
+// do sends a statement, if that is still allowed, and names it when it fails.
 func (a *actor) do(ctx context.Context, st statement) error {
+	if err := a.allowed(ctx); err != nil {
+		return a.fail(st, err)
+	}
 	return a.fail(st, a.session.exec(ctx, st.sql))
+}
+
+// allowed asks whether the act may go on.
+func (a *actor) allowed(ctx context.Context) error {
+	if a.confirm == nil {
+		return nil
+	}
+	if err := a.confirm(ctx); err != nil {
+		return fmt.Errorf("not sent: %w", err)
+	}
+	return nil
 }
 
 // read reads the server's state.

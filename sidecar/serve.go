@@ -97,7 +97,7 @@ func Serve(ctx context.Context, cfg Config, log *slog.Logger, version string, ch
 
 // openPorts connects the loops with the real world.
 func openPorts(cfg Config, token string, ports *Ports, log *slog.Logger) (err error) {
-	adapters := map[string]mysql.Config{}
+	adapters, confirm := map[string]mysql.Config{}, confirmed(ports)
 	ports.Servers = map[string]Servers{}
 	for name, c := range cfg.Clusters {
 		a, err := cfg.MySQL.adapter(c.Policy.Detection)
@@ -105,7 +105,9 @@ func openPorts(cfg Config, token string, ports *Ports, log *slog.Logger) (err er
 			return err
 		}
 		adapters[name] = a
-		ports.Servers[name] = mysql.NewServers(a, log.With("cluster", name))
+		servers := mysql.NewServers(a, log.With("cluster", name))
+		servers.Confirm = confirm
+		ports.Servers[name] = servers
 	}
 	ports.Prober = func(cluster string, addr topology.Addr, onBreak func()) Prober {
 		return mysql.NewProber(addr, adapters[cluster], cfg.Node, onBreak)
