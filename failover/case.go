@@ -16,7 +16,8 @@ type Case struct {
 	Snapshot topology.Snapshot `json:"snapshot"`
 	Policy   Policy            `json:"policy"`
 	Intent   *Intent           `json:"intent,omitempty"`  // the open one
-	Last     *Recovery         `json:"last,omitempty"`    // the newest ended one, for the anti-flap period
+	Last     *Recovery         `json:"last,omitempty"`    // the newest ended one that had begun, for the anti-flap period
+	Stopped  *Recovery         `json:"stopped,omitempty"` // an automatic one after Last that a hook stopped before it began
 	Request  *Request          `json:"request,omitempty"` // what an operator asks for now
 	Downtime []Downtime        `json:"downtime,omitempty"`
 	// Tries and Noticed are what the leader remembers of repairs and findings.

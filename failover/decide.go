@@ -3,6 +3,8 @@ package failover
 import (
 	"fmt"
 	"slices"
+	"strconv"
+	"strings"
 
 	"github.com/remora-ha/remora/topology"
 )
@@ -76,6 +78,9 @@ func (f *facts) guards() []Refusal {
 	if r := f.antiFlap(); r != nil {
 		list = append(list, *r)
 	}
+	if r := f.stoppedByHook(); r != nil {
+		list = append(list, *r)
+	}
 	return list
 }
 
@@ -147,19 +152,37 @@ func (f *facts) life() string {
 // intent is what is to be committed; the ledger sets its epoch.
 func (f *facts) intent(kind Kind, ch *choice, reason string) *Intent {
 	in := &Intent{
-		ID: fmt.Sprintf("%s-%d", f.s.Cluster, f.s.Route.Epoch), Cluster: f.s.Cluster, Kind: kind,
-		From: f.primary, To: ch.best.addr(), Reason: reason, At: f.s.Taken,
+		ID: f.newID(), Cluster: f.s.Cluster, Kind: kind,
+		From: f.primary, To: ch.best.addr(), Reason: reason, Replicas: f.replicas(f.primary), At: f.s.Taken,
 	}
 	if req := f.c.Request; req != nil {
 		if req.ID != "" {
 			in.ID = req.ID
 		}
-		in.Forced, in.By, in.Chosen = req.Force, req.By, req.To != ""
+		in.Forced, in.By, in.Chosen = req.Force, byWhom(req), req.To != ""
 	}
 	if kind == KindSwitchover {
 		in.Deadline = f.s.Taken.Add(f.switchoverTimeout().D())
 	}
 	return in
+}
+
+// newID names a recovery by the route that it changes, "main-12", and after a
+// hook has stopped one by the number of the try, "main-12.2".
+func (f *facts) newID() string {
+	id := fmt.Sprintf("%s-%d", f.s.Cluster, f.s.Route.Epoch)
+	if f.c.Stopped == nil {
+		return id
+	}
+	tried, same := strings.CutPrefix(f.c.Stopped.Intent.ID, id)
+	switch n, err := strconv.Atoi(strings.TrimPrefix(tried, ".")); {
+	case same && tried == "":
+		return id + ".2"
+	case same && err == nil && tried[0] == '.':
+		return fmt.Sprintf("%s.%d", id, n+1)
+	default:
+		return id
+	}
 }
 
 func (f *facts) reason(what string) string {

@@ -1,6 +1,7 @@
 package failover
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/remora-ha/remora/topology"
@@ -34,8 +35,10 @@ type Intent struct {
 	By     string `json:"by,omitempty"`
 	// Chosen says that an operator named To: nobody is taken in its place, and
 	// who is ahead of it serves as its donor.
-	Chosen bool   `json:"chosen,omitempty"`
-	Epoch  uint64 `json:"epoch"` // the raft index of its commit; set by the ledger
+	Chosen bool `json:"chosen,omitempty"`
+	// Replicas replicated from From when it was decided.
+	Replicas []topology.Addr `json:"replicas,omitempty"`
+	Epoch    uint64          `json:"epoch"` // the raft index of its commit; set by the ledger
 	// At is when it was proposed. A switchover that has not passed its point of
 	// no return by Deadline is rolled back.
 	At       time.Time `json:"at"`
@@ -72,9 +75,31 @@ type Recovery struct {
 	Error   string        `json:"error,omitempty"`
 	// Lost names transactions known to be lost or kept out, and replicas set aside.
 	Lost []string `json:"lost,omitempty"`
+	// Hooks are what the hooks of it said, as they were run.
+	Hooks []HookResult `json:"hooks,omitempty"`
+	// Due are the hooks that are still to be run for it: those of them that Hooks
+	// does not have. Empty: none.
+	Due HookPoint `json:"due,omitempty"`
 	// Acknowledged releases the anti-flap period.
 	Acknowledged *Acknowledgement `json:"acknowledged,omitempty"`
 }
+
+// HookResult is what became of a hook, for the history.
+type HookResult struct {
+	Hook    HookPoint `json:"hook"`
+	Number  int       `json:"number"` // its place among those of its point, from 1
+	Command string    `json:"command"`
+	Started time.Time `json:"started"`
+	Took    Duration  `json:"took"`
+	Node    string    `json:"node"` // the leader that ran it
+	// Exit is its exit code; -1 where it did not start or was killed.
+	Exit   int    `json:"exit"`
+	Output string `json:"output,omitempty"` // stdout and stderr, cut in the middle when long
+	Error  string `json:"error,omitempty"`  // how it failed; empty when it succeeded
+}
+
+// String names the hook: "hook before_failover 1".
+func (r HookResult) String() string { return fmt.Sprintf("hook %s %d", r.Hook, r.Number) }
 
 // Acknowledgement says that a human has seen a recovery.
 type Acknowledgement struct {
@@ -91,4 +116,5 @@ const (
 	InProgress Outcome = "in progress"
 	Succeeded  Outcome = "succeeded"
 	RolledBack Outcome = "rolled back"
+	Aborted    Outcome = "aborted" // a hook stopped it before anything was touched
 )

@@ -24,6 +24,7 @@ type Policy struct {
 	Repair     Repair         `yaml:"repair" json:"repair"`
 	Switchover Switchover     `yaml:"switchover" json:"switchover"`
 	Readers    Readers        `yaml:"readers" json:"readers"`
+	Hooks      Hooks          `yaml:"hooks" json:"hooks"`
 }
 
 // Duration is spelled as in topology: "250ms".
@@ -212,5 +213,6 @@ func DefaultPolicy() Policy {
 		},
 		Switchover: Switchover{Timeout: d(10 * time.Second), MaxLag: d(time.Second), Drain: d(2 * time.Second)},
 		Readers:    Readers{MaxLag: d(30 * time.Second), Writer: WriterFallback},
+		Hooks:      Hooks{Timeout: d(10 * time.Second), Retry: d(10 * time.Second)},
 	}
 }

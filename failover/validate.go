@@ -66,6 +66,7 @@ func (p *Policy) Validate() error {
 	for i, s := range p.Servers {
 		s.validate(fmt.Sprintf("servers[%d].", i), bad)
 	}
+	p.Hooks.validate(bad)
 	return errors.Join(errs...)
 }
 

@@ -92,6 +92,10 @@ func command(id string, at time.Time, op any) Command {
 		cmd.Acknowledge = op
 	case *SetDowntime:
 		cmd.SetDowntime = op
+	case *Decline:
+		cmd.Decline = op
+	case *RecordHook:
+		cmd.RecordHook = op
 	case *EndDowntime:
 		cmd.EndDowntime = op
 	default:

@@ -25,12 +25,14 @@ type Command struct {
 	SetRoute     *SetRoute     `json:"set_route,omitempty"`
 	Begin        *Begin        `json:"begin,omitempty"`
 	Retarget     *Retarget     `json:"retarget,omitempty"`
+	Decline      *Decline      `json:"decline,omitempty"`
 	Abort        *Abort        `json:"abort,omitempty"`
 	CommitRoute  *CommitRoute  `json:"commit_route,omitempty"`
 	Conclude     *Conclude     `json:"conclude,omitempty"`
 	Acknowledge  *Acknowledge  `json:"acknowledge,omitempty"`
 	SetDowntime  *SetDowntime  `json:"set_downtime,omitempty"`
 	EndDowntime  *EndDowntime  `json:"end_downtime,omitempty"`
+	RecordHook   *RecordHook   `json:"record_hook,omitempty"`
 }
 
 // RegisterNode adds a sidecar or changes what is known of it.
@@ -75,6 +77,18 @@ type SetRoute struct {
 type Begin struct {
 	Intent failover.Intent `json:"intent"`
 	Expect uint64          `json:"expect"` // the epoch of the route that was decided upon
+	// Hooks are the results of those that were run before it.
+	Hooks []failover.HookResult `json:"hooks,omitempty"`
+}
+
+// Decline puts a recovery into the history that was stopped before it began, by a
+// hook or by what came to light while hooks ran. Nothing else changes. Of an
+// automatic one that is tried again and again only the newest try is kept.
+type Decline struct {
+	Intent failover.Intent       `json:"intent"`
+	Error  string                `json:"error"` // a sentence: what stopped it
+	Hooks  []failover.HookResult `json:"hooks,omitempty"`
+	Due    failover.HookPoint    `json:"due,omitempty"` // the hooks that are to be run now
 }
 
 // Retarget changes who is to become primary, before the route is committed.
@@ -112,6 +126,7 @@ type Conclude struct {
 	Steps    []failover.StepResult `json:"steps,omitempty"`
 	Error    string                `json:"error,omitempty"`
 	Lost     []string              `json:"lost,omitempty"`
+	Due      failover.HookPoint    `json:"due,omitempty"` // the hooks that are to be run now
 }
 
 // Acknowledge marks ended recoveries as seen by a human.
@@ -131,6 +146,15 @@ type SetDowntime struct {
 type EndDowntime struct {
 	Cluster  string        `json:"cluster"`
 	Instance topology.Addr `json:"instance"`
+}
+
+// RecordHook adds what a hook said to its recovery, open or ended. Done says that
+// no more hooks are due for it; a result is then not needed.
+type RecordHook struct {
+	Cluster    string               `json:"cluster"`
+	RecoveryID string               `json:"recovery_id"`
+	Result     *failover.HookResult `json:"result,omitempty"`
+	Done       bool                 `json:"done,omitempty"`
 }
 
 // Encode gives the bytes of a log entry. A command whose own bytes would not be
@@ -188,12 +212,14 @@ func (c Command) operation() (operation, error) {
 	add(c.SetRoute != nil, c.SetRoute)
 	add(c.Begin != nil, c.Begin)
 	add(c.Retarget != nil, c.Retarget)
+	add(c.Decline != nil, c.Decline)
 	add(c.Abort != nil, c.Abort)
 	add(c.CommitRoute != nil, c.CommitRoute)
 	add(c.Conclude != nil, c.Conclude)
 	add(c.Acknowledge != nil, c.Acknowledge)
 	add(c.SetDowntime != nil, c.SetDowntime)
 	add(c.EndDowntime != nil, c.EndDowntime)
+	add(c.RecordHook != nil, c.RecordHook)
 	if len(ops) != 1 {
 		return nil, fmt.Errorf("command %q holds %d operations, it must hold exactly one that this version knows", c.ID, len(ops))
 	}

@@ -208,7 +208,7 @@ func (p *play) command(index uint64) (cmd Command, repeated int) {
 	}
 	at := epochZero.Add(time.Duration(rapid.IntRange(-30, 120).Draw(p.t, "clock")) * time.Second)
 	ops := []func() any{
-		p.setRoute, p.begin, p.begin, p.retarget, p.abort, p.commitRoute, p.commitRoute, p.conclude, p.conclude, p.acknowledge,
+		p.setRoute, p.begin, p.begin, p.decline, p.recordHook, p.retarget, p.abort, p.commitRoute, p.commitRoute, p.conclude, p.conclude, p.acknowledge,
 		func() any { return &Discover{Cluster: p.cluster(), Addrs: []topology.Addr{p.addr(), p.addr()}} },
 		func() any { return &Forget{Cluster: p.cluster(), Addr: p.addr()} },
 		func() any {
@@ -271,6 +271,23 @@ func (p *play) begin() any {
 	kind := failover.Kind(p.pick(string(failover.KindFailover), string(failover.KindSwitchover)))
 	id := p.pick("i1", "i2", "i3", fmt.Sprintf("i%d", p.s.Index), fmt.Sprintf("j%d", p.s.Index))
 	return &Begin{Expect: p.expect(cluster), Intent: failover.Intent{ID: id, Cluster: cluster, Kind: kind, From: from, To: p.addr(), Evidence: []string{"seen"}}}
+}
+
+func (p *play) decline() any {
+	b := p.begin().(*Begin)
+	b.Intent.By = p.pick("", "ann")
+	return &Decline{Intent: b.Intent, Error: "a hook stopped it", Hooks: []failover.HookResult{p.hook()}, Due: failover.OnFailure}
+}
+
+func (p *play) recordHook() any {
+	cluster := p.cluster()
+	h := p.hook()
+	return &RecordHook{Cluster: cluster, RecoveryID: p.intentID(cluster), Result: &h, Done: rapid.Bool().Draw(p.t, "done")}
+}
+
+func (p *play) hook() failover.HookResult {
+	point := rapid.SampledFrom(failover.HookPoints).Draw(p.t, "point")
+	return failover.HookResult{Hook: point, Number: rapid.IntRange(1, 2).Draw(p.t, "number"), Output: "said"}
 }
 
 func (p *play) retarget() any {

@@ -34,7 +34,7 @@ func (b *Begin) apply(s *State, e entry) Result {
 	if in.At.IsZero() {
 		in.At = e.at
 	}
-	c.open(in, &failover.Recovery{Outcome: failover.InProgress})
+	c.open(in, &failover.Recovery{Outcome: failover.InProgress, Hooks: keepHooks(nil, b.Hooks...)})
 	s.Clusters[c.Name] = c
 	return Result{Epoch: e.epoch}
 }
@@ -153,7 +153,7 @@ func (d *Conclude) apply(s *State, e entry) Result {
 	rec.Outcome, rec.To = d.Outcome, c.Route.Writer
 	rec.Ended = latest(e.at, rec.Intent.At, rec.Routed)
 	rec.Steps = keepNewest(KeptSteps, rec.Steps, d.Steps...)
-	rec.Lost = d.Lost
+	rec.Lost, rec.Due = d.Lost, d.Due
 	if d.Error != "" {
 		rec.Error = d.Error // else an abort's reason stays
 	}

@@ -13,6 +13,7 @@ import (
 const (
 	KeptRecoveries = 100 // ended recoveries of a cluster
 	KeptSteps      = 256 // step results of a recovery
+	KeptHooks      = 32  // hook results of a recovery
 	KeptCommands   = 512 // commands whose repetition is recognised
 )
 
@@ -97,13 +98,34 @@ func (c Cluster) Desired() topology.Route {
 // return lies behind. False when no intent is open.
 func (c Cluster) Routed() bool { return c.Intent != nil && c.Route.Epoch > c.Intent.Epoch }
 
-// Last is the newest ended recovery, nil when there was none.
+// Last is the newest ended recovery that had begun, nil when there was none.
 func (c Cluster) Last() *failover.Recovery {
-	if len(c.Recoveries) == 0 {
+	for i := len(c.Recoveries) - 1; i >= 0; i-- {
+		if r := c.Recoveries[i]; r.Outcome != failover.Aborted {
+			return &r
+		}
+	}
+	return nil
+}
+
+// Stopped is the newest automatic recovery that a hook has stopped since Last;
+// nil when there is none.
+func (c Cluster) Stopped() *failover.Recovery {
+	i := c.stopped()
+	if i < 0 {
 		return nil
 	}
-	r := c.Recoveries[len(c.Recoveries)-1]
+	r := c.Recoveries[i]
 	return &r
+}
+
+func (c Cluster) stopped() int {
+	for i := len(c.Recoveries) - 1; i >= 0 && c.Recoveries[i].Outcome == failover.Aborted; i-- {
+		if c.Recoveries[i].Intent.By == "" {
+			return i
+		}
+	}
+	return -1
 }
 
 // knows says whether a is an instance of the cluster.

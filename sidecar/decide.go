@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/remora-ha/remora/api"
@@ -29,9 +30,10 @@ const (
 type decider struct {
 	*term
 	cluster string
-	// request makes operators' requests and the decider's own cycle take turns:
-	// there are never two recoveries of a cluster at once.
-	turn sync.Mutex
+	// turn makes operators' requests and the decider's own cycle take turns: there
+	// are never two recoveries of a cluster at once. It holds a value while somebody's
+	// turn is on; a mutex could not be waited for in virtual time, nor given up.
+	turn chan struct{}
 
 	mu         sync.Mutex
 	verdict    failover.Verdict      // of the last cycle, for the status
@@ -48,10 +50,17 @@ type decider struct {
 	closingStep failover.Step
 	background  sync.WaitGroup
 	inFlight    map[string]bool
+
+	detected  map[topology.Addr]time.Time // when a failure was last found that calls for a recovery
+	told      map[topology.Addr]told      // by the failed primary; guarded by mu
+	hooksBusy atomic.Bool                 // hooks are being run for recoveries that have ended
 }
 
 func newDecider(t *term, cluster string) *decider {
-	return &decider{term: t, cluster: cluster, inFlight: map[string]bool{}}
+	return &decider{
+		term: t, cluster: cluster, turn: make(chan struct{}, 1), inFlight: map[string]bool{},
+		detected: map[topology.Addr]time.Time{}, told: map[topology.Addr]told{},
+	}
 }
 
 // run looks at the cluster whenever something changed, and every idleCycle.
@@ -81,8 +90,10 @@ func (d *decider) run(ctx context.Context) {
 
 // cycle is gather → state → one switch → act. It says whether it changed anything.
 func (d *decider) cycle(ctx context.Context) bool {
-	d.turn.Lock()
-	defer d.turn.Unlock()
+	if !d.takeTurn(ctx) {
+		return false
+	}
+	defer d.endTurn()
 	c := d.remembering(d.caseOf(d.cluster, nil))
 	if d.discover(ctx, &c) {
 		return true
@@ -93,6 +104,9 @@ func (d *decider) cycle(ctx context.Context) bool {
 		v.Decision.Sentence += "; " + handing
 	}
 	d.publish(v, c.Snapshot.Taken)
+	d.detect(ctx, &c, v.Findings)
+	d.handOver(ctx)
+	d.startDue(ctx, &c)
 	switch {
 	case c.Intent != nil:
 		return d.advance(ctx, &c)
@@ -101,7 +115,8 @@ func (d *decider) cycle(ctx context.Context) bool {
 	case v.Decision.Intent != nil && handing != "":
 		return false // the next leader begins it
 	case v.Decision.Intent != nil:
-		return d.begin(ctx, &c, v.Decision) == nil
+		_, err := d.launch(ctx, &c, v.Decision)
+		return err == nil
 	case d.inDoubt(&c):
 		d.askAll(ctx, &c)
 		return false
@@ -109,6 +124,18 @@ func (d *decider) cycle(ctx context.Context) bool {
 		return d.repair(ctx, &c, v.Repairs) || d.route(ctx, &c)
 	}
 }
+
+// takeTurn waits for its turn; false when ctx ended first.
+func (d *decider) takeTurn(ctx context.Context) bool {
+	select {
+	case d.turn <- struct{}{}:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+func (d *decider) endTurn() { <-d.turn }
 
 // publish keeps the verdict for the status and says what is news in it.
 func (d *decider) publish(v failover.Verdict, taken time.Time) {
@@ -193,12 +220,12 @@ func (d *decider) adopt(ctx context.Context, c *failover.Case) bool {
 	return true
 }
 
-// begin opens an intent after a quorum round.
-func (d *decider) begin(ctx context.Context, c *failover.Case, dec failover.Decision) error {
+// begin opens an intent after a quorum round; results are of the hooks before it.
+func (d *decider) begin(ctx context.Context, c *failover.Case, dec failover.Decision, results []failover.HookResult) error {
 	if err := d.ports.Consensus.Verify(ctx); err != nil {
 		return fmt.Errorf("%s: %s was decided, but this node may not lead any more: %w", d.cluster, dec.Intent.Kind, err)
 	}
-	res, err := d.commit(ctx, ledger.Command{Begin: &ledger.Begin{Intent: *dec.Intent, Expect: c.Snapshot.Route.Epoch}})
+	res, err := d.commit(ctx, ledger.Command{Begin: &ledger.Begin{Intent: *dec.Intent, Expect: c.Snapshot.Route.Epoch, Hooks: results}})
 	if err != nil {
 		d.log.Warn("an intent was not committed", "cluster", d.cluster, "intent", dec.Intent.ID, "error", err)
 		return fmt.Errorf("%s: commit the %s: %w", d.cluster, dec.Intent.Kind, err)
@@ -289,9 +316,11 @@ func (d *decider) repair(ctx context.Context, c *failover.Case, steps []failover
 
 // recover answers an operator's request: it decides on it, and begins unless it
 // is only a dry run.
-func (d *decider) recover(ctx context.Context, r api.RecoveryRequest) (api.RecoveryReply, error) {
-	d.turn.Lock()
-	defer d.turn.Unlock()
+func (d *decider) recover(ctx context.Context, r api.RecoveryRequest) (reply api.RecoveryReply, err error) {
+	if !d.takeTurn(ctx) {
+		return reply, fmt.Errorf("%s of %s: another recovery, or the hooks before it, took longer than this request waits; ask again with the same id: %w", r.Kind, d.cluster, ctx.Err())
+	}
+	defer d.endTurn()
 	cl := d.ports.Consensus.State().Clusters[d.cluster]
 	if known := findRecovery(cl, r.ID); known != nil {
 		return api.RecoveryReply{Recovery: r.ID}, nil // the same request once more
@@ -300,7 +329,7 @@ func (d *decider) recover(ctx context.Context, r api.RecoveryRequest) (api.Recov
 	d.ask(ctx, d.cluster, d.known(d.cluster), d.cfg.Clusters[d.cluster].Policy.Detection.Timeout.D())
 	c := d.remembering(d.caseOf(d.cluster, &r.Request))
 	v := failover.Examine(&c)
-	reply := api.RecoveryReply{Decision: v.Decision, Plan: v.Plan, Findings: v.Findings}
+	reply = api.RecoveryReply{Decision: v.Decision, Plan: v.Plan, Findings: v.Findings}
 	if r.DryRun {
 		return reply, nil
 	}
@@ -312,14 +341,14 @@ func (d *decider) recover(ctx context.Context, r api.RecoveryRequest) (api.Recov
 	if handing := d.handingOver(); handing != "" {
 		return reply, fmt.Errorf("%w: %s; ask again", api.ErrNotLeader, handing)
 	}
-	if err := d.begin(ctx, &c, v.Decision); err != nil {
+	if reply.Decision, err = d.launch(ctx, &c, v.Decision); err != nil {
 		var refused *ledger.RefusedError
 		if errors.As(err, &refused) {
 			return reply, &api.RefusedError{Sentence: err.Error()}
 		}
 		return reply, err
 	}
-	reply.Recovery = v.Decision.Intent.ID
+	reply.Recovery = reply.Decision.Intent.ID
 	d.evidence.changed.notify()
 	return reply, nil
 }

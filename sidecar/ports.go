@@ -7,6 +7,7 @@ import (
 	"github.com/remora-ha/remora/consensus"
 	"github.com/remora-ha/remora/consul"
 	"github.com/remora-ha/remora/failover"
+	"github.com/remora-ha/remora/hooks"
 	"github.com/remora-ha/remora/ledger"
 	"github.com/remora-ha/remora/proxysql"
 	"github.com/remora-ha/remora/templates"
@@ -42,6 +43,12 @@ type Proxy interface {
 	// Save writes the managed rows to the proxy's disk, in their fenced form.
 	Save(ctx context.Context, hg proxysql.Hostgroups) error
 	Close()
+}
+
+// Commands runs an operator's commands.
+type Commands interface {
+	// Run runs a command to its end, its time-out or the end of ctx.
+	Run(ctx context.Context, c hooks.Command) hooks.Result
 }
 
 // Consensus is the raft node around the ledger.
@@ -127,6 +134,7 @@ type Ports struct {
 	Proxy     Proxy // nil on a witness
 	Stores    []Store
 	Renderers []Renderer
+	Commands  Commands
 	Consensus Consensus
 	Disk      Disk // nil where nothing is kept
 	Peer      func(name string) Peer

@@ -11,6 +11,7 @@ import (
 
 	"github.com/remora-ha/remora/api"
 	"github.com/remora-ha/remora/consensus"
+	"github.com/remora-ha/remora/hooks"
 	"github.com/remora-ha/remora/mysql"
 	"github.com/remora-ha/remora/proxysql"
 	"github.com/remora-ha/remora/topology"
@@ -128,6 +129,7 @@ func openPorts(cfg Config, token string, ports *Ports, log *slog.Logger) (err er
 			}
 		})
 	}
+	ports.Commands = hooks.Runner{}
 	ports.Peer = peers(cfg, token)
 	ports.Consensus, err = consensus.Start(raftConfig(cfg, log))
 	if err != nil && ports.Proxy != nil {

@@ -31,10 +31,11 @@ type term struct {
 	stores   []*publishing
 	// handing is the sentence on a handing over that is under way.
 	handing atomic.Pointer[string]
+	ended   chan struct{} // closed when the term is over
 }
 
 func newTerm(s *Sidecar, number uint64) *term {
-	t := &term{Sidecar: s, number: number, evidence: newEvidence(s.cfg.Lease, s.ports.Clock().Boot), deciders: map[string]*decider{}}
+	t := &term{Sidecar: s, number: number, evidence: newEvidence(s.cfg.Lease, s.ports.Clock().Boot), deciders: map[string]*decider{}, ended: make(chan struct{})}
 	for name := range s.cfg.Clusters {
 		t.deciders[name] = newDecider(t, name)
 	}
@@ -46,6 +47,7 @@ func newTerm(s *Sidecar, number uint64) *term {
 
 // run decides for every cluster, and publishes to every store, until the term ends.
 func (t *term) run(ctx context.Context) {
+	context.AfterFunc(ctx, func() { close(t.ended) })
 	var loops sync.WaitGroup
 	for _, d := range t.deciders {
 		loops.Go(func() { d.run(ctx) })
@@ -111,7 +113,7 @@ func (t *term) caseOf(cluster string, request *failover.Request) failover.Case {
 			Proxies: t.evidence.proxies(cluster, t.suspects(state), t.ports.Clock().Boot), Publications: publications, Files: t.evidence.files(now),
 			Sidecars: t.sidecars(now),
 		},
-		Policy: policy, Intent: cl.Intent, Last: cl.Last(), Downtime: cl.Downtimes, Request: request,
+		Policy: policy, Intent: cl.Intent, Last: cl.Last(), Stopped: cl.Stopped(), Downtime: cl.Downtimes, Request: request,
 	}
 }
 

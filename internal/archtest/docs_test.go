@@ -25,7 +25,9 @@ var promises = []struct {
 	{"every field of a snapshot is documented", []string{"topology/s*.go", "topology/route.go", "topology/view.go", "failover/case.go", "failover/tries.go", "failover/intent.go", "failover/step.go"}, `json:"(\w+)`, "docs/snapshot.md", "`%s`"},
 	{"every act is documented", []string{"failover/step.go"}, `(?m)^\t\w+ +Act = "(\w+)"`, "docs/snapshot.md", "| `%s` |"},
 	{"every key is documented", []string{"sidecar/config.go", "sidecar/secret.go", "failover/policy*.go"}, `yaml:"(\w+)`, "docs/configuration.md", "%s"},
-	{"every key is in the example", []string{"sidecar/config.go", "failover/policy*.go"}, `yaml:"(\w+)`, "config.yaml", "%s:"},
+	{"every placeholder of a hook is documented", []string{"failover/placeholders.go"}, `(?m)^\t\{"(\w+)", (?:true|false)`, "docs/hooks.md", "`{%s}`"},
+	{"every hook's key is documented", []string{"failover/hooks.go"}, `yaml:"(\w+)`, "docs/hooks.md", "`%s`"},
+	{"every key is in the example", []string{"sidecar/config.go", "failover/policy*.go", "failover/hooks.go"}, `yaml:"(\w+)`, "config.yaml", "%s:"},
 	{"every privilege is documented", []string{"mysql/grants.go"}, `"([A-Z]{3,}(?:[ _][A-Z]+)*)"`, "docs/privileges.md", "%s"},
 	{"every make target of the pages exists", []string{"README.md", "CONTRIBUTING.md", "docs/*.md"}, "(?m)^(?:    )?make ([a-z]+)", "Makefile", "\n%s:"},
 }

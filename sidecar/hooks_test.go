@@ -1,0 +1,394 @@
+package sidecar
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/remora-ha/remora/api"
+	"github.com/remora-ha/remora/failover"
+	"github.com/remora-ha/remora/hooks"
+	"github.com/remora-ha/remora/internal/gtid"
+	"github.com/remora-ha/remora/ledger"
+	"github.com/remora-ha/remora/topology"
+)
+
+// stage is a whole cluster in virtual time: a and its replica b, one sidecar
+// that leads, and the commands that it runs.
+type stage struct {
+	follower
+	t *testing.T
+
+	mu    sync.Mutex
+	down  map[topology.Addr]bool
+	idle  map[topology.Addr]bool          // it does not receive
+	of    map[topology.Addr]topology.Addr // who replicates from whom
+	wr    map[topology.Addr]bool          // who takes writes
+	acts  []string
+	ran   []string                                        // command lines, in the order of their begin
+	env   map[string][]string                             // of each command line
+	reply func(line string) (hooks.Result, time.Duration) // what a command says, and how long it takes
+}
+
+// newStage opens a stage with hooks; inside a bubble.
+func newStage(t *testing.T, h failover.Hooks) *stage {
+	t.Helper()
+	s := &stage{
+		t: t, follower: newFollower(), down: map[topology.Addr]bool{}, idle: map[topology.Addr]bool{}, env: map[string][]string{},
+		of: map[topology.Addr]topology.Addr{dbB: dbA}, wr: map[topology.Addr]bool{dbA: true},
+		reply: func(string) (hooks.Result, time.Duration) { return hooks.Result{}, 100 * time.Millisecond },
+	}
+	s.cfg.Nodes = []NodeConfig{{Name: "n1", API: "n1:1", Witness: true}}
+	c := s.cfg.Clusters["main"]
+	h.Timeout, h.Retry = c.Policy.Hooks.Timeout, c.Policy.Hooks.Retry
+	c.Policy.Hooks = h
+	s.cfg.Clusters["main"] = c
+	s.ports.Prober = func(_ string, a topology.Addr, _ func()) Prober {
+		return probeFunc(func(context.Context) topology.View { return s.probe(a) })
+	}
+	s.observer = newObserver(s.ports)
+	s.ports.Servers = map[string]Servers{"main": s}
+	s.ports.Commands = s
+	s.routed(t)
+	return s
+}
+
+func (s *stage) probe(a topology.Addr) topology.View {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	v := topology.View{Observer: "n1", Instance: a, At: time.Now(), Reach: topology.Answered}
+	if s.down[a] {
+		v.Reach, v.Failures, v.Error = topology.Refused, 1, "connection refused"
+		return v
+	}
+	zero := topology.Duration(0)
+	st := &topology.State{
+		Flavor: "mariadb", Version: "10.11.6-MariaDB", ServerID: uint32(a[0]), ReadOnly: !s.wr[a], LogBin: true, LogReplicaUpdates: true,
+		BinlogFormat: "ROW", GTIDMode: "ON", GTIDStrict: true, Executed: gtid.MustParse("0-1-100"),
+	}
+	if src := s.of[a]; src != "" {
+		one := topology.Source{Addr: src, IO: topology.ThreadYes, SQL: topology.ThreadYes, GTID: true, Received: st.Executed, Heartbeat: topology.Duration(time.Second), Lag: &zero, Silence: &zero}
+		switch {
+		case s.idle[a]:
+			one.IO, one.Silence = topology.ThreadNo, nil
+		case s.down[src]:
+			one.IO, one.Silence, one.Lag = topology.ThreadConnecting, nil, nil
+		}
+		st.Sources = []topology.Source{one}
+	}
+	v.State, v.StateAt = st, v.At
+	return v
+}
+
+// Do is what a server does with a step.
+func (s *stage) Do(ctx context.Context, step failover.Step) error {
+	pause(ctx, time.Millisecond)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.acts = append(s.acts, step.String())
+	switch step.Do {
+	case failover.SetReadOnly:
+		s.wr[step.Target] = false
+	case failover.Drain:
+		s.idle[step.Target] = true
+	case failover.SetWritable:
+		s.wr[step.Target] = true
+	case failover.Promote:
+		s.wr[step.Target], s.of[step.Target] = true, ""
+	case failover.Repoint:
+		s.wr[step.Target], s.of[step.Target], s.idle[step.Target] = false, step.Source, false
+	}
+	return nil
+}
+
+func (*stage) Close() {}
+
+// Run plays a command.
+func (s *stage) Run(ctx context.Context, c hooks.Command) hooks.Result {
+	line := c.Args[len(c.Args)-1]
+	s.mu.Lock()
+	s.ran = append(s.ran, line)
+	s.env[line] = c.Env
+	r, took := s.reply(line)
+	s.mu.Unlock()
+	began := time.Now()
+	pause(ctx, min(took, c.Timeout))
+	r.Took = time.Since(began)
+	if ctx.Err() != nil || took > c.Timeout {
+		return hooks.Result{Exit: -1, Took: r.Took, Err: errors.New("killed")}
+	}
+	return r
+}
+
+// answers sets what commands say from now on.
+func (s *stage) answers(reply func(line string) (hooks.Result, time.Duration)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.reply = reply
+}
+
+func (s *stage) set(a topology.Addr, down bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.down[a] = down
+}
+
+func (s *stage) lines() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.ran)
+}
+
+func (s *stage) done() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.acts)
+}
+
+// lead plays a term of this node until the test ends, or what it returns is called.
+func (s *stage) lead(number uint64) (*decider, func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	t := newTerm(s.Sidecar, number)
+	s.setTerm(t)
+	var loops sync.WaitGroup
+	loops.Go(func() { s.observe(ctx) })
+	loops.Go(func() { s.followLedger(ctx) })
+	loops.Go(func() { t.run(ctx) })
+	pass(time.Second)
+	end := func() { cancel(); loops.Wait() }
+	s.t.Cleanup(end)
+	return t.deciders["main"], end
+}
+
+// pass lets virtual time go by.
+func pass(d time.Duration) { pause(context.Background(), d); synctest.Wait() }
+
+func (s *stage) main() ledger.Cluster { return s.raft.State().Clusters["main"] }
+
+// history says how each recovery ended, and what its hooks said.
+func (s *stage) history() []string {
+	var list []string
+	for _, r := range s.main().Recoveries {
+		line := fmt.Sprintf("%s %s", r.Intent.ID, r.Outcome)
+		for _, h := range r.Hooks {
+			line += strings.TrimSpace(fmt.Sprintf(", %s %d: %d %s", h.Hook, h.Number, h.Exit, h.Output))
+		}
+		if r.Due != "" {
+			line += "; due " + string(r.Due)
+		}
+		list = append(list, line)
+	}
+	return list
+}
+
+func (s *stage) want(what string, got []string, want ...string) {
+	s.t.Helper()
+	if diff := cmp.Diff(want, got); diff != "" {
+		s.t.Errorf("%s (-want +got)\n%s", what, diff)
+	}
+}
+
+func one(line string) []failover.Hook { return []failover.Hook{{Command: line}} }
+
+func no(line string) (hooks.Result, time.Duration) {
+	return hooks.Result{Exit: 3, Output: "asked\n" + line + " said no", Err: errors.New("it ended with exit code 3")}, 100 * time.Millisecond
+}
+
+func switchover(id string) api.RecoveryRequest {
+	return api.RecoveryRequest{Request: failover.Request{ID: id, Kind: failover.KindSwitchover, By: "ann"}}
+}
+
+func TestAHookThatFailsStopsAFailoverUntilItIsTriedAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStage(t, failover.Hooks{
+			OnDetection: one("detected {failedHost}"), BeforeFailover: one("before {failedHost}"), AfterFailover: one("after {successorHost}"), OnFailure: one("failed {recoveryUID}"),
+		})
+		s.answers(func(line string) (hooks.Result, time.Duration) {
+			if strings.HasPrefix(line, "before") {
+				return no(line)
+			}
+			return hooks.Result{Output: "ok"}, 100 * time.Millisecond
+		})
+		d, _ := s.lead(1)
+		s.want("before anything has happened", s.lines())
+		s.set(dbA, true)
+		pass(5 * time.Second)
+		s.want("history", s.history(), "main-2 aborted, before_failover 1: 3 asked\nbefore a said no, on_detection 1: 0 ok, on_failure 1: 0 ok")
+		s.want("nothing was touched", s.done())
+		if s.main().Intent != nil || s.main().Route.Writer != dbA {
+			t.Error("an intent was begun")
+		}
+		if said := d.lastVerdict().Decision.Sentence; !strings.Contains(said, `hook before_failover 1 failed on n1: it ended with exit code 3; it said "before a said no"`) {
+			t.Errorf("the cluster's sentence is %s", said)
+		}
+		pass(20 * time.Second)
+		if n := strings.Count(strings.Join(s.lines(), "\n"), "before"); n < 2 || n > 3 {
+			t.Errorf("the hook was run %d times in 25s, retry is 10s", n)
+		}
+		s.answers(func(string) (hooks.Result, time.Duration) { return hooks.Result{Output: "ok"}, 100 * time.Millisecond })
+		pass(15 * time.Second)
+		last := s.main().Last()
+		if last == nil || last.Outcome != failover.Succeeded || s.main().Route.Writer != dbB {
+			t.Fatalf("no failover when the hook agrees: %s", d.lastVerdict().Decision.Sentence)
+		}
+		s.want("history", s.history()[len(s.history())-1:], last.Intent.ID+" succeeded, before_failover 1: 0 ok, after_failover 1: 0 ok")
+		if env := s.env["after b"]; !slices.Contains(env, "ORC_IS_SUCCESSFUL=true") || !slices.Contains(env, "ORC_RECOVERY_UID="+last.Intent.ID) {
+			t.Errorf("the environment after it is %q", env)
+		}
+		detections := strings.Count(strings.Join(s.lines(), "\n"), "detected")
+		if detections != 1 {
+			t.Errorf("hooks on detection were run %d times for one failure", detections)
+		}
+	})
+}
+
+func TestAPrimaryThatAnswersWhileHooksRunIsNotFailedOver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStage(t, failover.Hooks{BeforeFailover: one("slow")})
+		s.answers(func(string) (hooks.Result, time.Duration) { return hooks.Result{}, 3 * time.Second })
+		s.lead(1)
+		s.set(dbA, true)
+		pass(time.Second)
+		s.want("it runs", s.lines(), "slow")
+		s.set(dbA, false)
+		pass(10 * time.Second)
+		s.want("history", s.history(), "main-2 aborted, before_failover 1: 0")
+		s.want("nothing was touched", s.done())
+		if words := s.main().Recoveries[0].Error; !strings.Contains(words, "no longer called for") {
+			t.Errorf("the reason is %s", words)
+		}
+	})
+}
+
+func TestAHookRefusesASwitchover(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStage(t, failover.Hooks{
+			BeforeSwitchover: []failover.Hook{{Command: "first", MayFail: true}, {Command: "second"}, {Command: "third"}}, OnFailure: one("failed {outcome}"),
+		})
+		s.answers(no)
+		s.lead(1)
+		_, err := s.Recover(context.Background(), "main", switchover("r1"))
+		var refused *api.RefusedError
+		if !errors.As(err, &refused) || len(refused.Refusals) != 1 || refused.Refusals[0].Rule != "hook" ||
+			!strings.Contains(err.Error(), `hook before_switchover 2 failed on n1: it ended with exit code 3; it said "second said no"`) {
+			t.Errorf("the refusal is %v", err)
+		}
+		pass(time.Second)
+		s.want("commands", s.lines(), "first", "second", "failed aborted")
+		s.want("history", s.history(), "r1 aborted, before_switchover 1: 3 asked\nfirst said no, before_switchover 2: 3 asked\nsecond said no, on_failure 1: 3 asked\nfailed aborted said no")
+		s.want("nothing was touched", s.done())
+		reply, err := s.Recover(context.Background(), "main", switchover("r1"))
+		if err != nil || reply.Recovery != "r1" {
+			t.Errorf("asked once more: %v, %v", reply.Recovery, err)
+		}
+		if n := len(s.lines()); n != 3 {
+			t.Errorf("%d commands were run for one request", n)
+		}
+	})
+}
+
+func TestAForcedFailoverGoesOnWhateverHooksSay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStage(t, failover.Hooks{BeforeFailover: []failover.Hook{{Command: "first"}, {Command: "second"}}})
+		s.answers(no)
+		s.lead(1)
+		r := switchover("r1")
+		r.Kind, r.Force = failover.KindFailover, true
+		if _, err := s.Recover(context.Background(), "main", r); err != nil {
+			t.Fatal(err)
+		}
+		pass(5 * time.Second)
+		s.want("history", s.history(), "r1 succeeded, before_failover 1: 3 asked\nfirst said no, before_failover 2: 3 asked\nsecond said no")
+	})
+}
+
+// A client whose patience is shorter than the hooks' does not end them.
+func TestAClientThatHangsUpEndsNoHook(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStage(t, failover.Hooks{BeforeSwitchover: one("slow")})
+		s.answers(func(string) (hooks.Result, time.Duration) { return hooks.Result{}, 8 * time.Second })
+		s.lead(1)
+		ctx, hangUp := context.WithTimeout(context.Background(), time.Second)
+		defer hangUp()
+		if reply, err := s.Recover(ctx, "main", switchover("r1")); err != nil || reply.Recovery != "r1" {
+			t.Fatalf("%v, %v", reply, err)
+		}
+		pass(5 * time.Second)
+		s.want("history", s.history(), "r1 succeeded, before_switchover 1: 0")
+	})
+}
+
+func TestTheEndOfTheTermEndsHooksBeforeARecovery(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStage(t, failover.Hooks{BeforeFailover: one("slow")})
+		s.answers(func(string) (hooks.Result, time.Duration) { return hooks.Result{}, 8 * time.Second })
+		_, end := s.lead(1)
+		s.set(dbA, true)
+		pass(time.Second)
+		began := time.Now()
+		end()
+		if took := time.Since(began); took > time.Second {
+			t.Errorf("the term took %s to end", took)
+		}
+		s.want("history", s.history())
+		s.want("nothing was touched", s.done())
+		if s.main().Intent != nil {
+			t.Error("a leader of the past began a recovery")
+		}
+	})
+}
+
+// The hooks that are due are on record: the next leader runs the one that was
+// interrupted, and those after it.
+func TestTheNextLeaderRunsTheHooksThatAreDue(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStage(t, failover.Hooks{AfterSwitchover: []failover.Hook{{Command: "first"}, {Command: "second {successorHost}"}, {Command: "third"}}})
+		slow := 5 * time.Second
+		s.answers(func(line string) (hooks.Result, time.Duration) {
+			if strings.HasPrefix(line, "second") {
+				return hooks.Result{}, slow
+			}
+			return hooks.Result{}, 100 * time.Millisecond
+		})
+		_, end := s.lead(1)
+		if _, err := s.Recover(context.Background(), "main", switchover("r1")); err != nil {
+			t.Fatal(err)
+		}
+		pass(3 * time.Second)
+		s.want("history", s.history(), "r1 succeeded, after_switchover 1: 0; due after_switchover")
+		end()
+		s.want("an interrupted one is not on record", s.history(), "r1 succeeded, after_switchover 1: 0; due after_switchover")
+		slow = time.Second
+		s.lead(2)
+		pass(5 * time.Second)
+		s.want("history", s.history(), "r1 succeeded, after_switchover 1: 0, after_switchover 2: 0, after_switchover 3: 0")
+		s.want("commands", s.lines(), "first", "second b", "second b", "third")
+	})
+}
+
+func TestAFailureIsDetectedOnceAlsoWhereNothingIsBegun(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStage(t, failover.Hooks{OnDetection: one("detected {failureType}")})
+		c := s.cfg.Clusters["main"]
+		c.Policy.Failover = failover.Manual
+		s.cfg.Clusters["main"] = c
+		s.lead(1)
+		s.set(dbA, true)
+		pass(3 * time.Minute)
+		s.want("commands", s.lines(), "detected DeadMaster")
+		s.set(dbA, false)
+		pass(2 * time.Minute)
+		s.set(dbA, true)
+		pass(time.Minute)
+		s.want("commands, after it was well for two minutes", s.lines(), "detected DeadMaster", "detected DeadMaster")
+		s.want("history", s.history())
+	})
+}
