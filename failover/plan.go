@@ -91,15 +91,19 @@ func (p *planner) missing(drained bool) []string {
 }
 
 // promote opens the target unless it is open as planned. Both kinds of plan come
-// here only after From was closed, at every proxy or by itself.
+// here only after From was closed, at every proxy or by itself, or can commit
+// nothing any more.
 func (p *planner) promote() {
 	to := p.s.Instance(p.target)
 	plan := p.primarySemiSync(to)
 	if p.target == p.in.To && to.Fresh() && p.passed() && plan.Unmet(to.State) == "" {
 		return
 	}
-	step := Step{Do: Promote, Target: p.target, SemiSync: plan, Why: fmt.Sprintf("%s takes over from %s", p.target, p.in.From)}
-	p.add(step)
+	why := fmt.Sprintf("%s takes over from %s", p.target, p.in.From)
+	if missing := p.missing(false); p.takeOver && len(missing) > 0 && !p.planned(CloseProxies, "") {
+		why += fmt.Sprintf("; %s did not acknowledge, but too few replicas are left to %s for it to commit anything", joinNames(missing), p.in.From)
+	}
+	p.add(Step{Do: Promote, Target: p.target, SemiSync: plan, Why: why})
 }
 
 // primarySemiSync is how the policy wants a primary; nil leaves it as it is. A
@@ -241,13 +245,35 @@ func (p *planner) rollBack(why string) {
 	if !from.Fresh() || !from.State.Writable() {
 		p.add(Step{Do: SetWritable, Target: p.in.From, Why: fmt.Sprintf("rolled back: %s; %s takes writes again", why, p.in.From)})
 	}
+	again := p.receiveAgain()
+	if len(again) > 0 && p.p.Durability == SemiSync && len(p.acknowledgers()) < p.waitCount(from) && p.s.Taken.Before(p.in.At.Add(patience)) {
+		p.add(again...) // its first commit waits for them
+		again = nil
+	}
 	steps := []Step{{Do: RollBack, Target: p.in.From, Why: fmt.Sprintf("rolled back: %s; %s stays primary", why, p.in.From)}}
+	steps = append(steps, again...)
 	if to.Fresh() && p.s.ChannelTo(to, p.in.From) == nil && from != nil && from.State != nil && from.State.Covers(to.State) {
 		back := p.repoint(p.in.To, p.in.From)
 		back.Why = fmt.Sprintf("%s follows %s again", p.in.To, p.in.From)
 		steps = append(steps, back)
 	}
 	p.add(steps...)
+}
+
+// receiveAgain lets replicas that were stopped for the fence receive from the old
+// primary as before.
+func (p *planner) receiveAgain() []Step {
+	var steps []Step
+	for _, i := range p.members() {
+		src := p.s.ChannelTo(i, p.in.From)
+		if i.Addr == p.in.From || !i.Fresh() || src == nil || src.IO != topology.ThreadNo || src.SQLError != "" {
+			continue
+		}
+		step := p.repoint(i.Addr, p.in.From)
+		step.Why = fmt.Sprintf("%s receives from %s again", i.Addr, p.in.From)
+		steps = append(steps, step)
+	}
+	return steps
 }
 
 // ahead says that a holds all of b and more.

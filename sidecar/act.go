@@ -82,9 +82,10 @@ func (d *decider) runStage(ctx context.Context, c *failover.Case, steps []failov
 	return ok
 }
 
-// start runs an optional step beside everything else, once at a time.
+// start runs an optional step beside everything else, one at a time on each server:
+// one that is being stopped is not moved meanwhile.
 func (d *decider) start(ctx context.Context, step failover.Step) {
-	key := step.String()
+	key := step.Target
 	d.mu.Lock()
 	busy := d.inFlight[key]
 	d.inFlight[key] = true
