@@ -12,7 +12,7 @@ import (
 )
 
 // silentBeats is how many heartbeats a sidecar misses until it counts as silent.
-const silentBeats = 3
+const silentBeats = 2
 
 // evidence is what the leader was told in its term, by all sidecars.
 type evidence struct {
