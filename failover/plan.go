@@ -161,11 +161,28 @@ func (p *planner) afterRoute() {
 	if since.Before(p.in.At) {
 		since = p.in.At
 	}
+	if p.routed() && p.dead(p.in.To) {
+		p.add(Step{Do: Conclude, Target: p.target, Why: fmt.Sprintf("%s; who is to follow it is the next recovery's", cutShort(p.in))})
+		return
+	}
 	if !p.routed() || p.s.Taken.Before(since.Add(patience)) {
 		p.add(p.repoints(false)...)
 		p.add(p.repoints(true)...)
 	}
 	p.add(Step{Do: Conclude, Target: p.target, Why: "the recovery has ended"})
+}
+
+// CutShort is, for the end of a recovery, that its new primary is dead already;
+// empty when it is not. See [Recovery.CutShort].
+func CutShort(c *Case) string {
+	if f := newFacts(c); c.Intent != nil && f.routed() && f.dead(c.Intent.To) {
+		return cutShort(c.Intent)
+	}
+	return ""
+}
+
+func cutShort(in *Intent) string {
+	return fmt.Sprintf("%s died before the %s had ended", in.To, in.Kind)
 }
 
 // repoints moves every replica that the target covers and that does not follow

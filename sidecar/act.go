@@ -172,7 +172,7 @@ func (d *decider) agree(ctx context.Context, c *failover.Case, step failover.Ste
 	case failover.Conclude:
 		cmd.Conclude = &ledger.Conclude{
 			Cluster: d.cluster, IntentID: c.Intent.ID, Outcome: failover.Succeeded, To: c.Intent.To, Steps: steps, Lost: failover.Lost(c),
-			Due: d.due(c, failover.Succeeded),
+			Due: d.due(c, failover.Succeeded), Error: failover.CutShort(c),
 		}
 	}
 	out, err := d.commit(ctx, cmd)
