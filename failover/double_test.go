@@ -64,6 +64,11 @@ func TestAFailureDuringARecovery(t *testing.T) {
 			[]string{"promote b:3306", "commit route b:3306", "conclude"}},
 		{"the new primary dies when it is routed", func(t *testing.T) *build { return four().until(t, CommitRoute).kill("b") },
 			[]string{"conclude"}},
+		{"the new primary is not heard when it is routed", func(t *testing.T) *build {
+			b := four().until(t, CommitRoute)
+			b.inst("b").Reach = topology.Unclear
+			return b
+		}, []string{"catch up b:3306", "repoint c:3306 to b:3306, repoint d:3306 to b:3306", "conclude"}},
 		{"the old primary comes back before the promotion", func(t *testing.T) *build {
 			return four().until(t, CloseProxies).returns("a", writable())
 		}, []string{"drain b:3306, set read only a:3306", "promote b:3306", "commit route b:3306", "repoint a:3306 to b:3306, repoint c:3306 to b:3306, repoint d:3306 to b:3306", "conclude"}},

@@ -161,11 +161,16 @@ func (p *planner) afterRoute() {
 	if since.Before(p.in.At) {
 		since = p.in.At
 	}
-	if p.routed() && p.dead(p.in.To) {
+	patient := !p.routed() || p.s.Taken.Before(since.Add(patience))
+	switch to := p.s.Instance(p.in.To); {
+	case p.routed() && p.dead(p.in.To):
 		p.add(Step{Do: Conclude, Target: p.target, Why: fmt.Sprintf("%s; who is to follow it is the next recovery's", cutShort(p.in))})
 		return
+	case p.routed() && !to.Fresh() && patient:
+		// Its death would be this recovery's, not the next one's: it is looked at first.
+		p.add(Step{Do: CatchUp, Target: p.in.To, Wait: Duration(time.Second), Why: fmt.Sprintf("waiting: %s cannot be read (%s), and may have died", p.in.To, p.reach(p.in.To))})
 	}
-	if !p.routed() || p.s.Taken.Before(since.Add(patience)) {
+	if patient {
 		p.add(p.repoints(false)...)
 		p.add(p.repoints(true)...)
 	}

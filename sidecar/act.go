@@ -202,7 +202,8 @@ func (d *decider) why(step failover.Step) string {
 // giveUp ends a switchover at its first failure: until the point of no return
 // it costs nothing to put everything back, and writes wait meanwhile.
 func (d *decider) giveUp(ctx context.Context, c *failover.Case) {
-	if c.Intent.Kind != failover.KindSwitchover || !c.Snapshot.Taken.Before(c.Intent.Deadline) {
+	routed := c.Snapshot.Route.Writer == c.Intent.To
+	if c.Intent.Kind != failover.KindSwitchover || !c.Snapshot.Taken.Before(c.Intent.Deadline) || routed {
 		return
 	}
 	_, err := d.commit(ctx, ledger.Command{Abort: &ledger.Abort{Cluster: d.cluster, IntentID: c.Intent.ID, Reason: d.why(failover.Step{})}})
