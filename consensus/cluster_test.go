@@ -70,7 +70,7 @@ func freeAddr(t *testing.T) string {
 
 func (c *cluster) config(name string) Config {
 	cfg := Config{Name: name, Dir: c.dirs[name], Peers: c.peers, Log: testLog(c.t, name)}
-	cfg.hooks.dial = c.net.dialer(name, c.peers)
+	cfg.Network = dialFunc(c.net.dialer(name, c.peers))
 	if c.conf != nil {
 		c.conf(&cfg)
 	}
@@ -279,6 +279,14 @@ type wire struct {
 func newNetwork() *network { return &network{cut: map[string]bool{}, wires: map[*wire]bool{}} }
 
 var errCut = errors.New("the wire is cut")
+
+// dialFunc is TCP with its own way to connect.
+type dialFunc func(addr string, timeout time.Duration) (net.Conn, error)
+
+func (dialFunc) Listen(addr string) (net.Listener, error) { return tcp{}.Listen(addr) }
+func (d dialFunc) Dial(addr string, timeout time.Duration) (net.Conn, error) {
+	return d(addr, timeout)
+}
 
 func (w *network) dialer(from string, peers []Peer) func(string, time.Duration) (net.Conn, error) {
 	names := map[string]string{}

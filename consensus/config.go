@@ -44,7 +44,25 @@ type Config struct {
 
 	Log *slog.Logger // nil: silent
 
-	hooks hooks
+	// Network carries raft's connections; nil: TCP.
+	Network Network
+	// Stores replace Dir; nil: Dir, or memory. They are not closed with the node.
+	Stores *Stores
+}
+
+// Network is how a node is reached and reaches the others.
+type Network interface {
+	Listen(addr string) (net.Listener, error)
+	// Dial connects within timeout.
+	Dial(addr string, timeout time.Duration) (net.Conn, error)
+}
+
+// tcp is the Network of the real world.
+type tcp struct{}
+
+func (tcp) Listen(addr string) (net.Listener, error) { return net.Listen("tcp", addr) }
+func (tcp) Dial(addr string, timeout time.Duration) (net.Conn, error) {
+	return net.DialTimeout("tcp", addr, timeout)
 }
 
 // Peer is a node of the cluster.
@@ -53,14 +71,6 @@ type Peer struct {
 	Addr string // host:port of its raft
 	// NonVoter nodes hold the state and neither vote nor lead.
 	NonVoter bool
-}
-
-// hooks replace parts of the outside world in tests.
-type hooks struct {
-	dial func(addr string, timeout time.Duration) (net.Conn, error)
-	logs func(raft.LogStore) raft.LogStore
-	// stable comes after logs, for the two are on one disk.
-	stable func(raft.StableStore) raft.StableStore
 }
 
 // Defaults fills in what is zero.
@@ -74,6 +84,7 @@ func (c Config) Defaults() Config {
 	set(&c.SnapshotInterval, 30*time.Second)
 	set(&c.TrailingLogs, 512)
 	set(&c.Log, slog.New(slog.DiscardHandler))
+	set(&c.Network, Network(tcp{}))
 	if self, ok := c.self(); ok {
 		set(&c.Advertise, self.Addr)
 		set(&c.Bind, self.Addr)

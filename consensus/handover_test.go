@@ -28,13 +28,10 @@ func (s *stuckStable) SetUint64(key []byte, value uint64) error {
 func withStuckDisks(t *testing.T) (*cluster, map[string]*stuck) {
 	disks := map[string]*stuck{}
 	return newCluster(t, 3, func(c *Config) {
-		c.hooks.logs = func(s raft.LogStore) raft.LogStore {
-			disks[c.Name] = &stuck{LogStore: s}
-			return disks[c.Name]
-		}
-		c.hooks.stable = func(s raft.StableStore) raft.StableStore {
-			return &stuckStable{StableStore: s, disk: disks[c.Name]}
-		}
+		c.Stores = MemoryStores()
+		disks[c.Name] = &stuck{LogStore: c.Stores.Logs}
+		c.Stores.Logs = disks[c.Name]
+		c.Stores.Stable = &stuckStable{StableStore: c.Stores.Stable, disk: disks[c.Name]}
 	}).start(), disks
 }
 

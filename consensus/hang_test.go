@@ -46,10 +46,9 @@ func (s *stuck) StoreLog(log *raft.Log) error { return s.StoreLogs([]*raft.Log{l
 func TestHungDisk(t *testing.T) {
 	disks := map[string]*stuck{}
 	c := newCluster(t, 3, func(c *Config) {
-		c.hooks.logs = func(s raft.LogStore) raft.LogStore {
-			disks[c.Name] = &stuck{LogStore: s}
-			return disks[c.Name]
-		}
+		c.Stores = MemoryStores()
+		disks[c.Name] = &stuck{LogStore: c.Stores.Logs}
+		c.Stores.Logs = disks[c.Name]
 	}).start()
 	leader, _ := c.leader()
 	c.apply(discover(1))

@@ -18,7 +18,7 @@ type Node struct {
 	machine *machine
 	stream  *stream
 	trans   *transport
-	stores  *stores
+	stores  *openedStores
 	terms   chan Term
 	// asking bounds the requests that wait for raft, see [Node.ask].
 	asking chan struct{}
@@ -60,18 +60,12 @@ func Start(cfg Config) (n *Node, err error) {
 
 func (n *Node) startRaft(notify chan<- bool) error {
 	conf, s := n.cfg.raft(notify), n.stores
-	if n.cfg.hooks.logs != nil {
-		s.logs = n.cfg.hooks.logs(s.logs)
-	}
-	if n.cfg.hooks.stable != nil {
-		s.stable = n.cfg.hooks.stable(s.stable)
-	}
 	// The same list on every node: whoever starts first, all agree on the first entry.
-	err := raft.BootstrapCluster(conf, s.logs, s.stable, s.snapshots, n.trans, n.cfg.servers())
+	err := raft.BootstrapCluster(conf, s.Logs, s.Stable, s.Snapshots, n.trans, n.cfg.servers())
 	if err != nil && !errors.Is(err, raft.ErrCantBootstrap) {
 		return fmt.Errorf("bootstrap the cluster: %w", err)
 	}
-	n.raft, err = raft.NewRaft(conf, n.machine, s.logs, s.stable, s.snapshots, n.trans)
+	n.raft, err = raft.NewRaft(conf, n.machine, s.Logs, s.Stable, s.Snapshots, n.trans)
 	if err != nil {
 		// Raft says only that no snapshot could be read; the machine knows why.
 		return fmt.Errorf("start raft: %w", errors.Join(err, n.machine.halted()))

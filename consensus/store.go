@@ -25,18 +25,32 @@ const (
 	cachedLogs    = 512
 )
 
-// stores is where a node keeps what must outlive it.
-type stores struct {
-	logs      raft.LogStore
-	stable    raft.StableStore
-	snapshots raft.SnapshotStore
-	close     func() error
+// Stores are where a node keeps what must outlive it.
+type Stores struct {
+	Logs      raft.LogStore
+	Stable    raft.StableStore
+	Snapshots raft.SnapshotStore
 }
 
-func openStores(cfg Config) (*stores, error) {
-	if cfg.Dir == "" {
-		mem := raft.NewInmemStore()
-		return &stores{logs: mem, stable: mem, snapshots: &memorySnapshots{}, close: func() error { return nil }}, nil
+// MemoryStores are empty ones that last as long as the process.
+func MemoryStores() *Stores {
+	mem := raft.NewInmemStore()
+	return &Stores{Logs: mem, Stable: mem, Snapshots: &memorySnapshots{}}
+}
+
+// openedStores are the stores of a running node.
+type openedStores struct {
+	Stores
+	close func() error
+}
+
+func openStores(cfg Config) (*openedStores, error) {
+	keep := func() error { return nil }
+	switch {
+	case cfg.Stores != nil:
+		return &openedStores{*cfg.Stores, keep}, nil
+	case cfg.Dir == "":
+		return &openedStores{*MemoryStores(), keep}, nil
 	}
 	if err := claim(cfg.Dir, cfg.Name); err != nil {
 		return nil, err
@@ -53,7 +67,7 @@ func openStores(cfg Config) (*stores, error) {
 	if err != nil {
 		return nil, errors.Join(err, bolt.Close())
 	}
-	return &stores{logs: logs, stable: bolt, snapshots: snapshots, close: bolt.Close}, nil
+	return &openedStores{Stores{Logs: logs, Stable: bolt, Snapshots: snapshots}, bolt.Close}, nil
 }
 
 // openBolt opens the log, which locks the directory.

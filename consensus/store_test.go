@@ -120,7 +120,7 @@ func TestNewerSnapshot(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, wire := raft.NewInmemTransport("")
-	sink, err := s.snapshots.Create(raft.SnapshotVersionMax, 9, 2, cfg.servers(), 1, wire)
+	sink, err := s.Snapshots.Create(raft.SnapshotVersionMax, 9, 2, cfg.servers(), 1, wire)
 	if err != nil {
 		t.Fatal(err)
 	}

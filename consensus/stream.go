@@ -10,7 +10,7 @@ import (
 	"github.com/hashicorp/raft"
 )
 
-// stream is raft's StreamLayer over TCP. It knows every connection, so that
+// stream is raft's StreamLayer over a Network. It knows every connection, so that
 // closing it silences the node at once: raft's transport would leave those open
 // that the others have dialled.
 type stream struct {
@@ -30,17 +30,11 @@ func (addr) Network() string  { return "tcp" }
 func (a addr) String() string { return string(a) }
 
 func listen(cfg Config) (*stream, error) {
-	l, err := net.Listen("tcp", cfg.Bind)
+	l, err := cfg.Network.Listen(cfg.Bind)
 	if err != nil {
 		return nil, fmt.Errorf("listen for raft on %s: %w", cfg.Bind, err)
 	}
-	s := &stream{Listener: l, advertise: addr(cfg.Advertise), dial: cfg.hooks.dial, conns: map[net.Conn]bool{}}
-	if s.dial == nil {
-		s.dial = func(addr string, timeout time.Duration) (net.Conn, error) {
-			return net.DialTimeout("tcp", addr, timeout)
-		}
-	}
-	return s, nil
+	return &stream{Listener: l, advertise: addr(cfg.Advertise), dial: cfg.Network.Dial, conns: map[net.Conn]bool{}}, nil
 }
 
 // Addr implements net.Listener with what the others are told.
