@@ -2,7 +2,6 @@ package failover
 
 import (
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/remora-ha/remora/internal/gtid"
@@ -103,10 +102,9 @@ func (f *facts) contenders(w wish) []*contender {
 }
 
 // related says that an instance belongs under the primary, or under the one that
-// an open intent promotes; or did under the primary before.
+// an open intent promotes.
 func (f *facts) related(a topology.Addr) bool {
-	orphan := func(o *topology.Instance) bool { return o.Addr == a }
-	if f.s.Under(a, f.primary) || f.promoting(a) || slices.ContainsFunc(f.orphans, orphan) {
+	if f.s.Under(a, f.primary) || f.promoting(a) {
 		return true
 	}
 	return f.c.Intent != nil && f.s.Under(a, f.c.Intent.To)

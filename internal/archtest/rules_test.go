@@ -43,6 +43,12 @@ var rules = []rule{
 		tests:   "internal/lab internal/lab/fleet",
 	},
 
+	// The simulation.
+	{
+		pkg:     "internal/world",
+		imports: "sidecar api consensus ledger failover topology internal/gtid proxysql github.com/hashicorp/raft github.com/anishathalye/porcupine",
+	},
+
 	// The lab: it starts real programs and knows no other package of Remora.
 	{pkg: "internal/lab", imports: "github.com/go-sql-driver/mysql golang.org/x/"},
 	{

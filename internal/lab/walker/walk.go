@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"strconv"
-	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -30,8 +28,7 @@ type walk struct {
 	mu     sync.Mutex
 	armed  bool
 	steps  int
-	at     int // the step to end at; 0: the one that is called name
-	name   string
+	at     int    // the step to end at
 	moment string // "after" or "during"
 }
 
@@ -97,8 +94,7 @@ func (w *walk) begin() {
 		return
 	}
 	if err == nil {
-		w.moment, w.name, _ = strings.Cut(strings.TrimSpace(string(raw)), " ")
-		w.at, _ = strconv.Atoi(w.name)
+		_, err = fmt.Sscan(string(raw), &w.at, &w.moment)
 	}
 	if err == nil {
 		err = os.Remove(w.order)
@@ -115,7 +111,7 @@ func (w *walk) step(what string, into time.Duration, do func() error) error {
 	last, moment := false, w.moment
 	if w.armed {
 		w.steps++
-		last = w.steps == w.at || what == w.name
+		last = w.steps == w.at
 		w.note(what)
 	}
 	w.mu.Unlock()

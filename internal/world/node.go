@@ -1,0 +1,289 @@
+package world
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"syscall"
+
+	"github.com/remora-ha/remora/api"
+	"github.com/remora-ha/remora/consensus"
+	"github.com/remora-ha/remora/ledger"
+	"github.com/remora-ha/remora/sidecar"
+)
+
+// node is a machine with a sidecar and a proxy; its disk outlives both.
+type node struct {
+	w     *World
+	name  string
+	host  string // of the sidecar's process
+	proxy *proxy
+
+	disk    *disk
+	running *process // nil: the sidecar is not running
+}
+
+// process is one life of a sidecar. It cannot be stopped from outside as an
+// operating system does it: a killed one reaches nothing and nobody any more,
+// and ends by itself; a frozen one finds that nothing answers.
+type process struct {
+	node    *node
+	sidecar *sidecar.Sidecar
+	raft    *consensus.Node
+	ctx     context.Context
+	stop    context.CancelFunc
+	broke   chan struct{}
+
+	mu       sync.Mutex
+	dead     bool
+	verified map[context.Context]bool // calls of Verify that a majority answered, by their context
+	round    uint64                   // of such calls
+}
+
+var errDead = errors.New("this process was killed")
+
+// start runs the sidecar with what its disk holds.
+func (n *node) start() error {
+	p := &process{node: n, broke: make(chan struct{}, 1), verified: map[context.Context]bool{}}
+	p.ctx, p.stop = context.WithCancel(n.w.ctx)
+	cfg := n.w.config(n.name)
+	log := slog.New(slog.DiscardHandler)
+	if n.w.options.Log != nil {
+		log = n.w.options.Log.With("node", n.name)
+	}
+	var err error
+	p.raft, err = consensus.Start(consensus.Config{
+		Name: n.name, Peers: n.w.peers(), Heartbeat: n.w.timing.Election, Election: n.w.timing.Election, Lease: n.w.timing.Election / 2,
+		CommitTimeout: n.w.timing.CommitTimeout, Network: processNet{raftNet{n.w.exchange, n.host}, p}, Stores: &n.disk.stores,
+		Log: log.With("part", "raft"),
+	})
+	if err != nil {
+		p.stop()
+		return fmt.Errorf("start raft of %s: %w", n.name, err)
+	}
+	p.sidecar = sidecar.New(cfg, sidecar.Ports{
+		Prober:  p.prober,
+		Servers: map[string]sidecar.Servers{Cluster: acts{p}},
+		Proxy:   admin{p, n.proxy}, ProxyBroke: p.broke,
+		Consensus: raftPort{p.raft, p},
+		Disk:      diskPort{n.disk},
+		Peer:      func(name string) sidecar.Peer { return peer{p, n.w.node(name)} },
+	}, log, "world")
+	n.w.mu.Lock()
+	n.running = p
+	n.w.checks.restarted(n.proxy)
+	n.w.mu.Unlock()
+	n.w.running.Go(func() {
+		if err := p.sidecar.Run(p.ctx); errors.Is(err, sidecar.ErrLeft) {
+			n.kill()
+			n.restart() // as systemd does
+		}
+	})
+	n.w.running.Go(func() { n.w.checks.follow(p) })
+	return nil
+}
+
+// kill ends the sidecar's process as SIGKILL does.
+func (n *node) kill() {
+	n.w.mu.Lock()
+	p := n.running
+	n.running = nil
+	n.w.mu.Unlock()
+	if p == nil {
+		return
+	}
+	p.mu.Lock()
+	p.dead = true
+	p.mu.Unlock()
+	n.w.exchange.kill(n.host)
+	old := n.disk
+	n.disk = old.fork()
+	old.release()
+	n.w.net.freeze(n.host, false)
+	p.stop()
+}
+
+// freeze stops the process as SIGSTOP does: its network, its adapters, and raft
+// at its next write.
+func (n *node) freeze() {
+	n.w.mu.Lock()
+	p := n.running
+	n.w.mu.Unlock()
+	if p == nil {
+		return
+	}
+	n.disk.hang()
+	n.w.net.freeze(n.host, true)
+	n.w.running.Go(func() { _ = p.raft.Barrier(p.ctx) }) // so that there is a write
+}
+
+func (n *node) unfreeze() {
+	n.disk.release()
+	n.w.net.freeze(n.host, false)
+}
+
+// enter is how a call of a sidecar gets out into the world.
+func (p *process) enter(ctx context.Context) error {
+	err := p.node.w.net.thawed(ctx, p.node.host, p.ctx.Done())
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.dead {
+		return errDead
+	}
+	return err
+}
+
+// processNet is raft's network for one process: a dead one connects to nobody.
+type processNet struct {
+	raftNet
+	p *process
+}
+
+// raftPort is the process's consensus as its sidecar sees it, watched.
+type raftPort struct {
+	*consensus.Node
+	p *process
+}
+
+// Apply implements sidecar.Consensus.
+func (r raftPort) Apply(ctx context.Context, cmd ledger.Command) (ledger.Result, error) {
+	if err := r.p.enter(ctx); err != nil {
+		return ledger.Result{}, err
+	}
+	res, err := r.Node.Apply(ctx, cmd)
+	if err == nil && r.p.enter(ctx) == nil {
+		r.p.node.w.committed(r.p, cmd, res)
+	}
+	return res, err
+}
+
+// Verify implements sidecar.Consensus.
+func (r raftPort) Verify(ctx context.Context) error {
+	if err := r.p.enter(ctx); err != nil {
+		return err
+	}
+	leaders := r.p.node.w.leaders()
+	err := r.Node.Verify(ctx)
+	if err == nil {
+		r.p.node.w.checks.verified(r.p, leaders)
+		r.p.mu.Lock()
+		r.p.verified[ctx] = true
+		r.p.round++
+		r.p.mu.Unlock()
+		err = r.p.enter(ctx)
+	}
+	return err
+}
+
+// TransferLeadership implements sidecar.Consensus.
+func (r raftPort) TransferLeadership(ctx context.Context, to string) error {
+	if err := r.p.enter(ctx); err != nil {
+		return err
+	}
+	return r.Node.TransferLeadership(ctx, to)
+}
+
+// diskPort is the disk as the sidecar tries it.
+type diskPort struct{ *disk }
+
+// Try implements sidecar.Disk.
+func (d diskPort) Try() error {
+	d.wait()
+	return nil
+}
+
+// peer is another sidecar's API as a process reaches it.
+type peer struct {
+	from *process
+	to   *node
+}
+
+// call carries a request there, has it answered, and carries the answer back.
+func (c peer) call(ctx context.Context, answer func(*process) error) error {
+	w := c.from.node.w
+	if err := c.from.enter(ctx); err != nil {
+		return err
+	}
+	if err := w.net.pass(ctx, c.from.node.host, c.to.host, APIPort); err != nil {
+		return err
+	}
+	w.mu.Lock()
+	p := c.to.running
+	w.mu.Unlock()
+	var err error = syscall.ECONNREFUSED
+	if p != nil {
+		err = answer(p)
+		if dead := p.enter(ctx); dead != nil {
+			err = dead
+		}
+	}
+	if lost := w.net.pass(ctx, c.to.host, c.from.node.host, APIPort); lost != nil {
+		return lost
+	}
+	return err
+}
+
+// Heartbeat implements sidecar.Peer.
+func (c peer) Heartbeat(ctx context.Context, h api.Heartbeat) (reply api.HeartbeatReply, err error) {
+	err = c.call(ctx, func(p *process) error {
+		p.mu.Lock()
+		before := p.round
+		p.mu.Unlock()
+		var err error
+		reply, err = p.sidecar.Heartbeat(ctx, h)
+		if err == nil && reply.Lease > 0 {
+			p.mu.Lock()
+			asked := p.round > before
+			p.mu.Unlock()
+			p.node.w.checks.granted(p, h.Node, asked)
+		}
+		return err
+	})
+	if err != nil {
+		return api.HeartbeatReply{}, err
+	}
+	return reply, c.from.enter(ctx)
+}
+
+// Probe implements sidecar.Peer.
+func (c peer) Probe(ctx context.Context, r api.ProbeRequest) (reply api.ProbeReply, err error) {
+	err = c.call(ctx, func(p *process) error {
+		var err error
+		reply, err = p.sidecar.Probe(ctx, r)
+		return err
+	})
+	return reply, err
+}
+
+// leaders are the terms of all running nodes that believe they lead.
+func (w *World) leaders() map[string]uint64 {
+	w.mu.Lock()
+	var running []*process
+	for _, n := range w.nodes {
+		if n.running != nil {
+			running = append(running, n.running)
+		}
+	}
+	w.mu.Unlock()
+	terms := map[string]uint64{}
+	for _, p := range running {
+		if p.raft.IsLeader() {
+			terms[p.node.name] = p.raft.Stats().Term
+		}
+	}
+	return terms
+}
+
+// leading is the node that leads in the newest term, nil when nobody does.
+func (w *World) leading() *node {
+	var best *node
+	var newest uint64
+	for name, term := range w.leaders() {
+		if best == nil || term > newest {
+			best, newest = w.node(name), term
+		}
+	}
+	return best
+}

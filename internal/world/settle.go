@@ -1,0 +1,148 @@
+package world
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/remora-ha/remora/failover"
+	"github.com/remora-ha/remora/topology"
+)
+
+// unsettled says what is not as it should be when all faults have ended; empty
+// when everything is.
+func (w *World) unsettled() string {
+	if len(w.leaders()) != 1 {
+		return fmt.Sprintf("%d nodes lead", len(w.leaders()))
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var index uint64
+	for _, n := range w.nodes {
+		if n.running == nil {
+			return n.name + " does not run"
+		}
+		state := n.running.raft.State()
+		if index != 0 && state.Index != index {
+			return n.name + " has another ledger"
+		}
+		index = state.Index
+	}
+	cl := w.nodes[0].running.raft.State().Clusters[Cluster]
+	switch {
+	case cl.Intent != nil:
+		return fmt.Sprintf("%s %s from %s to %s is still open", cl.Intent.Kind, cl.Intent.ID, cl.Intent.From, cl.Intent.To)
+	case cl.Route.Writer == "":
+		return "nothing is routed"
+	}
+	primary := w.server(cl.Route.Writer)
+	if primary == nil || !primary.up || primary.readOnly || primary.source != "" {
+		return fmt.Sprintf("%s is routed and takes no writes", cl.Route.Writer)
+	}
+	for _, n := range w.nodes {
+		if open := n.proxy.writers(); len(open) != 1 || open[0] != primary.addr || n.proxy.applied != cl.Desired().Epoch {
+			return fmt.Sprintf("the proxy of %s routes %s at epoch %d, want %s at %d", n.name, topology.JoinAddrs(open), n.proxy.applied, primary.addr, cl.Desired().Epoch)
+		}
+	}
+	for _, s := range w.servers {
+		if why := w.unsettledReplica(s, primary); why != "" {
+			return why
+		}
+	}
+	return ""
+}
+
+func (w *World) unsettledReplica(s, primary *server) string {
+	switch {
+	case s == primary:
+		return ""
+	case !s.up:
+		return fmt.Sprintf("%s is down", s.addr)
+	case !s.readOnly:
+		return fmt.Sprintf("%s takes writes and is not the primary", s.addr)
+	case !primary.has(s):
+		return "" // diverged: it is kept out until somebody decides
+	case s.sqlError != "":
+		return "" // broken, and a finding; somebody has to look at it
+	case s.source != primary.addr && !w.follows(s, primary):
+		return fmt.Sprintf("%s replicates from %q and not from %s", s.addr, s.source, primary.addr)
+	case s.io != topology.ThreadYes || !s.sql:
+		return fmt.Sprintf("%s does not replicate: IO %s (%s), SQL %t", s.addr, s.io, s.ioError, s.sql)
+	}
+	return ""
+}
+
+// follows says whether a chain of sources leads to the primary.
+func (w *World) follows(s, primary *server) bool {
+	for range w.servers {
+		if s = w.server(s.source); s == nil || s == primary {
+			break
+		}
+	}
+	return s == primary
+}
+
+// Finish demands that the world converges within the limit, and then that every
+// acknowledged write is accounted for.
+func (w *World) Finish() {
+	if !w.await(convergence, func() bool { return w.unsettled() == "" }) {
+		w.fail("invariant 6: not converged %s after all faults had ended: %s; the leader says: %s", convergence, w.unsettled(), w.sentence())
+		return
+	}
+	before := w.history.acknowledged()
+	if !w.await(convergence, func() bool { return w.history.acknowledged() >= before+2*len(w.nodes) }) {
+		w.fail("invariant 6: converged, and yet clients cannot write: %s", w.sentence())
+		return
+	}
+	if !w.await(convergence, func() bool { return w.unsettled() == "" }) {
+		w.fail("invariant 6: did not stay converged: %s; the leader says: %s", w.unsettled(), w.sentence())
+		return
+	}
+	w.account()
+}
+
+// sentence is what the leader says of its last cycle.
+func (w *World) sentence() string {
+	n := w.leading()
+	if n == nil || n.running == nil {
+		return "nobody leads"
+	}
+	for _, c := range n.running.sidecar.Status().Clusters {
+		return c.Sentence
+	}
+	return ""
+}
+
+// account finds every acknowledged write in the primary's history. Under async
+// the loss of some is said in a recovery.
+func (w *World) account() {
+	w.mu.Lock()
+	cl := w.checks.now
+	primary := w.server(cl.Route.Writer)
+	held := map[int]bool{}
+	for _, t := range primary.log {
+		held[t.write] = true
+	}
+	var lost []int
+	for _, a := range w.history.attempts {
+		if !a.ended.IsZero() && !held[a.id] {
+			lost = append(lost, a.id)
+		}
+	}
+	named := false
+	for _, r := range cl.Recoveries {
+		named = named || r.Intent.Kind == failover.KindFailover && len(r.Lost) > 0
+	}
+	switch {
+	case len(lost) > 0 && w.options.SemiSync:
+		w.failLocked("invariant 4: acknowledged writes %v are not in the history of %s", lost, primary.addr)
+	case len(lost) > 0 && !named:
+		w.failLocked("invariant 4: acknowledged writes %v are not in the history of %s, and no recovery says that something was lost", lost, primary.addr)
+	}
+	w.mu.Unlock()
+	if len(lost) == 0 && !w.history.linearizable(func(id int) bool { return held[id] }) {
+		w.fail("invariant 4: the register's history is not linearizable")
+	}
+}
+
+// convergence is how long a world without faults may take.
+const convergence = time.Minute
