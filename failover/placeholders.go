@@ -59,6 +59,30 @@ func Detected(c *Case, x Finding) Recovery {
 	}}
 }
 
+// Rehearse makes up what a hook would be told if the cluster was failed or
+// switched over now, to the best candidate there is.
+func Rehearse(c *Case, p HookPoint, node string) Occasion {
+	kind := KindFailover
+	if p == BeforeSwitchover || p == AfterSwitchover {
+		kind = KindSwitchover
+	}
+	f := newFacts(c)
+	rec := Detected(c, Finding{Code: "DeadMaster", Instance: f.primary, Recovery: kind, Sentence: "this is a rehearsal: nothing has happened"})
+	ch := f.choose(f.wish())
+	if ch.best != nil {
+		rec.Intent.To = ch.best.addr()
+	}
+	switch p {
+	case AfterFailover, AfterSwitchover:
+		rec.Outcome, rec.To, rec.Intent.Epoch = Succeeded, rec.Intent.To, f.s.Route.Epoch+1
+	case OnFailure:
+		rec.Outcome, rec.Error = Aborted, "this is a rehearsal: nothing has failed"
+	}
+	o := OccasionOf(c, p, &rec, node)
+	o.Lost = nil // they follow the old primary still
+	return o
+}
+
 // replicas are the addresses of who, by its last reading, replicates from a.
 func (f *facts) replicas(a topology.Addr) []topology.Addr {
 	var list []topology.Addr

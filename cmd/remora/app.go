@@ -151,7 +151,7 @@ running sidecar, any of them: what only the leader can answer is passed on.`,
 	f.BoolVar(&a.flags.json, "json", false, "print JSON, for machines")
 	root.AddCommand(
 		a.runCommand(), a.configCommand(),
-		a.statusCommand(), a.topologyCommand(), a.recoveriesCommand(), a.snapshotCommand(), a.analyzeCommand(),
+		a.statusCommand(), a.topologyCommand(), a.recoveriesCommand(), a.hooksCommand(), a.snapshotCommand(), a.analyzeCommand(),
 		a.switchoverCommand(), a.failoverCommand(), a.ackCommand(), a.downtimeCommand(), a.forgetCommand(), a.nodeCommand(), a.leaderCommand(),
 		a.kvCommand(), a.renderCommand(), a.watchdogCommand(), a.versionCommand(), exitCodesTopic(),
 	)

@@ -23,8 +23,8 @@ const exitHelp = `Exit codes of every command:
      nothing was changed
   2  status: a finding calls for a recovery, no leader is known, or a cluster
      has no primary; kv: a store is not what it should be
-  3  refused, or not confirmed: nothing was changed; the output says why, and
-     what would change it
+  3  refused, stopped by a hook, or not confirmed: nothing was changed; the
+     output says why, and what would change it
   4  a switchover or failover was begun and rolled back: the primary is what it
      was before
   5  the outcome is not known: the request may have been taken, or what it began

@@ -57,10 +57,12 @@ func (n *fakeNode) Snapshot(cluster string) (failover.Case, error) {
 	if cluster != "main" {
 		return failover.Case{}, api.ErrNotFound
 	}
+	policy := failover.DefaultPolicy()
+	policy.Hooks.BeforeFailover = []failover.Hook{{Command: "may-fail-over {failureClusterAlias} {failedHost}"}}
 	return failover.Case{
 		Version:  failover.CaseVersion,
 		Snapshot: topology.Snapshot{Cluster: cluster, Taken: noon, Observers: []string{"r1"}, Route: topology.Route{Cluster: cluster, Epoch: 42, Writer: "a:3306", Mode: topology.Open}},
-		Policy:   failover.DefaultPolicy(),
+		Policy:   policy,
 	}, nil
 }
 

@@ -106,6 +106,27 @@ func rolledBack() failover.Recovery {
 	return r
 }
 
+// hooked is a switchover with hooks around it.
+func hooked() failover.Recovery {
+	r := switchedOver()
+	r.Hooks = []failover.HookResult{
+		{Hook: failover.BeforeSwitchover, Number: 1, Command: "may-switch main a", Started: at(-500), Took: ms(400), Node: "r1", Output: "asked\n\x1b[2Jyes"},
+		{Hook: failover.AfterSwitchover, Number: 1, Command: "page 'a -> b'", Started: at(210), Took: ms(90), Node: "r1", Exit: 7, Output: "no such pager", Error: "it ended with exit code 7"},
+	}
+	r.Due = failover.AfterSwitchover
+	return r
+}
+
+// stopped is a failover that a hook stopped.
+func stopped() failover.Recovery {
+	r := failedOver()
+	r.Outcome, r.To, r.Steps, r.Routed, r.Lost, r.Acknowledged = failover.Aborted, "a:3306", nil, time.Time{}, nil, nil
+	r.Intent.Epoch = 0
+	r.Error = `hook before_failover 1 failed on r1: it ended with exit code 3; it said "not now"`
+	r.Hooks = []failover.HookResult{{Hook: failover.BeforeFailover, Number: 1, Command: "may-fail-over main", Started: at(10), Took: ms(400), Node: "r1", Exit: 3, Output: "not now", Error: "it ended with exit code 3"}}
+	return r
+}
+
 func refusals() []failover.Refusal {
 	return []failover.Refusal{
 		{Rule: "anti_flap", Sentence: "the last failover of main ended 3m ago", Change: "acknowledge it with `remora ack main`", Overridable: true},

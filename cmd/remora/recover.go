@@ -73,10 +73,14 @@ func (a *app) recover(ctx context.Context, f *fleet, cluster string, r api.Recov
 	if err := a.give(rec, func(p *page) { viewEnd(p, &rec) }); err != nil {
 		return err
 	}
-	if rec.Outcome == failover.RolledBack {
+	switch rec.Outcome {
+	case failover.RolledBack:
 		return exit(exitRolledBack)
+	case failover.Aborted:
+		return exit(exitRefused)
+	default:
+		return nil
 	}
-	return nil
 }
 
 // begin sends the request to one node after the other, round after round, always

@@ -53,6 +53,7 @@ func viewClusterConfig(p *page, name string, c sidecar.ClusterConfig) {
 	fact(p, "rejoin", "%s", po.Rejoin)
 	fact(p, "switchover", "holds writes for %s at most; candidate's lag at most %s; transactions get %s to end", po.Switchover.Timeout, po.Switchover.MaxLag, po.Switchover.Drain)
 	fact(p, "readers", "lag at most %s; the writer reads: %s", po.Readers.MaxLag, po.Readers.Writer)
+	fact(p, "hooks", "%s", hookCounts(&po.Hooks))
 	if len(po.Servers) > 0 {
 		t := &table{head: []string{"SERVERS", "PROMOTION", "DATA CENTRE", "REGION", "WEIGHT", "IGNORED"}}
 		for _, r := range po.Servers {

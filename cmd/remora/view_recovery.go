@@ -37,7 +37,7 @@ func outcomeTone(o failover.Outcome) tone {
 	switch o {
 	case failover.Succeeded:
 		return good
-	case failover.RolledBack:
+	case failover.RolledBack, failover.Aborted:
 		return bad
 	default:
 		return warn
@@ -67,7 +67,9 @@ func viewRecovery(p *page, r *failover.Recovery) {
 	fact("reason", in.Reason)
 	fact("finding", string(in.Code))
 	fact("asked by", in.By)
-	fact("epoch", fmt.Sprint(in.Epoch))
+	if in.Epoch > 0 { // else it was stopped before it began
+		fact("epoch", fmt.Sprint(in.Epoch))
+	}
 	fact("began", p.instant(in.At))
 	fact("routed", after(in.At, r.Routed))
 	fact("ended", after(in.At, r.Ended))
@@ -87,6 +89,7 @@ func viewRecovery(p *page, r *failover.Recovery) {
 		p.heading("Steps")
 		p.table(2, stepTable(in.At, r.Steps))
 	}
+	viewHookResults(p, r)
 	if len(r.Lost) > 0 {
 		p.heading("Lost")
 		for _, l := range r.Lost {
@@ -133,6 +136,9 @@ func viewProgress(p *page, began time.Time, s failover.StepResult) {
 func viewEnd(p *page, r *failover.Recovery) {
 	in := &r.Intent
 	switch {
+	case r.Outcome == failover.Aborted:
+		p.row(0, cell{in.Cluster + ":", bold}, cell{fmt.Sprintf("the %s was stopped before it began, %s is still the primary:", in.Kind, orNobody(in.From)), bad},
+			cell{orText(r.Error, "no reason was recorded"), plain})
 	case r.Outcome == failover.RolledBack:
 		p.row(0, cell{in.Cluster + ":", bold}, cell{fmt.Sprintf("the %s to %s was rolled back, %s is still the primary:", in.Kind, orNobody(in.To), orNobody(in.From)), bad},
 			cell{orText(r.Error, "no reason was recorded"), plain})
@@ -145,5 +151,8 @@ func viewEnd(p *page, r *failover.Recovery) {
 	}
 	for _, l := range r.Lost {
 		p.say(2, bad, "lost: %s", l)
+	}
+	if r.Due != "" {
+		p.say(2, plain, "hooks %s are being run: `remora recoveries %s` will have what they say", r.Due, in.ID)
 	}
 }

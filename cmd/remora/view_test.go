@@ -39,6 +39,7 @@ func TestViews(t *testing.T) {
 	healthy, troubled, empty := healthyStatus(), troubledStatus(), api.Status{Node: "r1", Version: "0.1.0", Taken: noon}
 	wouldGo, wouldNot, forced, verdict := wouldGo(), wouldNot(), forced(), verdict()
 	over, back, fail := switchedOver(), rolledBack(), failedOver()
+	hooked, stopped := hooked(), stopped()
 	nothing := failover.Verdict{Cluster: "main", Decision: failover.Decision{Sentence: "main is well"}}
 	waiting := failover.Verdict{Cluster: "main", Decision: failover.Decision{Sentence: "main: all replicas lag", Wait: true}}
 	tree := api.TopologyReply{
@@ -56,6 +57,10 @@ func TestViews(t *testing.T) {
 		"recovery_failover":      func(p *page) { viewRecovery(p, &fail) },
 		"recovery_switchover":    func(p *page) { viewRecovery(p, &over) },
 		"recovery_rolled_back":   func(p *page) { viewRecovery(p, &back) },
+		"recovery_hooks":         func(p *page) { viewRecovery(p, &hooked) },
+		"recovery_aborted":       func(p *page) { viewRecovery(p, &stopped) },
+		"end_hooks":              func(p *page) { viewEnd(p, &hooked) },
+		"end_aborted":            func(p *page) { viewEnd(p, &stopped) },
 		"end_switchover":         func(p *page) { viewEnd(p, &over) },
 		"end_failover":           func(p *page) { viewEnd(p, &fail) },
 		"end_rolled_back":        func(p *page) { viewEnd(p, &back) },
