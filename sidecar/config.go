@@ -102,6 +102,9 @@ type ProxySQLConfig struct {
 	User     string            `yaml:"user"`
 	Password Secret            `yaml:"password"`
 	Timeout  topology.Duration `yaml:"timeout"`
+	// WhenHung is tried in this order where a fence is due and the admin interface
+	// does not carry it out; none: a failover waits.
+	WhenHung []RungConfig `yaml:"when_hung,omitempty"`
 }
 
 // LogConfig is what is logged, and how.

@@ -62,6 +62,7 @@ func TestTheShippedConfigurationShowsTheDefaults(t *testing.T) {
 	// What the file marks as required, or as an example.
 	want.Node, want.DataDir, want.Nodes, want.API, want.Clusters = have.Node, have.DataDir, have.Nodes, have.API, have.Clusters
 	want.Raft.Listen, want.ProxySQL.Admin, want.ProxySQL.Password = have.Raft.Listen, have.ProxySQL.Admin, have.ProxySQL.Password
+	want.ProxySQL.WhenHung = have.ProxySQL.WhenHung
 	want.MySQL.Password, want.MySQL.ReplicationUser, want.MySQL.ReplicationPassword = have.MySQL.Password, have.MySQL.ReplicationUser, have.MySQL.ReplicationPassword
 	want.Consul, want.Templates = have.Consul, have.Templates
 	// A list that is shown as [] is none.

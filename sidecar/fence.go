@@ -2,9 +2,11 @@ package sidecar
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
+	"github.com/remora-ha/remora/proxysql"
 	"github.com/remora-ha/remora/topology"
 )
 
@@ -27,23 +29,44 @@ func (k *keeper) fence(ctx context.Context, over time.Duration, why string) time
 	if over >= hardAfter {
 		want = hardFenced
 	}
-	ctx, cancel := context.WithTimeout(ctx, k.cfg.ProxySQL.Timeout.D())
+	bound := k.cfg.ProxySQL.Timeout.D()
+	if k.ports.Ladder != nil {
+		bound = min(bound, hardAfter) // the other half is for the rungs
+	}
+	ctx, cancel := context.WithTimeout(ctx, bound)
 	defer cancel()
 	if k.fenced >= want {
 		return k.stayFenced(ctx, max(time.Millisecond, min(lookEvery, hardAfter-over)))
 	}
-	if err := k.ports.Proxy.Fence(ctx, k.cluster, k.hostgroups(), want == hardFenced); err != nil {
+	k.freed = false
+	if err := k.close(ctx, want == hardFenced); err != nil {
+		err = k.cutOff(err)
 		k.failed(topology.Proxy{Mode: topology.Fenced}, err)
 		k.say(fmt.Sprintf("%s, and the proxy could not be fenced: %v", why, err))
 		return retryProxy
 	}
 	k.fenced = want
-	k.report(topology.Proxy{Mode: topology.Fenced})
-	if want == hardFenced {
-		k.say(why + ": the proxy routes no writes until the current epoch is known")
-		return lookEvery
+	if want == softFenced {
+		k.report(topology.Proxy{Mode: topology.Fenced})
+		return max(time.Millisecond, hardAfter-over)
 	}
-	return max(time.Millisecond, hardAfter-over)
+	if err := k.release(ctx); err != nil {
+		k.log.Warn("the proxy answers and is fenced, but what cut it off was not released", "error", err)
+	}
+	k.report(topology.Proxy{Mode: topology.Fenced})
+	k.say(why + ": the proxy routes no writes until the current epoch is known")
+	return lookEvery
+}
+
+// close fences the proxy through its admin interface. When that is for good, the
+// sessions that are attached to the writer are ended too: one that is idle in a
+// transaction could commit it.
+func (k *keeper) close(ctx context.Context, hard bool) error {
+	if err := k.ports.Proxy.Fence(ctx, k.cluster, k.hostgroups(), hard); err != nil || !hard {
+		return err
+	}
+	_, err := k.ports.Proxy.EndSessions(ctx, k.hostgroups(), "")
+	return err
 }
 
 // stayFenced sees to it that a proxy which was closed for good stays so: another
@@ -58,4 +81,42 @@ func (k *keeper) stayFenced(ctx context.Context, wait time.Duration) time.Durati
 		return 0
 	}
 	return lookEvery
+}
+
+// cutOff climbs the ladder, where there is one, because the admin interface did not
+// close the writer. It returns why that was so, with what came of the climb.
+func (k *keeper) cutOff(cause error) error {
+	needed := errors.Is(cause, proxysql.ErrUnreachable) || errors.Is(cause, proxysql.ErrRefused) || errors.Is(cause, proxysql.ErrNotReadBack)
+	switch {
+	case gone(cause) || k.cut.Lasting:
+		return cause
+	case k.ports.Ladder == nil || !needed:
+		k.cut = Cut{}
+		return cause
+	}
+	// Every rung is bounded by itself: what is left of the attempt before must not
+	// cut it short.
+	cut, err := k.ports.Ladder.Cut(context.Background(), k.cluster, k.known(k.cluster))
+	if k.cut = cut; err != nil {
+		return fmt.Errorf("%w; nor could it be cut off: %w", cause, err)
+	}
+	return fmt.Errorf("%w; it is cut off: %s", cause, cut.How)
+}
+
+// release undoes what cut the proxy off, when the admin interface answers again and
+// has closed the writer: what this process did, the one before, or the watchdog.
+func (k *keeper) release(ctx context.Context) error {
+	if k.ports.Ladder == nil || k.freed && k.cut.How == "" {
+		return nil
+	}
+	if k.cut.How != "" || !k.sure {
+		if err := k.close(ctx, true); err != nil {
+			return err
+		}
+	}
+	if err := k.ports.Ladder.Release(ctx, k.cluster); err != nil {
+		return fmt.Errorf("release what cut the proxy off: %w", err)
+	}
+	k.cut, k.sure, k.freed = Cut{}, true, true
+	return nil
 }

@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"github.com/remora-ha/remora/topology"
 )
 
 // leaseNote is what the lease file says: until when this node may route writes,
@@ -16,9 +18,11 @@ import (
 type leaseNote struct {
 	Node    string         `json:"node"`
 	Writers map[string]int `json:"writer_hostgroups"` // by cluster
-	Boot    string         `json:"boot_id"`           // of the kernel whose clock Until is on
-	Until   time.Duration  `json:"until_boottime_ns"` // since that boot, suspends included
-	TTL     time.Duration  `json:"ttl_ns"`            // no lease is longer
+	// Servers are the clusters' own, for a watchdog that has to keep the proxy from them.
+	Servers map[string][]topology.Addr `json:"servers,omitempty"`
+	Boot    string                     `json:"boot_id"`           // of the kernel whose clock Until is on
+	Until   time.Duration              `json:"until_boottime_ns"` // since that boot, suspends included
+	TTL     time.Duration              `json:"ttl_ns"`            // no lease is longer
 }
 
 // bootID is that of the running kernel.
@@ -67,13 +71,15 @@ func (n *leaseNote) check(boot string, now time.Duration) error {
 // leaseFile tells a watchdog of this node's lease. Writing is a loop of its own:
 // a disk that hangs must not cost the lease.
 type leaseFile struct {
-	path  string
-	lease *lease
-	note  leaseNote // but for Until and TTL
+	path    string
+	lease   *lease
+	servers func(cluster string) []topology.Addr
+	note    leaseNote // but for Until, TTL and Servers
 }
 
-func newLeaseFile(cfg *Config, lease *lease, boot string) *leaseFile {
-	f := &leaseFile{path: cfg.Lease.File, lease: lease, note: leaseNote{Node: cfg.Node, Boot: boot, Writers: map[string]int{}}}
+func newLeaseFile(s *Sidecar, boot string) *leaseFile {
+	cfg := &s.cfg
+	f := &leaseFile{path: cfg.Lease.File, lease: s.lease, servers: s.known, note: leaseNote{Node: cfg.Node, Boot: boot, Writers: map[string]int{}}}
 	for name, c := range cfg.Clusters {
 		f.note.Writers[name] = c.Hostgroups.Writer
 	}
@@ -115,6 +121,10 @@ func (s *Sidecar) keepLeaseFile(ctx context.Context) {
 func (f *leaseFile) write() error {
 	note := f.note
 	note.Until, note.TTL = f.lease.promise()
+	note.Servers = map[string][]topology.Addr{}
+	for cluster := range note.Writers {
+		note.Servers[cluster] = f.servers(cluster)
+	}
 	raw, err := json.Marshal(note)
 	if err != nil {
 		return err

@@ -174,6 +174,45 @@ func (c *Config) validateAdapters(bad complain) {
 		bad("proxysql.admin", "%v; give this node's ProxySQL admin interface, or make the node a witness", err)
 	}
 	positive(bad, "proxysql.timeout", c.ProxySQL.Timeout)
+	c.validateLadder(bad)
+}
+
+// validateLadder checks and completes what is done about a ProxySQL that hangs.
+func (c *Config) validateLadder(bad complain) {
+	var sum topology.Duration
+	for i := range c.ProxySQL.WhenHung {
+		r := &c.ProxySQL.WhenHung[i]
+		at := fmt.Sprintf("proxysql.when_hung[%d]", i)
+		if r.Timeout == 0 {
+			r.Timeout = defaultRungTimeout
+		}
+		positive(bad, at+".timeout", r.Timeout)
+		sum += r.Timeout
+		if !oneOf(bad, at+".rung", r.Rung, rungStop, rungFilter, rungHook) {
+			continue
+		}
+		if r.Rung != rungStop && r.PIDFile != "" {
+			bad(at+".pid_file", "is for the rung stop, not for %s", r.Rung)
+		}
+		if r.Rung != rungFilter && r.User != "" {
+			bad(at+".user", "is for the rung filter, not for %s", r.Rung)
+		}
+		switch {
+		case r.Rung == rungStop && (r.PIDFile == "") == (len(r.Command) == 0):
+			bad(at, "give the rung stop a pid_file of ProxySQL or a command that stops it, and not both")
+		case r.Rung == rungStop && r.PIDFile != "" && !filepath.IsAbs(r.PIDFile):
+			bad(at+".pid_file", "%q is not an absolute path", r.PIDFile)
+		case r.Rung == rungHook && len(r.Command) == 0:
+			bad(at, "give the rung hook a command, a list of words")
+		case r.Rung == rungFilter && len(r.Command) > 0:
+			bad(at+".command", "is for the rungs stop and hook, not for filter")
+		case r.Rung == rungFilter && r.User == "":
+			bad(at, "give the rung filter the user that ProxySQL runs as")
+		}
+	}
+	if half := c.Lease.FenceTime / 2; sum > half {
+		bad("proxysql.when_hung", "its rungs may take %s, and half of lease.fence_time, which is theirs, is %s; raise fence_time to %s", sum, half, 2*sum)
+	}
 }
 
 // taken is what belongs to a cluster already, and to which.

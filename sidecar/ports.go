@@ -131,7 +131,8 @@ type Ports struct {
 	Prober func(cluster string, addr topology.Addr, onBreak func()) Prober
 	// Servers act on a cluster's instances, by the cluster's settings.
 	Servers   map[string]Servers
-	Proxy     Proxy // nil on a witness
+	Proxy     Proxy  // nil on a witness
+	Ladder    Ladder // nil: a proxy that hangs is not cut off
 	Stores    []Store
 	Renderers []Renderer
 	Commands  Commands

@@ -67,6 +67,9 @@ type keeper struct {
 	applied bool
 	told    uint64    // newest epoch of the ledger: none older is applied
 	fenced  fence     // what was done without a lease
+	cut     Cut       // what was done without the admin interface
+	sure    bool      // what the process before cut off is not in the way
+	freed   bool      // what the watchdog cut off is not in the way
 	paused  time.Time // when the present pause was applied
 	saved   uint64    // epoch of the disk copy
 	savedAt time.Time // zero before the first copy, which is due therefore
@@ -134,12 +137,13 @@ func (k *keeper) apply(ctx context.Context, want topology.Route) time.Duration {
 	began := time.Now()
 	ctx, cancel := context.WithTimeout(ctx, 2*k.cfg.ProxySQL.Timeout.D())
 	defer cancel()
+	if err := k.release(ctx); err != nil {
+		return k.notApplied(topology.Proxy{}, want, err)
+	}
 	k.acked.note(k.cluster, want.Epoch) // beside applying it, which takes longer
 	p, err := k.ports.Proxy.Apply(ctx, want, hg)
 	if err != nil {
-		k.failed(p, err)
-		k.say(fmt.Sprintf("epoch %d could not be applied to the proxy: %v", want.Epoch, err))
-		return retryProxy
+		return k.notApplied(p, want, err)
 	}
 	if err := k.acked.wait(ctx, k.cluster, want.Epoch); err != nil {
 		p.Epoch = min(p.Epoch, k.acked.epoch(k.cluster))
@@ -157,6 +161,18 @@ func (k *keeper) apply(ctx context.Context, want topology.Route) time.Duration {
 		k.save(ctx)
 	}
 	return k.next(p)
+}
+
+// notApplied says what kept a route from the proxy. Where the route would close the
+// writer it is cut off; an opening can wait, and a switchover that cannot pause is
+// rolled back.
+func (k *keeper) notApplied(p topology.Proxy, want topology.Route, err error) time.Duration {
+	if want.Mode == topology.Fenced {
+		err = k.cutOff(err)
+	}
+	k.failed(p, err)
+	k.say(fmt.Sprintf("epoch %d could not be applied to the proxy: %v", want.Epoch, err))
+	return retryProxy
 }
 
 // look reads the proxy against the route that it has applied.
@@ -186,7 +202,7 @@ func (k *keeper) look(ctx context.Context) time.Duration {
 
 // report tells the leader of the proxy.
 func (k *keeper) report(p topology.Proxy) {
-	p.Node, p.Told = k.cfg.Node, k.told
+	p.Node, p.Told, p.Cut = k.cfg.Node, k.told, k.cut.How
 	k.proxies.set(k.cluster, p)
 }
 

@@ -64,7 +64,7 @@ func Serve(ctx context.Context, cfg Config, log *slog.Logger, version string, ch
 	s := New(cfg, ports, log, version)
 	s.acked = acked
 	if cfg.Lease.File != "" && ports.Proxy != nil {
-		s.leaseFile = newLeaseFile(&cfg, s.lease, boot)
+		s.leaseFile = newLeaseFile(s, boot)
 	}
 	server := &http.Server{
 		Handler: api.NewHandler(s, token, log), ReadHeaderTimeout: 5 * time.Second, IdleTimeout: 2 * time.Minute,
@@ -117,6 +117,10 @@ func openPorts(cfg Config, token string, ports *Ports, log *slog.Logger) (err er
 		password, err := cfg.ProxySQL.Password.Read()
 		if err != nil {
 			return fmt.Errorf("proxysql.password: %w", err)
+		}
+		ports.Ladder, err = newLadder(cfg.ProxySQL.WhenHung, cfg.ProxySQL.Admin, log)
+		if err != nil {
+			return err
 		}
 		broke := make(chan struct{}, 1)
 		ports.ProxyBroke = broke

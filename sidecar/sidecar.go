@@ -38,7 +38,7 @@ type Sidecar struct {
 	// handedOver is when this node last gave the leadership away by itself; for the
 	// loop that leads.
 	handedOver time.Time
-	acked     *acknowledged
+	acked      *acknowledged
 	// agreed is notified after the ledger changed.
 	agreed signal
 	// proxyBroke is notified when the connection to the proxy breaks.

@@ -25,6 +25,7 @@ type WatchdogConfig struct {
 	Interval   time.Duration // between two looks at the file
 	Hostgroups []int         // writer hostgroups that are closed besides those that the file names
 	Once       bool          // one look
+	WhenHung   []RungConfig  // climbed where the admin interface does not close the writer
 }
 
 const (
@@ -34,6 +35,8 @@ const (
 	// watchdogStatement bounds one admin statement, watchdogFence one attempt to close.
 	watchdogStatement = time.Second
 	watchdogFence     = 4 * time.Second
+	// watchdogPatience bounds it where there is a ladder to climb afterwards.
+	watchdogPatience = 250 * time.Millisecond
 	// watchdogRead bounds reading the file: one that does not come is stale.
 	watchdogRead = 250 * time.Millisecond
 )
@@ -57,9 +60,14 @@ func Watchdog(ctx context.Context, cfg WatchdogConfig, log *slog.Logger) error {
 	if err != nil {
 		return fmt.Errorf("watchdog: %w", err)
 	}
+	ladder, err := newLadder(cfg.WhenHung, cfg.Admin, log)
+	if err != nil {
+		return fmt.Errorf("watchdog: %w", err)
+	}
 	proxy := proxysql.New(proxysql.Config{Addr: cfg.Admin, User: cfg.User, Password: password, Timeout: watchdogStatement}, nil, nil)
 	defer proxy.Close()
 	w := newWatchdog(cfg, proxy, systemClock, boot, log)
+	w.ladder = ladder
 	if cfg.Once {
 		return w.look(ctx)
 	}
@@ -80,11 +88,14 @@ func Watchdog(ctx context.Context, cfg WatchdogConfig, log *slog.Logger) error {
 type watchdog struct {
 	cfg     WatchdogConfig
 	proxy   Proxy
+	ladder  Ladder // nil: none
 	clock   Clock
 	boot    string // id of the running kernel
 	log     *slog.Logger
 	reading chan fileText  // an answer that is still to come; nil: none
 	writers map[string]int // last known, by cluster
+	servers map[string][]topology.Addr
+	cut     map[string]Cut // by cluster, in this staleness
 	since   time.Duration  // when the file turned stale; 0: it is not
 	tried   time.Duration  // when the writers were last closed or looked at; 0: not in this staleness
 	failed  bool           // the last attempt
@@ -97,7 +108,7 @@ type fileText struct {
 }
 
 func newWatchdog(cfg WatchdogConfig, proxy Proxy, clock Clock, boot string, log *slog.Logger) *watchdog {
-	w := &watchdog{cfg: cfg, proxy: proxy, clock: clock, boot: boot, log: log, writers: map[string]int{}}
+	w := &watchdog{cfg: cfg, proxy: proxy, clock: clock, boot: boot, log: log, writers: map[string]int{}, cut: map[string]Cut{}}
 	for _, hg := range cfg.Hostgroups {
 		w.writers[nameless(hg)] = hg
 	}
@@ -117,6 +128,7 @@ func (w *watchdog) look(ctx context.Context) error {
 			w.say(slog.LevelInfo, "the lease holds again: the sidecar opens what is to be open")
 		}
 		w.since, w.tried, w.said = 0, 0, ""
+		clear(w.cut) // the sidecar releases it
 		return nil
 	}
 	if now-w.since <= w.cfg.Grace && !(w.cfg.Once && !errors.Is(stale, errLeaseOver)) {
@@ -163,6 +175,7 @@ func (w *watchdog) check() error {
 			delete(w.writers, nameless(hg)) // Fence voids the epoch of the cluster that it is told
 			w.writers[cluster] = hg
 		}
+		w.servers = note.Servers
 		err = note.check(w.boot, now)
 	}
 	switch {
@@ -201,8 +214,10 @@ func (w *watchdog) fence(ctx context.Context) (closed string, err error) {
 	if len(w.writers) == 0 {
 		return "", fmt.Errorf("%s names no hostgroup, and none was given", w.cfg.LeaseFile)
 	}
-	ctx, cancel := context.WithTimeout(ctx, watchdogFence)
-	defer cancel()
+	bound := watchdogFence
+	if w.ladder != nil {
+		bound = watchdogPatience
+	}
 	var names []string
 	var failed []error
 	done := map[int]bool{}
@@ -212,8 +227,12 @@ func (w *watchdog) fence(ctx context.Context) (closed string, err error) {
 			continue
 		}
 		done[writer] = true
-		did, err := w.fenceOne(ctx, cluster, writer)
-		if err != nil {
+		bounded, cancel := context.WithTimeout(ctx, bound)
+		did, err := w.fenceOne(bounded, cluster, writer)
+		cancel()
+		if err != nil && w.cutOff(ctx, cluster, err) {
+			names = append(names, fmt.Sprintf("hostgroup %d, cut off (%s) for %v", writer, w.cut[cluster].How, err))
+		} else if err != nil && w.cut[cluster].How == "" {
 			failed = append(failed, err)
 		} else if did {
 			names = append(names, fmt.Sprintf("hostgroup %d", writer))
@@ -239,6 +258,23 @@ func (w *watchdog) fenceOne(ctx context.Context, cluster string, writer int) (di
 	}
 	_, err = w.proxy.EndSessions(ctx, hg, "")
 	return did, err
+}
+
+// cutOff climbs the ladder where the admin interface did not close a writer. It
+// says whether the proxy was cut off just now.
+func (w *watchdog) cutOff(ctx context.Context, cluster string, cause error) bool {
+	if w.ladder == nil || ctx.Err() != nil || w.cut[cluster].Lasting {
+		return false
+	}
+	if gone(cause) { // it ended, and comes back with its writer fenced
+		return false
+	}
+	cut, err := w.ladder.Cut(context.Background(), cluster, w.servers[cluster])
+	if err != nil {
+		w.log.Error("the proxy could not be cut off", "cluster", cluster, "error", err)
+	}
+	w.cut[cluster] = cut
+	return cut.How != ""
 }
 
 func (w *watchdog) say(level slog.Level, sentence string) {

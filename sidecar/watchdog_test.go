@@ -74,7 +74,7 @@ func TestTheLeaseFilePromisesNoMoreThanTheHolderHas(t *testing.T) {
 		f.cfg.Lease.File = file
 		clock := virtual()
 		f.lease = newLease(clock)
-		f.leaseFile = newLeaseFile(&f.cfg, f.lease, "b1")
+		f.leaseFile = newLeaseFile(f.Sidecar, "b1")
 		ctx, stop := context.WithCancel(t.Context())
 		done := make(chan struct{})
 		go func() { f.keepLeaseFile(ctx); close(done) }()
@@ -141,7 +141,7 @@ func guard(t *testing.T, test func(t *testing.T, g guarded)) {
 // holds writes a lease.
 func (g guarded) holds(t *testing.T, left time.Duration) {
 	t.Helper()
-	f := leaseFile{path: g.file, lease: newLease(g.clock), note: leaseNote{Boot: "b1", Writers: map[string]int{"main": 10}}}
+	f := leaseFile{path: g.file, lease: newLease(g.clock), servers: func(string) []topology.Addr { return []topology.Addr{dbA, dbB} }, note: leaseNote{Boot: "b1", Writers: map[string]int{"main": 10}}}
 	f.lease.until, f.lease.ttl = g.clock().Boot+left, max(left, 0)
 	if err := f.write(); err != nil {
 		t.Fatal(err)

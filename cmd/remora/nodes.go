@@ -95,6 +95,8 @@ type clientConfig struct {
 	Node  string               `yaml:"node"`
 	Nodes []sidecar.NodeConfig `yaml:"nodes"`
 	API   sidecar.APIConfig    `yaml:"api"`
+	// ProxySQL is read for the watchdog.
+	ProxySQL sidecar.ProxySQLConfig `yaml:"proxysql"`
 }
 
 func readClientConfig(file string) (cfg clientConfig, err error) {

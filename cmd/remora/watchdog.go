@@ -19,6 +19,9 @@ configuration). While that is stale for longer than the grace, the writer
 hostgroups that it names, and those given, are closed in ProxySQL. Nothing is ever
 opened: the sidecar does that when it has a lease again.
 
+With --config, which names the sidecar's configuration, its proxysql.when_hung is
+climbed where ProxySQL's admin interface does not close them.
+
 It needs nothing of its environment. It runs until SIGINT or SIGTERM; with --once
 it looks one time, for ProxySQL's scheduler, and exits with 1 when the writers had
 to be closed and could not be.`,
@@ -28,6 +31,13 @@ to be closed and could not be.`,
 		Args:                  takes(),
 		RunE: func(c *cobra.Command, _ []string) error {
 			log := slog.New(slog.NewTextHandler(a.err, nil))
+			if c.Flags().Changed("config") { // it needs nothing of its environment
+				file, err := readClientConfig(a.flags.config)
+				if err != nil {
+					return err
+				}
+				cfg.WhenHung = file.ProxySQL.WhenHung
+			}
 			return sidecar.Watchdog(c.Context(), cfg, log)
 		},
 	}
