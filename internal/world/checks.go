@@ -95,6 +95,14 @@ func (c *checks) applied(x *proxy, route topology.Route) {
 // restarted notes what is committed when a proxy or its sidecar starts.
 func (c *checks) restarted(x *proxy) { c.must[x] = c.now.Desired().Epoch }
 
+// leads says that a server is or is to be the primary.
+func (c *checks) leads(s *server) bool {
+	c.w.mu.Lock()
+	defer c.w.mu.Unlock()
+	in := c.now.Intent
+	return c.now.Route.Writer == s.addr || !s.readOnly || in != nil && in.To == s.addr
+}
+
 // actBegins holds invariant 3: every act follows a quorum round of its own.
 func (c *checks) actBegins(p *process, ctx context.Context, step failover.Step) {
 	p.mu.Lock()

@@ -121,7 +121,7 @@ func (w *World) strikeServer(f Fault, n int, s *server) func() {
 	switch f.Kind {
 	case Crash, PowerLoss, LoseDisk:
 		// A primary that came back empty would be two faults: nobody promises its data.
-		empty := f.Kind == LoseDisk && w.serverNamed("primary") != s
+		empty := f.Kind == LoseDisk && !w.checks.leads(s)
 		s.crash(f.Kind == PowerLoss)
 		return func() { s.restart(empty) }
 	case Freeze:
