@@ -2,6 +2,7 @@ package failover
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/remora-ha/remora/internal/gtid"
@@ -102,9 +103,10 @@ func (f *facts) contenders(w wish) []*contender {
 }
 
 // related says that an instance belongs under the primary, or under the one that
-// an open intent promotes.
+// an open intent promotes; or did under the primary before.
 func (f *facts) related(a topology.Addr) bool {
-	if f.s.Under(a, f.primary) || f.promoting(a) {
+	orphan := func(o *topology.Instance) bool { return o.Addr == a }
+	if f.s.Under(a, f.primary) || f.promoting(a) || slices.ContainsFunc(f.orphans, orphan) {
 		return true
 	}
 	return f.c.Intent != nil && f.s.Under(a, f.c.Intent.To)

@@ -100,6 +100,14 @@ type tally struct {
 
 func (f *facts) tally(source topology.Addr) tally {
 	var t tally
+	if source == f.primary {
+		for _, r := range f.orphans {
+			t.all++
+			if r.Fresh() {
+				t.valid++
+			}
+		}
+	}
 	for _, r := range f.replicasOf(source) {
 		t.all++
 		if !r.Fresh() {

@@ -86,10 +86,10 @@ func (f *facts) guards() []Refusal {
 
 // antiFlap refuses a second automatic failover soon after one. The period starts
 // when that one ended, and an acknowledgement releases it. A planned change is
-// no flap.
+// no flap; nor is the death of the new primary before the failover had ended.
 func (f *facts) antiFlap() *Refusal {
 	last := f.c.Last
-	if last == nil || last.Intent.Kind != KindFailover || last.Acknowledged != nil {
+	if last == nil || last.Intent.Kind != KindFailover || last.Acknowledged != nil || last.CutShort() {
 		return nil
 	}
 	until := last.Ended.Add(f.p.AntiFlap.D())

@@ -20,6 +20,9 @@ type facts struct {
 	primary topology.Addr
 	prim    *topology.Instance   // nil when there is no primary or nothing is known of it
 	direct  []*topology.Instance // replicas of the primary, by their last reading
+	// orphans replicate from the primary before this one: the recovery that made this
+	// one primary ended with its death, before they were moved.
+	orphans []*topology.Instance
 	// co is the other one of a ring of two primaries; nil without a ring.
 	co *topology.Instance
 }
@@ -40,6 +43,9 @@ func newFacts(c *Case) *facts {
 	}
 	f.prim = s.Instance(f.primary)
 	f.direct = f.replicasOf(f.primary)
+	if last := c.Last; last.CutShort() && last.To == f.primary {
+		f.orphans = f.under(last.Intent.From)
+	}
 	for _, r := range f.direct {
 		if f.prim != nil && s.ChannelTo(f.prim, r.Addr) != nil {
 			f.co = r
@@ -67,6 +73,17 @@ func (f *facts) replicasOf(a topology.Addr) []*topology.Instance {
 	var list []*topology.Instance
 	for _, i := range f.members() {
 		if i.Addr != a && f.s.ChannelTo(i, a) != nil {
+			list = append(list, i)
+		}
+	}
+	return list
+}
+
+// under lists who, by its last reading, replicates from a, also by a chain.
+func (f *facts) under(a topology.Addr) []*topology.Instance {
+	var list []*topology.Instance
+	for _, i := range f.members() {
+		if i.Addr != a && i.Addr != f.primary && i.State.IsReplica() && f.s.Under(i.Addr, a) {
 			list = append(list, i)
 		}
 	}

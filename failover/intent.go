@@ -84,6 +84,10 @@ type Recovery struct {
 	Acknowledged *Acknowledgement `json:"acknowledged,omitempty"`
 }
 
+// CutShort says that the new primary died before the recovery had ended: routed,
+// but without its replicas perhaps. What died then is another failure and no flap.
+func (r *Recovery) CutShort() bool { return r != nil && r.Outcome == Succeeded && r.Error != "" }
+
 // HookResult is what became of a hook, for the history.
 type HookResult struct {
 	Hook    HookPoint `json:"hook"`

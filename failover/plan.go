@@ -91,15 +91,19 @@ func (p *planner) missing(drained bool) []string {
 }
 
 // promote opens the target unless it is open as planned. Both kinds of plan come
-// here only after From was closed, at every proxy or by itself.
+// here only after From was closed, at every proxy or by itself, or can commit
+// nothing any more.
 func (p *planner) promote() {
 	to := p.s.Instance(p.target)
 	plan := p.primarySemiSync(to)
 	if p.target == p.in.To && to.Fresh() && p.passed() && plan.Unmet(to.State) == "" {
 		return
 	}
-	step := Step{Do: Promote, Target: p.target, SemiSync: plan, Why: fmt.Sprintf("%s takes over from %s", p.target, p.in.From)}
-	p.add(step)
+	why := fmt.Sprintf("%s takes over from %s", p.target, p.in.From)
+	if missing := p.missing(false); p.takeOver && len(missing) > 0 && !p.planned(CloseProxies, "") {
+		why += fmt.Sprintf("; %s did not acknowledge, but too few replicas are left to %s for it to commit anything", joinNames(missing), p.in.From)
+	}
+	p.add(Step{Do: Promote, Target: p.target, SemiSync: plan, Why: why})
 }
 
 // primarySemiSync is how the policy wants a primary; nil leaves it as it is. A
@@ -157,11 +161,33 @@ func (p *planner) afterRoute() {
 	if since.Before(p.in.At) {
 		since = p.in.At
 	}
-	if !p.routed() || p.s.Taken.Before(since.Add(patience)) {
+	patient := !p.routed() || p.s.Taken.Before(since.Add(patience))
+	switch to := p.s.Instance(p.in.To); {
+	case p.routed() && p.dead(p.in.To):
+		p.add(Step{Do: Conclude, Target: p.target, Why: fmt.Sprintf("%s; who is to follow it is the next recovery's", cutShort(p.in))})
+		return
+	case p.routed() && !to.Fresh() && patient:
+		// Its death would be this recovery's, not the next one's: it is looked at first.
+		p.add(Step{Do: CatchUp, Target: p.in.To, Wait: Duration(time.Second), Why: fmt.Sprintf("waiting: %s cannot be read (%s), and may have died", p.in.To, p.reach(p.in.To))})
+	}
+	if patient {
 		p.add(p.repoints(false)...)
 		p.add(p.repoints(true)...)
 	}
 	p.add(Step{Do: Conclude, Target: p.target, Why: "the recovery has ended"})
+}
+
+// CutShort is, for the end of a recovery, that its new primary is dead already;
+// empty when it is not. See [Recovery.CutShort].
+func CutShort(c *Case) string {
+	if f := newFacts(c); c.Intent != nil && f.routed() && f.dead(c.Intent.To) {
+		return cutShort(c.Intent)
+	}
+	return ""
+}
+
+func cutShort(in *Intent) string {
+	return fmt.Sprintf("%s died before the %s had ended", in.To, in.Kind)
 }
 
 // repoints moves every replica that the target covers and that does not follow
@@ -241,13 +267,35 @@ func (p *planner) rollBack(why string) {
 	if !from.Fresh() || !from.State.Writable() {
 		p.add(Step{Do: SetWritable, Target: p.in.From, Why: fmt.Sprintf("rolled back: %s; %s takes writes again", why, p.in.From)})
 	}
+	again := p.receiveAgain()
+	if len(again) > 0 && p.p.Durability == SemiSync && len(p.acknowledgers()) < p.waitCount(from) && p.s.Taken.Before(p.in.At.Add(patience)) {
+		p.add(again...) // its first commit waits for them
+		again = nil
+	}
 	steps := []Step{{Do: RollBack, Target: p.in.From, Why: fmt.Sprintf("rolled back: %s; %s stays primary", why, p.in.From)}}
+	steps = append(steps, again...)
 	if to.Fresh() && p.s.ChannelTo(to, p.in.From) == nil && from != nil && from.State != nil && from.State.Covers(to.State) {
 		back := p.repoint(p.in.To, p.in.From)
 		back.Why = fmt.Sprintf("%s follows %s again", p.in.To, p.in.From)
 		steps = append(steps, back)
 	}
 	p.add(steps...)
+}
+
+// receiveAgain lets replicas that were stopped for the fence receive from the old
+// primary as before.
+func (p *planner) receiveAgain() []Step {
+	var steps []Step
+	for _, i := range p.members() {
+		src := p.s.ChannelTo(i, p.in.From)
+		if i.Addr == p.in.From || !i.Fresh() || src == nil || src.IO != topology.ThreadNo || src.SQLError != "" {
+			continue
+		}
+		step := p.repoint(i.Addr, p.in.From)
+		step.Why = fmt.Sprintf("%s receives from %s again", i.Addr, p.in.From)
+		steps = append(steps, step)
+	}
+	return steps
 }
 
 // ahead says that a holds all of b and more.

@@ -8,7 +8,7 @@ import (
 )
 
 // failover plans the change from a primary that is dead, or given up by force.
-// Nothing is promoted before every proxy holds.
+// Nothing is promoted before every proxy holds, or the durability fence does.
 func (p *planner) failover() {
 	p.fence()
 	w := p.wish()
@@ -26,24 +26,27 @@ func (p *planner) failover() {
 		p.attach()
 	}
 	p.promote()
-	if len(p.stages) > 0 && p.fromOpen() && len(p.missing(false)) == 0 {
+	if len(p.stages) > 0 && p.fromOpen() && !p.planned(SetReadOnly, p.in.From) {
 		p.stages[0] = append(p.stages[0], p.closeFrom())
 	}
 	p.commit()
 	p.afterRoute()
 }
 
-// fence closes the proxies and, where it answers, the old primary itself.
+// fence closes the proxies and, where it answers, the old primary itself; under
+// semi_sync it also takes the old primary's replicas away.
 func (p *planner) fence() {
-	missing := p.missing(false)
-	if len(missing) == 0 {
-		return
+	awaited, why := p.awaited()
+	stops := p.stops()
+	switch {
+	case len(awaited) > 0:
+		p.add(append([]Step{{Do: CloseProxies, Mode: p.in.Mode(), Why: why}}, stops...)...)
+	case p.early():
+		p.add(stops...) // a replica is not moved while it is being stopped
 	}
-	steps := []Step{{Do: CloseProxies, Mode: p.in.Mode(), Why: fmt.Sprintf("%s may still send writes to %s", joinNames(missing), p.in.From)}}
-	if p.fromOpen() {
-		steps = append(steps, p.closeFrom())
+	if len(p.stages) > 0 && p.fromOpen() {
+		p.stages[0] = append(p.stages[0], p.closeFrom())
 	}
-	p.add(steps...)
 }
 
 // retarget takes another one in To's place when To cannot be promoted or when
@@ -64,6 +67,7 @@ func (p *planner) retarget(ch *choice, w wish) bool {
 	case ch.ok() && fit:
 		return true
 	case p.s.Instance(p.in.From).Fresh() && settled && !fit:
+		p.stages = nil // nobody takes over, so nobody is fenced off
 		p.rollBack(fmt.Sprintf("%s cannot be promoted, nobody else is fit, and %s answers again", p.in.To, p.in.From))
 	default:
 		why := fmt.Sprintf("%s cannot be read (%s) and it is not known whether it was promoted", p.in.To, p.reach(p.in.To))
@@ -118,7 +122,7 @@ func (p *planner) drained(x *contender) bool {
 		return true
 	}
 	source := p.s.Resolve(src.Addr)
-	quiet := src.IO == topology.ThreadNo || src.IO == topology.ThreadConnecting && p.reach(source) == topology.Down
+	quiet := src.IO == topology.ThreadNo || p.planned(StopReceiving, x.addr()) || src.IO == topology.ThreadConnecting && p.reach(source) == topology.Down
 	return quiet && drained(x.st)
 }
 

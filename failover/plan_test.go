@@ -31,7 +31,7 @@ func TestFailoverPlan(t *testing.T) {
 			"proxies: writer fenced", "promote b:3306", "commit route b:3306", "repoint d:3306 to b:3306", "repoint c:3306 to b:3306", "conclude",
 		}},
 		{"semi-sync: the acknowledging replicas move before it opens", primary("a").replica("b").replica("c").replica("d").semiSync(1).kill("a").begin(), []string{
-			"proxies: writer fenced", "repoint c:3306 to b:3306, repoint d:3306 to b:3306", "promote b:3306", "commit route b:3306", "conclude",
+			"proxies: writer fenced, stop receiving b:3306, stop receiving c:3306, stop receiving d:3306", "repoint c:3306 to b:3306, repoint d:3306 to b:3306", "promote b:3306", "commit route b:3306", "conclude",
 		}},
 		{"a chain moves with its head", primary("a").replica("b").replica("c").replica("d", under("c")).kill("a").begin(), []string{
 			"proxies: writer fenced", "promote b:3306", "commit route b:3306", "repoint c:3306 to b:3306", "conclude",

@@ -50,7 +50,9 @@ func TestSemiSyncIsSetOnServersThatKeepTheirRoles(t *testing.T) {
 
 func TestWhatIsSetIsFoundFirst(t *testing.T) {
 	b := primary("a").replica("b").replica("c").semiSync(1).semi("b", deaf).
-		semi("a", func(s *topology.SemiSync) { s.Timeout, s.WaitPoint, s.WaitsAlone = topology.Duration(10*time.Second), "AFTER_COMMIT", false })
+		semi("a", func(s *topology.SemiSync) {
+			s.Timeout, s.WaitPoint, s.WaitsAlone = topology.Duration(10*time.Second), "AFTER_COMMIT", false
+		})
 	var text strings.Builder
 	for _, x := range Analyze(&b.c) {
 		if x.Code == "PolicyMismatch" {

@@ -12,6 +12,7 @@ import (
 func (b *build) effect(s Step) {
 	i := b.c.Snapshot.Instance(s.Target)
 	if i != nil && s.Do != CommitRoute && s.Do != Retarget && s.Do != Conclude && s.Do != RollBack {
+		b.c.Snapshot.Taken = b.c.Snapshot.Taken.Add(time.Millisecond)
 		i.Reach, i.ReadAt = topology.Up, b.c.Snapshot.Taken // the step ended well, so the server answers
 	}
 	switch s.Do {
@@ -22,6 +23,14 @@ func (b *build) effect(s Step) {
 		}
 	case SetReadOnly:
 		i.State.ReadOnly = true
+	case StopReceiving:
+		for n := range i.State.Sources {
+			if i.State.Sources[n].Addr == s.Source {
+				i.State.Sources[n].IO = topology.ThreadNo
+			}
+		}
+	case SetSemiSync:
+		setSemiSync(i.State, s.SemiSync)
 	case SetWritable:
 		i.State.ReadOnly = false
 	case CatchUp:

@@ -48,9 +48,9 @@ const (
 	// StartReplica starts what is stopped of Target's replication from Source: a repair.
 	StartReplica Act = "start_replica"
 	// Detach makes Target, a primary, forget its source: a repair.
-	Detach Act = "detach"
-	RollBack    Act = "roll_back"    // commit the intent's end with Target as the open writer again
-	Conclude    Act = "conclude"     // commit the intent's end
+	Detach   Act = "detach"
+	RollBack Act = "roll_back" // commit the intent's end with Target as the open writer again
+	Conclude Act = "conclude"  // commit the intent's end
 )
 
 // Stage is a group of steps that may run at the same time; the next stage starts

@@ -157,3 +157,19 @@ func TestSwitchingSemiSyncOffFreesTheSessionsThatWait(t *testing.T) {
 		t.Errorf("it is on: %+v", st.SemiSync)
 	}
 }
+
+// TestAPrimaryThatWaitsForAcknowledgementsCanBeClosed: a forced failover closes one
+// whose replicas have left, and its client is told nothing.
+func TestAPrimaryThatWaitsForAcknowledgementsCanBeClosed(t *testing.T) {
+	top := bare(t, 2)
+	s := servers(t, testConfig())
+	primary := top.Servers[0]
+	must(t, s.Do(testContext(t), failover.Step{Do: failover.SetSemiSync, Target: addr(primary),
+		SemiSync: &failover.SemiSyncPlan{Source: true, WaitCount: 1, Timeout: topology.Forever}}))
+	done := writing(t, primary, 1)
+	waits(t, primary)
+	twice(t, s, failover.Step{Do: failover.SetReadOnly, Target: addr(primary)})
+	if err := <-done; err == nil {
+		t.Error("the client was told that its write is committed")
+	}
+}

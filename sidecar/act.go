@@ -82,9 +82,10 @@ func (d *decider) runStage(ctx context.Context, c *failover.Case, steps []failov
 	return ok
 }
 
-// start runs an optional step beside everything else, once at a time.
+// start runs an optional step beside everything else, one at a time on each server:
+// one that is being stopped is not moved meanwhile.
 func (d *decider) start(ctx context.Context, step failover.Step) {
-	key := step.String()
+	key := step.Target
 	d.mu.Lock()
 	busy := d.inFlight[key]
 	d.inFlight[key] = true
@@ -171,7 +172,7 @@ func (d *decider) agree(ctx context.Context, c *failover.Case, step failover.Ste
 	case failover.Conclude:
 		cmd.Conclude = &ledger.Conclude{
 			Cluster: d.cluster, IntentID: c.Intent.ID, Outcome: failover.Succeeded, To: c.Intent.To, Steps: steps, Lost: failover.Lost(c),
-			Due: d.due(c, failover.Succeeded),
+			Due: d.due(c, failover.Succeeded), Error: failover.CutShort(c),
 		}
 	}
 	out, err := d.commit(ctx, cmd)
@@ -201,7 +202,8 @@ func (d *decider) why(step failover.Step) string {
 // giveUp ends a switchover at its first failure: until the point of no return
 // it costs nothing to put everything back, and writes wait meanwhile.
 func (d *decider) giveUp(ctx context.Context, c *failover.Case) {
-	if c.Intent.Kind != failover.KindSwitchover || !c.Snapshot.Taken.Before(c.Intent.Deadline) {
+	routed := c.Snapshot.Route.Writer == c.Intent.To
+	if c.Intent.Kind != failover.KindSwitchover || !c.Snapshot.Taken.Before(c.Intent.Deadline) || routed {
 		return
 	}
 	_, err := d.commit(ctx, ledger.Command{Abort: &ledger.Abort{Cluster: d.cluster, IntentID: c.Intent.ID, Reason: d.why(failover.Step{})}})

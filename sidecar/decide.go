@@ -49,7 +49,7 @@ type decider struct {
 	closing     time.Time // since when proxies are awaited
 	closingStep failover.Step
 	background  sync.WaitGroup
-	inFlight    map[string]bool
+	inFlight    map[topology.Addr]bool // where optional steps are under way
 
 	detected  map[topology.Addr]time.Time // when a failure was last found that calls for a recovery
 	told      map[topology.Addr]told      // by the failed primary; guarded by mu
@@ -58,7 +58,7 @@ type decider struct {
 
 func newDecider(t *term, cluster string) *decider {
 	return &decider{
-		term: t, cluster: cluster, turn: make(chan struct{}, 1), inFlight: map[string]bool{},
+		term: t, cluster: cluster, turn: make(chan struct{}, 1), inFlight: map[topology.Addr]bool{},
 		detected: map[topology.Addr]time.Time{}, told: map[topology.Addr]told{},
 	}
 }

@@ -11,6 +11,9 @@ import (
 	"github.com/remora-ha/remora/topology"
 )
 
+// silentBeats is how many heartbeats a sidecar misses until it counts as silent.
+const silentBeats = 2
+
 // evidence is what the leader was told in its term, by all sidecars.
 type evidence struct {
 	lease   LeaseConfig
@@ -147,6 +150,7 @@ func (e *evidence) proxies(cluster string, nodes []string, now time.Duration) []
 		e.mu.Unlock()
 		// The end of a lease closes no proxy that its sidecar could not reach.
 		p.Node, p.LeaseOver = name, left <= 0 && (fenced || !p.Hung || p.Cut != "")
+		p.Silent = left < e.lease.TTL.D()+e.lease.FenceTime.D()-silentBeats*e.lease.Heartbeat.D()
 		list = append(list, p)
 	}
 	slices.SortFunc(list, func(a, b topology.Proxy) int { return strings.Compare(a.Node, b.Node) })

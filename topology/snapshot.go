@@ -79,8 +79,11 @@ type Proxy struct {
 	// LeaseOver says that the sidecar was not heard of for its lease and the
 	// fence time: by then it has fenced its proxy by itself. It never is while the
 	// last word was that the proxy hung, until an operator says that it is fenced.
-	LeaseOver bool   `json:"lease_over,omitempty"`
-	Error     string `json:"error,omitempty"` // why Epoch is not the newest
+	LeaseOver bool `json:"lease_over,omitempty"`
+	// Silent says that the sidecar has missed several heartbeats. It is no proof of
+	// anything: its lease may last.
+	Silent bool   `json:"silent,omitempty"`
+	Error  string `json:"error,omitempty"` // why Epoch is not the newest
 	// Drift names rows that another hand changed and that were mended.
 	Drift []string `json:"drift,omitempty"`
 	// Conflict names what would fight over the managed hostgroups; Remora does

@@ -71,7 +71,7 @@ func (f *Fleet) Switchover(ctx context.Context, load *lab.Load, i int, to string
 	}
 	r := Result{Scenario: "switchover", From: from}
 	began := time.Now().Add(-margin)
-	id, err := f.AskSwitchover(ctx, i, to)
+	id, err := f.AskSwitchover(ctx, i, to, 0)
 	if err != nil {
 		return r, err
 	}
@@ -84,12 +84,13 @@ func (f *Fleet) Switchover(ctx context.Context, load *lab.Load, i int, to string
 	return f.finish(ctx, load, r, began)
 }
 
-// AskSwitchover asks node i for a planned change to `to` (empty: Remora's choice);
-// it gives the recovery's id, also where the answer is an error.
-func (f *Fleet) AskSwitchover(ctx context.Context, i int, to string) (id string, err error) {
+// AskSwitchover asks node i for a planned change to `to` (empty: Remora's choice)
+// within a time (0: the policy's); it gives the recovery's id, also where the
+// answer is an error.
+func (f *Fleet) AskSwitchover(ctx context.Context, i int, to string, within time.Duration) (id string, err error) {
 	id = rand.Text()
 	_, err = f.clients[i].Recover(ctx, Cluster, api.RecoveryRequest{Request: failover.Request{
-		ID: id, Kind: failover.KindSwitchover, To: topology.Addr(to), By: "lab",
+		ID: id, Kind: failover.KindSwitchover, To: topology.Addr(to), By: "lab", Timeout: topology.Duration(within),
 	}})
 	if err != nil {
 		return id, fmt.Errorf("switchover: %w", refusals(err))

@@ -17,48 +17,33 @@ import (
 	"github.com/remora-ha/remora/internal/lab/fleet"
 )
 
-// The interruption walk: for every step of a failover and of a switchover the
-// leader's process is killed right after it, and once more while it is under way.
-// After each the others finish or roll back without help: one writable primary,
-// routed by every proxy, the others its replicas, nothing acknowledged lost.
+// The interruption walk: for every step of a failover, of a switchover and of one
+// that has to be rolled back, the leader's process is killed right after it, and
+// once more while it is under way. After each the others finish or roll back
+// without help: one writable primary, routed by every proxy, the others its
+// replicas, nothing acknowledged lost.
 
-// walker walks the recoveries of one fleet.
-type walker struct {
-	*fleet.Fleet
-	order    string // see internal/lab/walker
-	semiSync bool
-	// ends counts how the interrupted recoveries ended.
-	ends map[string]int
-}
+// The kinds of recovery that are walked.
+const (
+	switchover = "switchover"
+	failing    = "switchover that cannot finish"
+	dying      = "failover"
+)
 
-// walks are the kinds of recovery; `make walk` walks them all step by step.
-var walks = []struct {
-	name     string
-	kind     failover.Kind
-	semiSync bool
-}{
-	{"switchover, semi_sync", failover.KindSwitchover, true},
-	{"failover, semi_sync", failover.KindFailover, true},
-	{"switchover, async", failover.KindSwitchover, false},
-	{"failover, async", failover.KindFailover, false},
-}
-
-// TestMeasureWalk walks every step.
+// TestMeasureWalk walks every step; `make walk` calls it.
 func TestMeasureWalk(t *testing.T) {
 	wanted(t, "walk", 1)
-	for _, semiSync := range []bool{true, false} {
-		ctx, w := startWalk(t, semiSync)
-		for _, k := range walks {
-			if k.semiSync != semiSync {
-				continue
-			}
+	for _, durability := range []string{"semi_sync", "async"} {
+		ctx, w := startWalk(t, fleet.Options{Topology: lab.Spec{Server: durable(durability)}, Policy: "anti_flap: 0s"})
+		for _, kind := range []string{switchover, failing, dying} {
 			for _, moment := range []string{"after", "during"} {
 				w.ends = map[string]int{}
 				steps := 0
-				for n := 1; w.interrupt(t, ctx, k.kind, n, moment); n++ {
-					steps = n
+				for w.interrupt(t, ctx, kind, fmt.Sprintf("%s %d", moment, steps+1)) {
+					steps++
 				}
-				fmt.Printf("MEASURED walk of %s, proxies %s: killed %s each of %d steps; ended %v\n", k.name, w.ProxyKind(), moment, steps, w.ends)
+				fmt.Printf("MEASURED walk of a %s, %s, proxies %s: the leader was killed %s each of %d steps; ended %v\n",
+					kind, durability, w.ProxyKind(), moment, steps, w.ends)
 			}
 		}
 	}
@@ -66,96 +51,182 @@ func TestMeasureWalk(t *testing.T) {
 
 // TestTheLeaderDiesBetweenSteps is the short form: some steps under semi_sync.
 func TestTheLeaderDiesBetweenSteps(t *testing.T) {
-	ctx, w := startWalk(t, true)
-	for _, step := range []struct {
-		kind   failover.Kind
-		n      int
-		moment string
-	}{
-		{failover.KindSwitchover, 2, "after"},
-		{failover.KindSwitchover, 4, "during"},
-		{failover.KindFailover, 1, "after"},
-		{failover.KindFailover, 3, "during"},
+	ctx, w := startWalk(t, fleet.Options{Topology: lab.Spec{Server: durable("semi_sync")}, Policy: "anti_flap: 0s"})
+	for _, step := range []struct{ kind, order string }{
+		{switchover, "after 2"},
+		{switchover, "during 4"},
+		{failing, "after 2"},
+		{dying, "after 1"},
+		{dying, "during 3"},
 	} {
-		if !w.interrupt(t, ctx, step.kind, step.n, step.moment) {
-			t.Errorf("a %s has fewer than %d steps", step.kind, step.n)
+		if !w.interrupt(t, ctx, step.kind, step.order) {
+			t.Errorf("a %s has no step %q", step.kind, step.order)
 		}
 	}
 }
 
-func startWalk(t *testing.T, semiSync bool) (context.Context, *walker) {
+// TestTheNewPrimaryDiesWithTheLeader: the primary is killed, the leader right after
+// it has committed the new route, and then the new primary. The recovery is open, so
+// this is no flap, though the policy would hold a second failover back for an hour.
+func TestTheNewPrimaryDiesWithTheLeader(t *testing.T) {
+	ctx, w := startWalk(t, fleet.Options{Topology: lab.Spec{Servers: 4, Server: durable("semi_sync")}})
+	w.orders(t, "after commit route")
+	load, err := w.Lab.Load(ctx, lab.LoadOptions{Addrs: w.ClientAddrs(), Writers: 3, Pace: 10 * time.Millisecond})
+	must(t, err)
+	first, err := w.Primary(ctx)
+	must(t, err)
+	must(t, first.Kill())
+	killed := w.over(t, ctx)
+	if killed == nil {
+		t.Fatalf("the leader has done %q", w.steps())
+	}
+	promoted := w.steps()[slices.IndexFunc(w.steps(), func(s string) bool { return strings.HasPrefix(s, "promote ") })]
+	second := w.DB.ByAddr(strings.TrimPrefix(promoted, "promote "))
+	must(t, second.Kill())
+	must(t, killed.Start(ctx))
+	_, err = load.Back(ctx, time.Now())
+	must(t, err)
+	must(t, w.Converged(ctx))
+	third, err := w.Primary(ctx)
+	must(t, err)
+	if third == first || third == second {
+		t.Errorf("the primary is %s", third.Name)
+	}
+	list, err := w.Recoveries(ctx)
+	must(t, err)
+	if len(list) != 2 || !strings.Contains(list[1].Error, second.Addr+" died before the failover had ended") || list[0].Error != "" {
+		t.Errorf("on record are %d recoveries: %+v", len(list), list)
+	}
+	must(t, first.Start(ctx))
+	must(t, second.Start(ctx))
+	must(t, w.Converged(ctx))
+	nothingLost(t, ctx, w.Fleet, load)
+}
+
+// durable are servers for a durability.
+func durable(durability string) lab.ServerOptions {
+	return lab.ServerOptions{SemiSync: durability == "semi_sync", DropUnacked: durability == "semi_sync"}
+}
+
+// walker walks the recoveries of one fleet.
+type walker struct {
+	*fleet.Fleet
+	order    string // see internal/lab/walker
+	semiSync bool
+	ends     map[string]int // how many of the interrupted recoveries ended in what
+}
+
+func startWalk(t *testing.T, opts fleet.Options) (context.Context, *walker) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Minute)
 	t.Cleanup(cancel)
 	l := lab.ForTest(t, lab.Options{Logf: t.Logf})
-	binary, err := l.BuildTool(ctx, "github.com/remora-ha/remora/internal/lab/walker")
+	w := &walker{order: filepath.Join(t.TempDir(), "order"), semiSync: opts.Topology.Server.SemiSync, ends: map[string]int{}}
+	var err error
+	opts.Binary, err = l.BuildTool(ctx, "github.com/remora-ha/remora/internal/lab/walker")
 	must(t, err)
-	w := &walker{order: filepath.Join(t.TempDir(), "order"), semiSync: semiSync, ends: map[string]int{}}
-	w.Fleet, err = fleet.Start(ctx, l, fleet.Options{
-		Topology: lab.Spec{Server: lab.ServerOptions{SemiSync: semiSync, DropUnacked: semiSync}},
-		Policy:   "anti_flap: 0s", Binary: binary, Env: []string{"REMORA_WALK=" + w.order},
-	})
+	opts.Env = []string{"REMORA_WALK=" + w.order}
+	w.Fleet, err = fleet.Start(ctx, l, opts)
 	must(t, err)
 	return ctx, w
 }
 
-// interrupt begins a recovery whose leader dies at its nth step, and waits until
-// all is well again; false says that the recovery had no such step.
-func (w *walker) interrupt(t *testing.T, ctx context.Context, kind failover.Kind, n int, moment string) bool {
+// orders has the leader of the next recovery end itself.
+func (w *walker) orders(t *testing.T, order string) {
 	t.Helper()
-	what := fmt.Sprintf("%s, %s step %d", kind, moment, n)
+	must(t, os.WriteFile(w.order, []byte(order+"\n"), 0o600))
+	if err := os.Remove(w.order + ".steps"); !errors.Is(err, fs.ErrNotExist) {
+		must(t, err)
+	}
+}
+
+// one is a recovery that is interrupted.
+type one struct {
+	kind, order string
+	from        *lab.Server
+	before      int // recoveries on record
+	// load writes through the proxies whose clients must not notice a switchover;
+	// beside through that of a leader that stays dead for a while.
+	load, beside *lab.Load
+	killed       *lab.Process // nil: the recovery had no such step
+}
+
+// interrupt begins a recovery whose leader dies as ordered, and waits until all is
+// well again; false says that the recovery had no such step.
+func (w *walker) interrupt(t *testing.T, ctx context.Context, kind, order string) bool {
+	t.Helper()
 	must(t, w.Converged(ctx))
-	before, err := w.Recoveries(ctx)
+	o := &one{kind: kind, order: order}
+	list, err := w.Recoveries(ctx)
 	must(t, err)
-	primary, err := w.Primary(ctx)
+	o.before = len(list)
+	o.from, err = w.Primary(ctx)
 	must(t, err)
-	must(t, os.WriteFile(w.order, fmt.Appendf(nil, "%d %s\n", n, moment), 0o600))
-	must(t, remove(w.order+".steps"))
-	load, err := w.Lab.Load(ctx, lab.LoadOptions{Addrs: w.ClientAddrs(), Writers: 3, Pace: 10 * time.Millisecond})
+	leader, err := w.Leader(ctx)
+	must(t, err)
+	// One that dies after a step stays dead until the others are done; one that dies
+	// during a step is started again at once, as systemd does.
+	patient := strings.HasPrefix(order, "after")
+	addrs, own := w.ClientAddrs(), slices.Index(w.Sidecars, leader)
+	o.beside, err = w.Lab.Load(ctx, lab.LoadOptions{Addrs: addrs[own : own+1], Writers: 1, Pace: 10 * time.Millisecond})
+	must(t, err)
+	o.load, err = w.Lab.Load(ctx, lab.LoadOptions{Addrs: slices.Delete(addrs, own, own+1), Writers: 2, Pace: 10 * time.Millisecond})
 	must(t, err)
 	began := time.Now()
-
-	lossless := w.semiSync || kind == failover.KindSwitchover
-	if kind == failover.KindSwitchover {
-		leader, err := w.Leader(ctx)
-		must(t, err)
-		if _, err := w.AskSwitchover(ctx, slices.Index(w.Sidecars, leader), ""); err != nil {
-			t.Logf("%s: %v", what, err) // it was killed before it answered
-		}
-	} else {
-		if !lossless {
-			load.Stop() // what async promises is bounded, not nothing
-			must(t, w.caughtUp(ctx))
-		}
-		must(t, primary.Kill())
+	w.orders(t, order)
+	unlock := w.begin(t, ctx, o, own)
+	o.killed = w.over(t, ctx)
+	if o.killed != nil && !patient {
+		must(t, o.killed.Start(ctx))
 	}
-	killed := w.over(t, ctx)
-	if killed != nil && moment == "during" {
-		must(t, killed.Start(ctx)) // as systemd does; otherwise it stays dead until the others are done
+	w.done(t, ctx, o)
+	took := time.Since(began)
+	unlock()
+	if o.killed != nil && patient {
+		must(t, o.killed.Start(ctx))
+	}
+	if !o.from.Running() {
+		must(t, o.from.Start(ctx))
 	}
 	if err := w.Converged(ctx); err != nil {
-		t.Fatalf("%s, which was %q: %v", what, w.steps(), err)
+		t.Fatalf("%s, killed %s, with the steps %q: %v", kind, order, w.steps(), err)
 	}
-	took := time.Since(began)
-	now, err := w.Primary(ctx)
-	must(t, err)
-	if killed != nil && moment == "after" {
-		must(t, killed.Start(ctx))
-	}
-	if !primary.Running() {
-		must(t, primary.Start(ctx))
-	}
-	must(t, w.Converged(ctx))
-	w.judge(t, ctx, what, kind, primary, now, before, took)
-	if lossless {
-		_, err = load.Back(ctx, time.Now())
+	w.judge(t, ctx, o, took)
+	w.clients(t, ctx, o, began, patient)
+	return o.killed != nil
+}
+
+// begin begins the recovery. What makes it impossible is lifted by unlock.
+func (w *walker) begin(t *testing.T, ctx context.Context, o *one, leader int) (unlock func()) {
+	t.Helper()
+	unlock = func() {}
+	to, within := "", time.Duration(0)
+	switch o.kind {
+	case dying:
+		if !w.semiSync { // what async promises is bounded, not nothing
+			o.load.Stop()
+			o.beside.Stop()
+			must(t, w.caughtUp(ctx))
+		}
+		must(t, o.from.Kill())
+		return unlock
+	case failing:
+		others, err := replicas(ctx, w.Fleet)
 		must(t, err)
+		lock, err := others[0].DB().Conn(ctx)
+		must(t, err)
+		_, err = lock.ExecContext(ctx, "LOCK TABLES lab.writes READ")
+		must(t, err)
+		to, within = others[0].Addr, 1500*time.Millisecond
+		unlock = func() {
+			_, err := lock.ExecContext(ctx, "UNLOCK TABLES")
+			must(t, errors.Join(err, lock.Close()))
+		}
 	}
-	nothingLost(t, ctx, w.Fleet, load)
-	if errs := load.Window(began, time.Now()).Failures; kind == failover.KindSwitchover && len(errs) > 0 {
-		t.Errorf("%s: clients saw %d errors, the first: %s", what, len(errs), errs[0])
+	if _, err := w.AskSwitchover(ctx, leader, to, within); err != nil {
+		t.Logf("%s, to be killed %s: %v", o.kind, o.order, err) // it was killed before it answered
 	}
-	return killed != nil
+	return unlock
 }
 
 // over waits until a sidecar has ended itself, or the recovery its last step.
@@ -174,33 +245,72 @@ func (w *walker) over(t *testing.T, ctx context.Context) (killed *lab.Process) {
 	return killed
 }
 
-// judge looks at what is there when all is well again.
-func (w *walker) judge(t *testing.T, ctx context.Context, what string, kind failover.Kind, old, now *lab.Server, before []failover.Recovery, took time.Duration) {
+// done waits until no recovery is open and a primary is routed: of a failover
+// another one.
+func (w *walker) done(t *testing.T, ctx context.Context, o *one) {
 	t.Helper()
+	eventually(t, ctx, "the others to be done", func() (bool, string) {
+		c, err := state(ctx, w.Fleet)
+		if err != nil {
+			return false, err.Error()
+		}
+		moved := o.kind != dying || string(c.Primary) != o.from.Addr
+		return moved && c.Recovery == nil && c.Mode == "open", c.Sentence
+	})
+}
+
+// judge looks at what is there when all is well again.
+func (w *walker) judge(t *testing.T, ctx context.Context, o *one, took time.Duration) {
+	t.Helper()
+	now, err := w.Primary(ctx)
+	must(t, err)
 	list, err := w.Recoveries(ctx)
 	must(t, err)
 	end := "not begun"
-	switch len(list) - len(before) {
+	switch len(list) - o.before {
 	case 0:
 	case 1:
 		end = string(list[0].Outcome)
 	default:
-		t.Errorf("%s: %d recoveries were begun", what, len(list)-len(before))
+		t.Errorf("%s, killed %s: %d recoveries were begun", o.kind, o.order, len(list)-o.before)
 	}
-	if (end == string(failover.Succeeded)) != (now != old) || kind == failover.KindFailover && end != string(failover.Succeeded) {
-		t.Errorf("%s: it is on record as %q, and the primary is %s after %s", what, end, now.Name, old.Name)
+	wrong := map[string]bool{
+		switchover: false,
+		failing:    end == string(failover.Succeeded),
+		dying:      end != string(failover.Succeeded),
+	}[o.kind]
+	if wrong || (end == string(failover.Succeeded)) != (now != o.from) {
+		t.Errorf("%s, killed %s: it is on record as %q, and the primary is %s after %s", o.kind, o.order, end, now.Name, o.from.Name)
 	}
 	routed(t, ctx, w.Fleet, now.Addr)
 	for _, s := range w.DB.Servers {
 		row, err := s.Row(ctx, "SELECT @@global.read_only AS closed")
 		must(t, err)
 		if closed := row["closed"] != "0"; closed == (s == now) {
-			t.Errorf("%s: %s is primary, and %s has read_only=%s", what, now.Name, s.Name, row["closed"])
+			t.Errorf("%s, killed %s: %s is primary, and %s has read_only=%s", o.kind, o.order, now.Name, s.Name, row["closed"])
 		}
 	}
 	w.ends[end]++
 	steps := w.steps()
-	t.Logf("%s: killed at %q, %s after %s", what, steps[len(steps)-1], end, took.Round(time.Millisecond))
+	t.Logf("%s, killed %s, %q: %s after %s", o.kind, o.order, steps[len(steps)-1], end, took.Round(time.Millisecond))
+}
+
+// clients asks what they saw and what is left of what they wrote.
+func (w *walker) clients(t *testing.T, ctx context.Context, o *one, began time.Time, patient bool) {
+	t.Helper()
+	if w.semiSync || o.kind != dying {
+		for _, l := range []*lab.Load{o.load, o.beside} {
+			_, err := l.Back(ctx, time.Now())
+			must(t, err)
+		}
+	}
+	for _, l := range []*lab.Load{o.load, o.beside} {
+		nothingLost(t, ctx, w.Fleet, l)
+		errs := l.Window(began, time.Now()).Failures
+		if o.kind != dying && len(errs) > 0 && (l == o.load || !patient) {
+			t.Errorf("%s, killed %s: clients saw %d errors, the first: %s", o.kind, o.order, len(errs), errs[0])
+		}
+	}
 }
 
 // steps are those that the leader noted.
@@ -225,11 +335,4 @@ func (w *walker) caughtUp(ctx context.Context) error {
 		}
 		return len(slices.Compact(slices.Clone(sets))) == 1, fmt.Sprint(sets)
 	})
-}
-
-func remove(file string) error {
-	if err := os.Remove(file); !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	return nil
 }

@@ -4,11 +4,11 @@
 //
 //	walker run --config FILE
 //
-// REMORA_WALK names a file with an order, "3 after" or "3 during": the leader that
+// REMORA_WALK names a file with an order, "after 3" or "during 3": the leader that
 // begins the next recovery takes the file away and ends itself right after the
-// third step, or while the third is under way. What it did is written to the
-// file's name with ".steps" added, a line each; the last is "end" where the
-// recovery had no such step.
+// third step, or while the third is under way. A step may also be named, "after
+// commit route". What the leader did is written to the file's name with ".steps"
+// added, a line each; the last is "end" where the recovery had no such step.
 package main
 
 import (

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -28,7 +30,8 @@ type walk struct {
 	mu     sync.Mutex
 	armed  bool
 	steps  int
-	at     int    // the step to end at
+	at     int // the step to end at; 0: the one that is called name
+	name   string
 	moment string // "after" or "during"
 }
 
@@ -94,7 +97,8 @@ func (w *walk) begin() {
 		return
 	}
 	if err == nil {
-		_, err = fmt.Sscan(string(raw), &w.at, &w.moment)
+		w.moment, w.name, _ = strings.Cut(strings.TrimSpace(string(raw)), " ")
+		w.at, _ = strconv.Atoi(w.name)
 	}
 	if err == nil {
 		err = os.Remove(w.order)
@@ -111,7 +115,7 @@ func (w *walk) step(what string, into time.Duration, do func() error) error {
 	last, moment := false, w.moment
 	if w.armed {
 		w.steps++
-		last = w.steps == w.at
+		last = w.steps == w.at || what == w.name
 		w.note(what)
 	}
 	w.mu.Unlock()

@@ -1,0 +1,140 @@
+package failover
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/remora-ha/remora/topology"
+)
+
+// The durability fence. A source under semi-sync tells no client of a commit that
+// fewer replicas acknowledged than it waits for. So once fewer are left that might
+// acknowledge, its clients can do no harm, and a proxy that may still send it
+// writes need not be waited for. What was acknowledged before is held by at least
+// one of the replicas that were stopped, and is counted in their readings.
+
+// promptly is how long a failover under semi_sync waits for those who are heard and
+// could be faster: proxies to acknowledge, replicas to stop, a primary that still
+// answers to be closed.
+const promptly = 500 * time.Millisecond
+
+// stopWait bounds one attempt to stop a replica.
+const stopWait = Duration(2 * time.Second)
+
+// early says that the recovery has only just begun.
+func (p *planner) early() bool { return p.s.Taken.Before(p.in.At.Add(promptly)) }
+
+// stops are the steps by which replicas leave the old primary, so that it commits
+// nothing any more. One that answers is first given time to be closed itself: then
+// its replicas receive its last transactions, and it can come back as one of them.
+// A replica whose SQL thread stopped at an error keeps receiving, for a stop could
+// cost it its relay log.
+func (p *planner) stops() []Step {
+	if p.p.Durability != SemiSync || p.passed() || p.early() && p.s.Instance(p.in.From).Fresh() {
+		return nil
+	}
+	var steps []Step
+	for _, i := range p.members() {
+		src := p.s.ChannelTo(i, p.in.From)
+		if i.Addr == p.in.From || !i.Fresh() || src == nil || src.IO == topology.ThreadNo || src.SQL == topology.ThreadNo && src.SQLError != "" {
+			continue
+		}
+		steps = append(steps, Step{
+			Do: StopReceiving, Target: i.Addr, Source: src.Addr, Wait: stopWait, Optional: true,
+			Why: fmt.Sprintf("%s acknowledges nothing that %s writes any more", i.Addr, p.in.From),
+		})
+	}
+	return steps
+}
+
+// mayCommit says why the old primary might still tell clients that it committed;
+// empty when the durability fence holds.
+func (p *planner) mayCommit() string {
+	if p.p.Durability != SemiSync {
+		return "its commits wait for nobody"
+	}
+	ref, want := p.reference(), p.waitCount(p.prim)
+	if ref == nil {
+		return "it was never read as primary"
+	}
+	switch s := ref.SemiSync; {
+	case !s.SourceEnabled || !s.SourceActive:
+		return "semi-sync was off when it was last read"
+	case !s.Timeout.Endless():
+		return fmt.Sprintf("it waits only %s for an acknowledgement", s.Timeout)
+	case !s.WaitsAlone:
+		return "it waits for nobody while too few replicas are attached"
+	case s.WaitCount < want:
+		return fmt.Sprintf("it waits for %d acknowledgements and not for %d", s.WaitCount, want)
+	}
+	might, unknown := p.mightAcknowledge(ref)
+	if len(might)+unknown < ref.SemiSync.WaitCount {
+		return ""
+	}
+	words := topology.JoinAddrs(might)
+	if unknown > 0 {
+		words = plural(unknown, "replica that is not known here", "replicas that are not known here")
+		if len(might) > 0 {
+			words = topology.JoinAddrs(might) + " and " + words
+		}
+	}
+	return words + " might acknowledge what it writes"
+}
+
+// mightAcknowledge lists who might acknowledge what the old primary writes, and
+// counts those whom it had attached and nobody here knows. That is everybody of
+// whom no reading since the intent says that it does not receive from there; one
+// that was stopped, restarted and receives again is among them.
+func (p *planner) mightAcknowledge(from *topology.State) (known []topology.Addr, unknown int) {
+	for _, i := range p.members() {
+		if i.Addr != p.in.From && !p.left(i) {
+			known = append(known, i.Addr)
+		}
+	}
+	for _, a := range from.Replicas {
+		if p.s.Instance(p.s.Resolve(a)) == nil {
+			unknown++
+		}
+	}
+	return known, max(unknown, from.SemiSync.Clients-(len(p.s.Instances)-1))
+}
+
+// left says that a reading made since the intent shows an instance not receiving
+// from the old primary, under whatever name.
+func (p *planner) left(i *topology.Instance) bool {
+	if !i.Fresh() || !i.ReadAt.After(p.in.At) {
+		return false
+	}
+	for _, src := range i.State.Sources {
+		source := p.s.Resolve(src.Addr)
+		if src.IO != topology.ThreadNo && (source == p.in.From || p.s.Instance(source) == nil) {
+			return false
+		}
+	}
+	return true
+}
+
+// awaited names the proxies that the failover waits for, and says why. Under the
+// durability fence that is only who is heard, and not for long.
+func (p *planner) awaited() (nodes []string, why string) {
+	missing := p.missing(false)
+	if len(missing) == 0 {
+		return nil, ""
+	}
+	words := fmt.Sprintf("%s may still send writes to %s", joinNames(missing), p.in.From)
+	if p.p.Durability != SemiSync || !p.takeOver {
+		return missing, words
+	}
+	if why := p.mayCommit(); why != "" {
+		return missing, fmt.Sprintf("%s; the durability fence does not hold yet: %s", words, why)
+	}
+	if !p.early() {
+		return nil, ""
+	}
+	for _, x := range p.s.Proxies {
+		if !x.Holds(p.in.Epoch) && !x.Silent {
+			nodes = append(nodes, x.Node)
+		}
+	}
+	return nodes, fmt.Sprintf("%s may still send writes to %s", joinNames(nodes), p.in.From)
+}

@@ -1,0 +1,96 @@
+package fleet_test
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/remora-ha/remora/failover"
+	"github.com/remora-ha/remora/internal/lab"
+	"github.com/remora-ha/remora/internal/lab/fleet"
+)
+
+// promotion is the step that opened the new primary.
+func promotion(t *testing.T, r failover.Recovery) failover.Step {
+	t.Helper()
+	i := slices.IndexFunc(r.Steps, func(s failover.StepResult) bool { return s.Step.Do == failover.Promote })
+	if i < 0 {
+		t.Fatalf("nobody was promoted: %+v", r)
+	}
+	return r.Steps[i].Step
+}
+
+// TestASidecarThatIsNotHeardDoesNotHoldUpAFailover: it freezes beside its living proxy, and the primary dies. Under the
+// durability fence nobody waits for its lease; where the primary's time-out may end, everybody does.
+func TestASidecarThatIsNotHeardDoesNotHoldUpAFailover(t *testing.T) {
+	for _, c := range []struct {
+		name, policy string
+		left         bool // the proxy was left behind
+	}{
+		{"with the durability fence", "anti_flap: 0s", true},
+		{"without it, for the time-out may end", "anti_flap: 0s\nsemi_sync: {timeout: 1h}", false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			ctx, f, load := start(t, fleet.Options{Topology: measured.Topology, Policy: c.policy}, lab.LoadOptions{Writers: 6, Pace: 10 * time.Millisecond})
+			node := f.Sidecars[follower(t, ctx, f)]
+			r, err := f.Blow(ctx, load, "kill beside a frozen sidecar", func(p *lab.Server) error {
+				if err := node.Freeze(); err != nil {
+					return err
+				}
+				return p.Kill()
+			}, node.Thaw)
+			must(t, err)
+			why := promotion(t, r.Recovery).Why
+			t.Logf("%s; %s", r, why)
+			if left := strings.Contains(why, node.Name+" did not acknowledge"); left != c.left {
+				t.Errorf("it was left behind: %t, want %t: %s", left, c.left, why)
+			}
+			_, err = f.Return(ctx, r.From)
+			must(t, err)
+			nothingLost(t, ctx, f, load)
+		})
+	}
+}
+
+// TestAProxyThatWasLeftBehindCommitsNothing: the primary freezes together with a sidecar, and thaws when another one was
+// promoted. The sidecar's proxy sends it writes all the while.
+func TestAProxyThatWasLeftBehindCommitsNothing(t *testing.T) {
+	ctx, f, all := start(t, measured, lab.LoadOptions{})
+	all.Stop()
+	i := follower(t, ctx, f)
+	node, proxy := f.Sidecars[i], f.Proxies[i]
+	clients := lab.LoadOptions{Addrs: slices.Delete(f.ClientAddrs(), i, i+1), Writers: 6, Pace: 10 * time.Millisecond}
+	load, err := f.Lab.Load(ctx, clients)
+	must(t, err)
+	clients.Addrs, clients.Timeout = []string{proxy.ClientAddr}, 2*time.Second
+	behind, err := f.Lab.Load(ctx, clients)
+	must(t, err)
+
+	r, err := f.Blow(ctx, load, "freeze with a sidecar", func(p *lab.Server) error {
+		if err := node.Freeze(); err != nil {
+			return err
+		}
+		return p.Freeze()
+	}, nil)
+	must(t, err)
+	t.Logf("%s; %s", r, promotion(t, r.Recovery).Why)
+	opens(t, ctx, proxy, r.From.Addr) // it still sends writes there
+	promoted := time.Now()
+	must(t, r.From.Thaw())
+	eventually(t, ctx, r.From.Name+" is closed", func() (bool, string) {
+		row, err := r.From.Row(ctx, "SELECT @@read_only AS closed")
+		return err == nil && row["closed"] == "1", fmt.Sprint(err)
+	})
+	if w := behind.Window(promoted, time.Now()); w.Acked > 0 {
+		t.Errorf("clients of %s were told of %d commits after another primary was opened", proxy.Name, w.Acked)
+	}
+	must(t, node.Thaw())
+	opens(t, ctx, proxy, r.To.Addr)
+	_, err = behind.Back(ctx, time.Now())
+	must(t, err)
+	found(t, ctx, f, "OldPrimaryDiverged", r.From.Addr) // what its clients sent it and were never told of
+	nothingLost(t, ctx, f, behind)
+	nothingLost(t, ctx, f, load)
+}
