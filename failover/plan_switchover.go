@@ -37,7 +37,9 @@ func (p *planner) giveUp() string {
 		return fmt.Sprintf("not done within %s", span(p.in.Deadline.Sub(p.in.At)))
 	}
 	to := p.s.Instance(p.in.To)
-	switch {
+	switch silent := p.silent(); {
+	case len(silent) > 0 && p.fromOpen() && !p.in.Forced:
+		return fmt.Sprintf("%s was not heard of for its lease, and clients of its proxy would be turned away by %s", joinNames(silent), p.in.From)
 	case to == nil:
 		return fmt.Sprintf("%s is not part of the cluster", p.in.To)
 	case to.Reach == topology.Down:
@@ -51,6 +53,18 @@ func (p *planner) giveUp() string {
 		return x.refusals[0].Sentence
 	}
 	return ""
+}
+
+// silent names the sidecars whose lease ran out before their proxies had paused.
+// That is a fence, but no pause: those proxies hold nothing back.
+func (p *planner) silent() []string {
+	var nodes []string
+	for _, x := range p.s.Proxies {
+		if x.LeaseOver && !x.Off() && x.Epoch < p.in.Epoch {
+			nodes = append(nodes, x.Node)
+		}
+	}
+	return nodes
 }
 
 // pause waits until every proxy holds its writes and has none in progress.

@@ -55,9 +55,6 @@ func Serve(ctx context.Context, cfg Config, log *slog.Logger, version string, ch
 			log.Warn("the fleet could not be remembered; Consul is asked again at the next start", "error", err)
 		}
 	}
-	if cfg.DataDir != "" {
-		ports.Disk = newDiskFile(cfg.DataDir)
-	}
 	for _, c := range change {
 		c(&ports)
 	}
@@ -135,6 +132,9 @@ func openPorts(cfg Config, token string, ports *Ports, log *slog.Logger) (err er
 	}
 	ports.Commands = hooks.Runner{}
 	ports.Peer = peers(cfg, token)
+	if cfg.DataDir != "" {
+		ports.Disk = newDiskFile(cfg.DataDir)
+	}
 	ports.Consensus, err = consensus.Start(raftConfig(cfg, log))
 	if err != nil && ports.Proxy != nil {
 		ports.Proxy.Close()
