@@ -1,6 +1,7 @@
 package failover
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -133,6 +134,26 @@ func TestSwitchoverIsRolledBackBeforeThePointOfNoReturn(t *testing.T) {
 			}
 		})
 	}
+	t.Run("a sidecar fell silent before its proxy paused", func(t *testing.T) {
+		b := rollback(0).pass(-time.Minute).proxy("s2", func(p *topology.Proxy) { p.LeaseOver = true })
+		expectPlan(t, Remaining(&b.c), "roll back a:3306")
+		b.c.Intent.Forced = true // then it counts as fenced: who forces it bears the errors
+		if first := Remaining(&b.c)[0]; first.String() != "proxies: writer paused" || !strings.HasPrefix(first[0].Why, "s1 and s3 may") {
+			t.Errorf("forced, the first stage is %s: %s", first, first[0].Why)
+		}
+	})
+	t.Run("or after it: forward", func(t *testing.T) {
+		b := rollback(1).pass(-time.Minute).proxy("s2", func(p *topology.Proxy) { p.LeaseOver = true })
+		if first := Remaining(&b.c)[0]; first.String() != "set read only a:3306" {
+			t.Errorf("the first stage is %s", first)
+		}
+	})
+	t.Run("or when the old primary is closed: forward", func(t *testing.T) {
+		b := rollback(2).pass(-time.Minute).proxy("s2", func(p *topology.Proxy) { p.LeaseOver, p.Epoch = true, 0 })
+		if first := Remaining(&b.c)[0]; first.String() != "catch up b:3306" {
+			t.Errorf("the first stage is %s", first)
+		}
+	})
 	t.Run("promoted: only forward", func(t *testing.T) {
 		b := rollback(4)
 		expectPlan(t, Remaining(&b.c), "commit route b:3306", "repoint a:3306 to b:3306, repoint c:3306 to b:3306", "conclude")

@@ -99,7 +99,7 @@ func (d *decider) cycle(ctx context.Context) bool {
 		return true
 	}
 	v := failover.Examine(&c)
-	handing := d.handingOver()
+	handing := d.resigning()
 	if handing != "" {
 		v.Decision.Sentence += "; " + handing
 	}
@@ -338,7 +338,7 @@ func (d *decider) recover(ctx context.Context, r api.RecoveryRequest) (reply api
 			Sentence: v.Decision.Sentence, Refusals: v.Decision.Refusals, Checks: v.Decision.Checks,
 		}
 	}
-	if handing := d.handingOver(); handing != "" {
+	if handing := d.resigning(); handing != "" {
 		return reply, fmt.Errorf("%w: %s; ask again", api.ErrNotLeader, handing)
 	}
 	if reply.Decision, err = d.launch(ctx, &c, v.Decision); err != nil {

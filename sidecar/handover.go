@@ -110,7 +110,7 @@ func (t *term) yield(ctx context.Context) {
 			since = time.Now()
 		}
 		if time.Since(since) >= unfitFor && t.mayHandOver(&self) {
-			t.handOver(ctx, self, to.node)
+			t.resign(ctx, self, to.node)
 		}
 	}
 }
@@ -121,9 +121,9 @@ func (s *Sidecar) mayHandOver(self *fitness) bool {
 	return len(self.trouble) > 0 || s.handedOver.IsZero() || time.Since(s.handedOver) >= handoverPause
 }
 
-// handOver gives the leadership to another node because of what speaks against
+// resign gives the leadership to another node because of what speaks against
 // this one. Until it is over no recovery is begun here.
-func (t *term) handOver(ctx context.Context, self fitness, to string) {
+func (t *term) resign(ctx context.Context, self fitness, to string) {
 	why := fmt.Sprintf("%s hands the leadership to %s: %s", t.cfg.Node, to, self.words())
 	t.log.Warn(why)
 	t.handing.Store(&why)
@@ -149,9 +149,9 @@ func (t *term) handOver(ctx context.Context, self fitness, to string) {
 	_ = t.ports.Consensus.Close(bounded) // it cuts the node off at once, and may not end before the disk answers
 }
 
-// handingOver is the sentence on a handing over that is under way; empty when
+// resigning is the sentence on a handing over that is under way; empty when
 // none is.
-func (t *term) handingOver() string {
+func (t *term) resigning() string {
 	if why := t.handing.Load(); why != nil {
 		return *why
 	}

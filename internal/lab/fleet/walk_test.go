@@ -30,11 +30,15 @@ const (
 	dying      = "failover"
 )
 
+// walked is the policy: one recovery follows the other, and some leave a replica
+// behind for a moment.
+const walked = "anti_flap: 0s\nswitchover: {max_lag: 1m}"
+
 // TestMeasureWalk walks every step; `make walk` calls it.
 func TestMeasureWalk(t *testing.T) {
 	wanted(t, "walk", 1)
 	for _, durability := range []string{"semi_sync", "async"} {
-		ctx, w := startWalk(t, fleet.Options{Topology: lab.Spec{Server: durable(durability)}, Policy: "anti_flap: 0s"})
+		ctx, w := startWalk(t, fleet.Options{Topology: lab.Spec{Server: durable(durability)}, Policy: walked})
 		for _, kind := range []string{switchover, failing, dying} {
 			for _, moment := range []string{"after", "during"} {
 				w.ends = map[string]int{}
@@ -51,7 +55,7 @@ func TestMeasureWalk(t *testing.T) {
 
 // TestTheLeaderDiesBetweenSteps is the short form: some steps under semi_sync.
 func TestTheLeaderDiesBetweenSteps(t *testing.T) {
-	ctx, w := startWalk(t, fleet.Options{Topology: lab.Spec{Server: durable("semi_sync")}, Policy: "anti_flap: 0s"})
+	ctx, w := startWalk(t, fleet.Options{Topology: lab.Spec{Server: durable("semi_sync")}, Policy: walked})
 	for _, step := range []struct{ kind, order string }{
 		{switchover, "after 2"},
 		{switchover, "during 4"},
