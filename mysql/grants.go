@@ -49,3 +49,31 @@ var oraclePrivileges = []string{
 	"CONNECTION_ADMIN", // KILL, super_read_only, and a connection when all are taken
 	"RELOAD",           // RESET REPLICA
 }
+
+// RescueGrants lists what Remora's account needs besides [Grants] to save
+// transactions as SQL, and with `discard` to take them back, which writes to the
+// tables; nil for a flavor's own part where Grants has it already.
+func RescueGrants(flavor string, discard bool) []string {
+	const account = " TO `remora`@`%`"
+	privileges := mariadbRescue
+	if flavor == string(gtid.MySQL) {
+		privileges = oracleRescue
+	}
+	if discard {
+		privileges = append(privileges[:len(privileges):len(privileges)], discardPrivileges...)
+		if flavor == string(gtid.MariaDB) {
+			privileges = append(privileges, "BINLOG ADMIN") // sql_log_bin
+		}
+	}
+	return []string{"GRANT " + strings.Join(privileges, ", ") + " ON *.*" + account}
+}
+
+var (
+	mariadbRescue = []string{
+		"REPLICATION SLAVE", // the binary logs' contents
+		"BINLOG MONITOR",    // their names
+		"SELECT",            // the names and types of columns
+	}
+	oracleRescue      = []string{"SELECT"}
+	discardPrivileges = []string{"INSERT", "UPDATE", "DELETE", "TRIGGER"} // TRIGGER: to see that there is none
+)

@@ -85,25 +85,31 @@ func (s *Servers) Do(ctx context.Context, step failover.Step) error {
 	default:
 		return &Error{Op: string(step.Do), Addr: step.Target, Err: ErrNotMine}
 	}
-	if s.ctx.Err() != nil {
-		return &Error{Op: string(step.Do), Addr: step.Target, Err: errors.New("the executor is closed")}
-	}
-	s.acts.Add(1)
-	defer s.acts.Done()
 	wait := s.cfg.ActTimeout.D()
 	if step.Wait > 0 {
 		wait = step.Wait.D()
 	}
 	ctx, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
+	return s.as(ctx, string(step.Do), step.Target, func(ctx context.Context, a *actor) error { return act(a, ctx, step) })
+}
+
+// as connects to an instance and has something done there. It ends with Close.
+func (s *Servers) as(ctx context.Context, op string, addr topology.Addr, act func(context.Context, *actor) error) error {
+	if s.ctx.Err() != nil {
+		return &Error{Op: op, Addr: addr, Err: errors.New("the executor is closed")}
+	}
+	s.acts.Add(1)
+	defer s.acts.Done()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
 	defer context.AfterFunc(s.ctx, cancel)()
-	a := &actor{op: string(step.Do), addr: step.Target, cfg: s.cfg, confirm: s.Confirm,
-		log: s.log.With("act", string(step.Do), "instance", string(step.Target))}
+	a := &actor{op: op, addr: addr, cfg: s.cfg, confirm: s.Confirm, log: s.log.With("act", op, "instance", string(addr))}
 	if err := a.connect(ctx); err != nil {
 		return a.fail(statement{}, err)
 	}
 	defer func() { a.session.close() }()
-	return act(a, ctx, step)
+	return act(ctx, a)
 }
 
 // actor is one act on one instance.

@@ -40,7 +40,7 @@ func TestBrokenRulesAreFound(t *testing.T) {
 		{
 			"an adapter that imports another",
 			source{"mysql", "a.go", imports(module + "/proxysql")},
-			"mysql/a.go:2:8: mysql imports proxysql; it may import topology, failover, internal/gtid, github.com/go-sql-driver/mysql",
+			"mysql/a.go:2:8: mysql imports proxysql; it may import topology, failover, internal/gtid, github.com/go-sql-driver/mysql, github.com/go-mysql-org/go-mysql/",
 		},
 		{
 			"the core importing an adapter",

@@ -24,7 +24,7 @@ var rules = []rule{
 		pkg: "consensus", imports: "ledger github.com/hashicorp/ go.etcd.io/bbolt",
 		tests: "topology failover internal/lab",
 	},
-	{pkg: "mysql", imports: "topology failover internal/gtid github.com/go-sql-driver/mysql", tests: "internal/lab internal/standin"},
+	{pkg: "mysql", imports: "topology failover internal/gtid github.com/go-sql-driver/mysql github.com/go-mysql-org/go-mysql/", tests: "internal/lab internal/standin"},
 	{pkg: "proxysql", imports: "topology github.com/go-sql-driver/mysql", tests: "internal/lab internal/standin modernc.org/sqlite"},
 	{pkg: "consul", imports: "topology github.com/hashicorp/consul/api", tests: "internal/lab"},
 	{pkg: "templates", imports: "github.com/hashicorp/consul-template/", tests: "internal/lab"},

@@ -1,0 +1,152 @@
+package mysql
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	binlog "github.com/go-mysql-org/go-mysql/replication"
+)
+
+// rows puts a row event into words: a statement a row, and the one that undoes it.
+func (r *binlogReader) rows(ctx context.Context, e *binlog.RowsEvent) error {
+	t, err := r.table(ctx, string(e.Table.Schema), string(e.Table.Table))
+	if err != nil {
+		return err
+	}
+	images := make([]image, len(e.Rows))
+	for n, values := range e.Rows {
+		images[n] = newImage(t, values)
+		if n < len(e.SkippedColumns) && len(e.SkippedColumns[n]) > 0 {
+			images[n].skip(e.SkippedColumns[n])
+		}
+	}
+	step := 1
+	if e.Type() == binlog.EnumRowsEventTypeUpdate {
+		step = 2
+	}
+	for n := 0; n+step <= len(images); n += step {
+		var c change
+		switch e.Type() {
+		case binlog.EnumRowsEventTypeInsert:
+			c = change{do: images[n].insert(), undo: images[n].remove(), fixed: images[n].fixed}
+		case binlog.EnumRowsEventTypeDelete:
+			c = change{do: images[n].remove(), undo: images[n].insert(), fixed: images[n].fixed}
+		case binlog.EnumRowsEventTypeUpdate:
+			before, after := images[n], images[n+1]
+			c = change{do: before.update(after), undo: after.update(before), fixed: before.fixed}
+			if c.fixed == "" {
+				c.fixed = after.fixed
+			}
+		default:
+			c = change{note: "rows of an unknown kind were changed in " + t.name, fixed: "rows of an unknown kind"}
+		}
+		if !images[n].replayable || step == 2 && !images[n+1].replayable {
+			c.note, c.do = "not replayable: "+c.fixed+": "+c.do, ""
+		}
+		if c.note == "" {
+			c.note = r.note
+		}
+		c.table, r.note = t.name, ""
+		r.now.changes = append(r.now.changes, c)
+	}
+	return nil
+}
+
+// image is one row as the binary log has it.
+type image struct {
+	table      *table
+	names      []string // quoted
+	literals   []string
+	usable     []bool // in a comparison
+	skipped    []bool
+	generated  []bool
+	fixed      string // why a change with it cannot be undone
+	replayable bool
+}
+
+func newImage(t *table, values []any) image {
+	n := len(values)
+	i := image{
+		table: t, names: make([]string, n), literals: make([]string, n), usable: make([]bool, n), skipped: make([]bool, n), generated: make([]bool, n),
+		fixed: t.fixed, replayable: true,
+	}
+	known := len(t.columns) == n
+	if !known {
+		i.replayable = false
+		if i.fixed = "the columns of " + t.name + " cannot be read, or are not what they were"; len(t.columns) == 0 {
+			i.fixed = "the columns of " + t.name + " cannot be read: grant SELECT on it"
+		}
+	}
+	for k, v := range values {
+		col := tableColumn{name: fmt.Sprintf("@%d", k+1)}
+		if known {
+			col = t.columns[k]
+		}
+		i.names[k], i.generated[k] = quoteName(col.name), col.generated
+		lit, exact, ok := literal(v, col)
+		i.literals[k], i.usable[k] = lit, exact
+		if !ok && known {
+			i.replayable = false
+			i.fixed = fmt.Sprintf("column %s of %s is of type %s, which is not put into words", col.name, t.name, col.kind)
+		}
+	}
+	return i
+}
+
+// skip leaves columns out that the event does not have: it is no full image.
+func (i *image) skip(columns []int) {
+	for _, k := range columns {
+		i.skipped[k] = true
+	}
+	if i.fixed == "" {
+		i.fixed = "the binary log has only a part of each row of " + i.table.name + " (binlog_row_image)"
+	}
+}
+
+func (i image) insert() string {
+	var names, values []string
+	for k := range i.names {
+		if !i.skipped[k] && !i.generated[k] {
+			names, values = append(names, i.names[k]), append(values, i.literals[k])
+		}
+	}
+	return fmt.Sprintf("INSERT INTO %s (%s) VALUES (%s)", i.table.name, strings.Join(names, ", "), strings.Join(values, ", "))
+}
+
+func (i image) remove() string {
+	return fmt.Sprintf("DELETE FROM %s WHERE %s LIMIT 1", i.table.name, i.where())
+}
+
+func (i image) update(to image) string {
+	var set []string
+	for k := range to.names {
+		if to.skipped[k] || to.generated[k] || !i.skipped[k] && to.literals[k] == i.literals[k] {
+			continue
+		}
+		set = append(set, to.names[k]+"="+to.literals[k])
+	}
+	if len(set) == 0 { // the same row again
+		set = []string{i.names[0] + "=" + i.names[0]}
+	}
+	return fmt.Sprintf("UPDATE %s SET %s WHERE %s LIMIT 1", i.table.name, strings.Join(set, ", "), i.where())
+}
+
+// where compares all columns that can be compared exactly: a row that was changed
+// since is not met.
+func (i image) where() string {
+	var terms []string
+	for k := range i.names {
+		switch {
+		case i.skipped[k] || !i.usable[k] || i.generated[k]:
+		case i.literals[k] == "NULL":
+			terms = append(terms, i.names[k]+" IS NULL")
+		default:
+			terms = append(terms, i.names[k]+"="+i.literals[k])
+		}
+	}
+	if len(terms) == 0 {
+		return "FALSE"
+	}
+	return strings.Join(terms, " AND ")
+}
