@@ -23,6 +23,7 @@ type Case struct {
 	// Tries and Noticed are what the leader remembers of repairs and findings.
 	Tries   []Try     `json:"tries,omitempty"`
 	Noticed []Noticed `json:"noticed,omitempty"`
+	Rescued []Rescued `json:"rescued,omitempty"` // transactions that were saved as SQL, newest last
 }
 
 // Downtime excuses an instance from recoveries until a time.

@@ -207,7 +207,7 @@ func DefaultPolicy() Policy {
 		SemiSync: SemiSyncPolicy{Manage: true, Timeout: Infinite, Blocked: BlockedWait, Patience: d(10 * time.Second)},
 		Errant:   ErrantRefuse, Rejoin: RejoinAuto,
 		Repair: Repair{
-			WritableReplica: true, WrongSource: true, Orphans: true, BrokenReplication: true,
+			WritableReplica: true, WrongSource: true, Orphans: true, BrokenReplication: true, SaveExtra: true,
 			Stopped: StoppedLeave, Grace: d(time.Minute), ReadOnlyPrimary: ReadOnlyLeave, Ring: RingLeave,
 			Attempts: 5, Window: d(10 * time.Minute), Backoff: d(2 * time.Second),
 		},

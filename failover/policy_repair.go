@@ -11,6 +11,7 @@ type Repair struct {
 	Stopped           StoppedRepair   `yaml:"stopped" json:"stopped"`                       // threads that were stopped without an error
 	Grace             Duration        `yaml:"grace" json:"grace"`                           // how long they are left first
 	ReadOnlyPrimary   ReadOnlyPrimary `yaml:"read_only_primary" json:"read_only_primary"`
+	SaveExtra         bool            `yaml:"save_extra" json:"save_extra"` // transactions that the primary lacks are saved as SQL
 	Ring              RingRepair      `yaml:"ring" json:"ring"`
 	// Attempts of one repair within Window; then it is a finding until Window has
 	// passed since the first. After each attempt the wait doubles, from Backoff.

@@ -77,9 +77,15 @@ var replicaProblems = []Problem{
 		Explain: "A replica holds transactions that were not written on the primary. It is no candidate while errant is refuse.",
 		match: func(f *facts) []hit {
 			return each(f.strangers(), func(i *topology.Instance) (string, bool) {
+				if !i.Fresh() || !i.State.IsReplica() || !f.s.Under(i.Addr, f.primary) {
+					return "", false
+				}
 				extra := f.errant(i)
-				return fmt.Sprintf("replica %s holds %s that primary %s did not write: %s", i.Addr, count(extra.Count()), f.primary, clip(extra)),
-					i.Fresh() && i.State.IsReplica() && f.s.Under(i.Addr, f.primary) && !extra.Empty()
+				words := fmt.Sprintf("replica %s holds %s that primary %s did not write: %s", i.Addr, count(extra.Count()), f.primary, clip(extra))
+				if f.prim.Fresh() && !i.State.Writable() {
+					words += "; " + f.rescueWords(i, extra)
+				}
+				return words, !extra.Empty()
 			})
 		},
 	},

@@ -38,15 +38,21 @@ var writerProblems = []Problem{
 	},
 	{
 		Code: "OldPrimaryDiverged", Priority: broken,
-		Explain: "An instance without a source holds transactions that the primary never received. It is kept out; to bring it back, clone it again, or save its extra transactions from its binary log first.",
+		Explain: "An instance without a source holds transactions that the primary never received. It is kept out, and its extra transactions are saved as SQL; `remora rejoin` brings it back.",
 		match: func(f *facts) []hit {
 			return each(f.strangers(), func(i *topology.Instance) (string, bool) {
 				if !f.prim.Fresh() || !i.Fresh() || f.promoting(i.Addr) || f.s.Under(i.Addr, f.primary) {
 					return "", false
 				}
 				extra := f.prim.State.Extra(i.State)
-				return fmt.Sprintf("%s holds %s that primary %s never received: %s; it is kept out", i.Addr,
-					count(extra.Count()), f.primary, clip(extra)), !extra.Empty()
+				if extra.Empty() {
+					return "", false
+				}
+				words := fmt.Sprintf("%s holds %s that primary %s never received: %s; it is kept out", i.Addr, count(extra.Count()), f.primary, clip(extra))
+				if !i.State.Writable() {
+					words += "; " + f.rescueWords(i, extra)
+				}
+				return words, true
 			})
 		},
 	},

@@ -41,6 +41,7 @@ func (f *facts) wantedRepairs() []Step {
 		case i.State.Writable():
 			add(f.closeStranger(i))
 		default:
+			add(f.saveExtra(i))
 			if step, yes := f.repointStranger(i); yes {
 				add(step, true)
 				continue

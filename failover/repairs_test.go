@@ -72,7 +72,7 @@ func TestRepairsOfReplication(t *testing.T) {
 		{"nor under any policy", primary("a").replica("b", failedBy(0, 1062)).repair(start).noticed("ReplicationBroken", "b", time.Hour), ""},
 		{"the policy may say no", primary("a").replica("b", failedBy(0, 1213)).repair(off), ""},
 		{"so may a downtime", primary("a").replica("b", failedBy(0, 1213)).downtime("b"), ""},
-		{"a relay log that the source lacks is not thrown away", primary("a").replica("b", failedBy(0, 1213), has("0-3-105", "0-1-100")), ""},
+		{"a relay log that the source lacks is not thrown away", primary("a").replica("b", failedBy(0, 1213), has("0-3-105", "0-1-100")), "save extra b:3306"},
 		{"what the primary wrote since it was read is no gap", primary("a").replica("b", failedBy(0, 1213), has("0-1-105", "0-1-100")), "start replica b:3306"},
 		{"nor is anything started under a dead primary", primary("a").replica("b", failedBy(0, 1213)).replica("c").kill("a"), ""},
 		{"in a chain its own source counts", primary("a").replica("b").replica("c", under("b"), failedBy(0, 1213)), "start replica c:3306"},

@@ -15,7 +15,7 @@ type Step struct {
 	Do     Act           `json:"do"`
 	Target topology.Addr `json:"target,omitempty"` // the instance acted upon
 	Source topology.Addr `json:"source,omitempty"` // Repoint: the new source; StopReceiving: the old one, as Target calls it
-	Until  gtid.Set      `json:"until,omitzero"`   // CatchUp: what Target must have executed
+	Until  gtid.Set      `json:"until,omitzero"`   // CatchUp: what Target must have executed; SaveExtra: what is saved
 	Wait   Duration      `json:"wait,omitempty"`   // how long the step may take; 0: the executor's default
 	Mode   topology.Mode `json:"mode,omitempty"`   // CloseProxies: what they must acknowledge
 	// SemiSync says how to set semi-sync on Target (Promote, Repoint, SetSemiSync).
@@ -47,6 +47,9 @@ const (
 	SetWritable Act = "set_writable" // rollback, repair: Target (the old primary, the routed writer) takes writes again
 	// StartReplica starts what is stopped of Target's replication from Source: a repair.
 	StartReplica Act = "start_replica"
+	// SaveExtra saves Target's transactions in Until as SQL: a repair that changes
+	// nothing on the server.
+	SaveExtra Act = "save_extra"
 	// Detach makes Target, a primary, forget its source: a repair.
 	Detach   Act = "detach"
 	RollBack Act = "roll_back" // commit the intent's end with Target as the open writer again

@@ -90,6 +90,8 @@ func command(id string, at time.Time, op any) Command {
 		cmd.Conclude = op
 	case *Acknowledge:
 		cmd.Acknowledge = op
+	case *Rescue:
+		cmd.Rescue = op
 	case *SetDowntime:
 		cmd.SetDowntime = op
 	case *Decline:

@@ -32,6 +32,7 @@ type Command struct {
 	Acknowledge  *Acknowledge  `json:"acknowledge,omitempty"`
 	SetDowntime  *SetDowntime  `json:"set_downtime,omitempty"`
 	EndDowntime  *EndDowntime  `json:"end_downtime,omitempty"`
+	Rescue       *Rescue       `json:"rescue,omitempty"`
 	RecordHook   *RecordHook   `json:"record_hook,omitempty"`
 }
 
@@ -157,6 +158,12 @@ type RecordHook struct {
 	Done       bool                 `json:"done,omitempty"`
 }
 
+// Rescue records that transactions which the primary lacks were saved as SQL.
+type Rescue struct {
+	Cluster string           `json:"cluster"`
+	Rescued failover.Rescued `json:"rescued"` // At is the command's when zero
+}
+
 // Encode gives the bytes of a log entry. A command whose own bytes would not be
 // read back (a malformed address, a negative duration) is an error: in the log
 // it would stop every node.
@@ -219,6 +226,7 @@ func (c Command) operation() (operation, error) {
 	add(c.Acknowledge != nil, c.Acknowledge)
 	add(c.SetDowntime != nil, c.SetDowntime)
 	add(c.EndDowntime != nil, c.EndDowntime)
+	add(c.Rescue != nil, c.Rescue)
 	add(c.RecordHook != nil, c.RecordHook)
 	if len(ops) != 1 {
 		return nil, fmt.Errorf("command %q holds %d operations, it must hold exactly one that this version knows", c.ID, len(ops))

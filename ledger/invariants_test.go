@@ -12,6 +12,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/remora-ha/remora/failover"
+	"github.com/remora-ha/remora/internal/gtid"
 	"github.com/remora-ha/remora/topology"
 )
 
@@ -217,6 +218,9 @@ func (p *play) command(index uint64) (cmd Command, repeated int) {
 		func() any { return &ForgetNode{Name: p.pick("n1", "n2")} },
 		func() any {
 			return &SetDowntime{Cluster: p.cluster(), Downtime: failover.Downtime{Instance: p.addr(), Until: epochZero.Add(time.Minute)}}
+		},
+		func() any {
+			return &Rescue{Cluster: p.cluster(), Rescued: failover.Rescued{Instance: p.addr(), Set: gtid.MustParse("0-1-5"), Node: "n1", File: "/f"}}
 		},
 		func() any { return &EndDowntime{Cluster: p.cluster(), Instance: p.addr()} },
 	}

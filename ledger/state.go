@@ -14,6 +14,7 @@ const (
 	KeptRecoveries = 100 // ended recoveries of a cluster
 	KeptSteps      = 256 // step results of a recovery
 	KeptHooks      = 32  // hook results of a recovery
+	KeptRescues    = 50  // savings of transactions of a cluster
 	KeptCommands   = 512 // commands whose repetition is recognised
 )
 
@@ -55,6 +56,7 @@ type Cluster struct {
 	// Recoveries have ended, newest last; at most [KeptRecoveries].
 	Recoveries []failover.Recovery `json:"recoveries,omitempty"`
 	Downtimes  []failover.Downtime `json:"downtimes,omitempty"` // sorted by instance
+	Rescued    []failover.Rescued  `json:"rescued,omitempty"`   // newest last; at most [KeptRescues]
 }
 
 // Answer is a command that was applied and what came of it.

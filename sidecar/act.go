@@ -136,6 +136,8 @@ func (d *decider) execute(ctx context.Context, step failover.Step) failover.Step
 	err := d.ports.Consensus.Verify(bounded)
 	if err != nil {
 		err = fmt.Errorf("%s: this node may not lead any more, so nothing was touched: %w", step, err)
+	} else if step.Do == failover.SaveExtra {
+		err = d.rescue(bounded, step)
 	} else {
 		err = d.ports.Servers[d.cluster].Do(bounded, step)
 	}

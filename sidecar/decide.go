@@ -50,6 +50,7 @@ type decider struct {
 	closingStep failover.Step
 	background  sync.WaitGroup
 	inFlight    map[topology.Addr]bool // where optional steps are under way
+	mending     map[string]bool        // repairs that go on beside the cycle
 
 	detected  map[topology.Addr]time.Time // when a failure was last found that calls for a recovery
 	told      map[topology.Addr]told      // by the failed primary; guarded by mu
@@ -58,7 +59,7 @@ type decider struct {
 
 func newDecider(t *term, cluster string) *decider {
 	return &decider{
-		term: t, cluster: cluster, turn: make(chan struct{}, 1), inFlight: map[topology.Addr]bool{},
+		term: t, cluster: cluster, turn: make(chan struct{}, 1), inFlight: map[topology.Addr]bool{}, mending: map[string]bool{},
 		detected: map[topology.Addr]time.Time{}, told: map[topology.Addr]told{},
 	}
 }
@@ -299,19 +300,46 @@ func (d *decider) repair(ctx context.Context, c *failover.Case, steps []failover
 		if !failover.Due(c, step) {
 			continue
 		}
-		key := step.String()
-		res := d.execute(ctx, step)
-		d.mu.Lock()
-		tried := d.memory.tried(step, res, c.Policy.Repair)
-		d.mu.Unlock()
-		if res.Error != "" {
-			d.log.Warn("a repair failed", "cluster", d.cluster, "step", key, "why", step.Why, "attempt", tried, "error", res.Error)
+		if step.Do == failover.SaveExtra { // it reads for long, and changes nothing
+			d.repairBeside(ctx, c, step)
 			continue
 		}
-		d.log.Info("repaired", "cluster", d.cluster, "step", key, "why", step.Why, "attempt", tried, "took", res.Took)
-		done = true
+		done = d.repairOne(ctx, c, step) || done
 	}
 	return done
+}
+
+// repairOne says whether a repair succeeded.
+func (d *decider) repairOne(ctx context.Context, c *failover.Case, step failover.Step) bool {
+	res := d.execute(ctx, step)
+	d.mu.Lock()
+	tried := d.memory.tried(step, res, c.Policy.Repair)
+	d.mu.Unlock()
+	if res.Error != "" {
+		d.log.Warn("a repair failed", "cluster", d.cluster, "step", step.String(), "why", step.Why, "attempt", tried, "error", res.Error)
+		return false
+	}
+	d.log.Info("repaired", "cluster", d.cluster, "step", step.String(), "why", step.Why, "attempt", tried, "took", res.Took)
+	return true
+}
+
+// repairBeside does a repair beside everything else, once at a time.
+func (d *decider) repairBeside(ctx context.Context, c *failover.Case, step failover.Step) {
+	key := step.String()
+	d.mu.Lock()
+	busy := d.mending[key]
+	d.mending[key] = true
+	d.mu.Unlock()
+	if busy {
+		return
+	}
+	d.background.Go(func() {
+		d.repairOne(ctx, c, step)
+		d.mu.Lock()
+		delete(d.mending, key)
+		d.mu.Unlock()
+		d.evidence.changed.notify()
+	})
 }
 
 // recover answers an operator's request: it decides on it, and begins unless it

@@ -2,13 +2,16 @@ package sidecar
 
 import (
 	"context"
+	"io"
 
 	"github.com/remora-ha/remora/api"
 	"github.com/remora-ha/remora/consensus"
 	"github.com/remora-ha/remora/consul"
 	"github.com/remora-ha/remora/failover"
 	"github.com/remora-ha/remora/hooks"
+	"github.com/remora-ha/remora/internal/gtid"
 	"github.com/remora-ha/remora/ledger"
+	"github.com/remora-ha/remora/mysql"
 	"github.com/remora-ha/remora/proxysql"
 	"github.com/remora-ha/remora/templates"
 	"github.com/remora-ha/remora/topology"
@@ -27,6 +30,12 @@ type Servers interface {
 	// Do executes a step that changes a server. Doing it twice is harmless.
 	Do(ctx context.Context, step failover.Step) error
 	Close()
+}
+
+// Rescuer saves what a server has and its primary lacks.
+type Rescuer interface {
+	// SaveTransactions writes transactions of a server as SQL, up to a limit in bytes.
+	SaveTransactions(ctx context.Context, addr topology.Addr, want gtid.Set, w io.Writer, limit int) (mysql.Saved, error)
 }
 
 // Proxy is the node's own ProxySQL.
@@ -131,8 +140,9 @@ type Ports struct {
 	Prober func(cluster string, addr topology.Addr, onBreak func()) Prober
 	// Servers act on a cluster's instances, by the cluster's settings.
 	Servers   map[string]Servers
-	Proxy     Proxy  // nil on a witness
-	Ladder    Ladder // nil: a proxy that hangs is not cut off
+	Proxy     Proxy              // nil on a witness
+	Ladder    Ladder             // nil: a proxy that hangs is not cut off
+	Rescuers  map[string]Rescuer // by cluster; nil: binary logs are not read
 	Stores    []Store
 	Renderers []Renderer
 	Commands  Commands

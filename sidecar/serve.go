@@ -96,7 +96,7 @@ func Serve(ctx context.Context, cfg Config, log *slog.Logger, version string, ch
 // openPorts connects the loops with the real world.
 func openPorts(cfg Config, token string, ports *Ports, log *slog.Logger) (err error) {
 	adapters, confirm := map[string]mysql.Config{}, confirmed(ports)
-	ports.Servers = map[string]Servers{}
+	ports.Servers, ports.Rescuers = map[string]Servers{}, map[string]Rescuer{}
 	for name, c := range cfg.Clusters {
 		a, err := cfg.MySQL.adapter(c.Policy.Detection)
 		if err != nil {
@@ -105,7 +105,7 @@ func openPorts(cfg Config, token string, ports *Ports, log *slog.Logger) (err er
 		adapters[name] = a
 		servers := mysql.NewServers(a, log.With("cluster", name))
 		servers.Confirm = confirm
-		ports.Servers[name] = servers
+		ports.Servers[name], ports.Rescuers[name] = servers, servers
 	}
 	ports.Prober = func(cluster string, addr topology.Addr, onBreak func()) Prober {
 		return mysql.NewProber(addr, adapters[cluster], cfg.Node, onBreak)

@@ -113,7 +113,7 @@ func (t *term) caseOf(cluster string, request *failover.Request) failover.Case {
 			Proxies: t.evidence.proxies(cluster, t.suspects(state), t.ports.Clock().Boot), Publications: publications, Files: t.evidence.files(now),
 			Sidecars: t.sidecars(now),
 		},
-		Policy: policy, Intent: cl.Intent, Last: cl.Last(), Stopped: cl.Stopped(), Downtime: cl.Downtimes, Request: request,
+		Policy: policy, Intent: cl.Intent, Last: cl.Last(), Stopped: cl.Stopped(), Downtime: cl.Downtimes, Rescued: cl.Rescued, Request: request,
 	}
 }
 

@@ -17,7 +17,7 @@ var rules = []rule{
 	{pkg: "internal/gtid", pure: true, tests: "github.com/go-sql-driver/mysql internal/lab"},
 	{pkg: "topology", pure: true, imports: "internal/gtid"},
 	{pkg: "failover", pure: true, imports: "topology internal/gtid"},
-	{pkg: "ledger", pure: true, imports: "topology failover"},
+	{pkg: "ledger", pure: true, imports: "topology failover", tests: "internal/gtid"},
 
 	// The adapters: each knows the core and the outside world, none knows another.
 	{

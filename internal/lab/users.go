@@ -21,10 +21,12 @@ type User struct {
 //   - BINLOG ADMIN and BINLOG REPLAY cover the position of an old primary that returns.
 //   - CONNECTION ADMIN ends application connections, and still gets in when max_connections are taken.
 //   - PROCESS sees the connections of others; RELOAD resets logs.
-//   - REPLICATION SLAVE reads binary log events, for naming errant transactions.
+//   - REPLICATION SLAVE reads binary log events, and SELECT the names of columns: what the primary lacks is saved as SQL.
+//   - INSERT, UPDATE, DELETE and TRIGGER take such transactions back.
 var RemoraPrivileges = []string{
 	"RELOAD", "PROCESS", "READ_ONLY ADMIN", "SLAVE MONITOR", "BINLOG MONITOR", "BINLOG ADMIN", "BINLOG REPLAY",
 	"REPLICATION SLAVE", "REPLICATION SLAVE ADMIN", "REPLICATION MASTER ADMIN", "CONNECTION ADMIN",
+	"SELECT", "INSERT", "UPDATE", "DELETE", "TRIGGER",
 }
 
 // The accounts of a lab. The passwords are fixed: the servers listen on loopback and hold nothing.
@@ -77,6 +79,5 @@ func mysqlGrants(u User) []string {
 // MySQLRemoraGrants are what Remora needs on MySQL 8.4 and later; docs/privileges.md says what each is for.
 var MySQLRemoraGrants = []string{
 	"REPLICATION CLIENT, REPLICATION SLAVE, REPLICATION_SLAVE_ADMIN, SYSTEM_VARIABLES_ADMIN, PROCESS, CONNECTION_ADMIN, RELOAD ON *.*",
-	"SELECT ON performance_schema.replication_connection_configuration",
-	"SELECT ON performance_schema.replication_connection_status",
+	"SELECT, INSERT, UPDATE, DELETE, TRIGGER ON *.*",
 }

@@ -1,0 +1,52 @@
+package failover
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/remora-ha/remora/internal/gtid"
+	"github.com/remora-ha/remora/topology"
+)
+
+func (b *build) rescued(name, set, note string) *build {
+	b.c.Rescued = append(b.c.Rescued, Rescued{Instance: at(name), Set: gtid.MustParse(set), Node: "s1", File: "/r/x.sql", Transactions: 5, Changes: 7, Note: note})
+	return b
+}
+
+func TestExtraTransactionsAreSavedOnce(t *testing.T) {
+	diverged := func() *build { return primary("b").replica("c").orphan("a", has("", "0-1-105")) }
+	errant := func() *build { return primary("a").replica("b", has("0-1-100", "0-1-100,0-2-101")).replica("c") }
+	off := func(r *Repair) { r.SaveExtra = false }
+	tests := []struct {
+		name, want string
+		b          *build
+		words      string
+	}{
+		{"of a diverged primary", "save extra a:3306", diverged(), "it is kept out; they are not saved yet"},
+		{"once", "", diverged().rescued("a", "0-1-(101..105)", ""), "it is kept out; they are saved as SQL in /r/x.sql on s1 (5 transactions, 7 changes)"},
+		{"what is missing is said", "", diverged().rescued("a", "0-1-105", "TRUNCATED"), "7 changes); TRUNCATED"},
+		{"again when there are more", "save extra a:3306", diverged().rescued("a", "0-1-(101..104)", ""), "not saved yet"},
+		{"another's do not count", "save extra a:3306", diverged().rescued("c", "0-1-(101..105)", ""), "not saved yet"},
+		{"not by this policy", "", diverged().repair(off), "the policy's repair.save_extra is off"},
+		{"a failure is said", "save extra a:3306", diverged().tried("save extra a:3306", 1, 1e9, 1e9, "grant BINLOG MONITOR"), "they are not saved: grant BINLOG MONITOR"},
+		{"of a replica", "save extra b:3306", errant(), "not saved yet"},
+		{"not while it takes writes", "set read only a:3306", diverged().change("a", func(st *topology.State) { st.ReadOnly = false }), "it is kept out"},
+		{"nor without a primary to compare with", "", diverged().kill("b"), ""},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			if got := Stage(Repairs(&tt.b.c)).String(); got != tt.want {
+				t.Errorf("repairs are %q, want %q", got, tt.want)
+			}
+			var sentence string
+			for _, x := range Analyze(&tt.b.c) {
+				if x.Code == "OldPrimaryDiverged" || x.Code == "ErrantGTIDStructureWarning" {
+					sentence = x.Sentence
+				}
+			}
+			if !strings.HasSuffix(sentence, tt.words) {
+				t.Errorf("the finding says %q, want %q at its end", sentence, tt.words)
+			}
+		})
+	}
+}

@@ -1,0 +1,117 @@
+package sidecar
+
+import (
+	"bufio"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/remora-ha/remora/failover"
+	"github.com/remora-ha/remora/ledger"
+)
+
+// rescueLimit bounds the SQL of one saving, in bytes.
+const rescueLimit = 256 << 20
+
+// rescue saves the transactions of a step as SQL and records where. A file that is
+// there already is kept: it was written whole.
+func (d *decider) rescue(ctx context.Context, step failover.Step) error {
+	if d.cfg.DataDir == "" {
+		return errors.New("there is no place for it: data_dir is not configured on " + d.cfg.Node)
+	}
+	rescuer := d.ports.Rescuers[d.cluster]
+	if rescuer == nil {
+		return errors.New("this sidecar cannot read binary logs")
+	}
+	dir, err := filepath.Abs(filepath.Join(d.cfg.DataDir, "rescued"))
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return fmt.Errorf("make the place for saved transactions: %w", err)
+	}
+	id := sha256.Sum256([]byte(step.Until.String()))
+	instance := strings.NewReplacer(":", "_", "[", "", "]", "").Replace(string(step.Target))
+	r := failover.Rescued{
+		Instance: step.Target, Set: step.Until, Node: d.cfg.Node,
+		File: filepath.Join(dir, fmt.Sprintf("%s-%s-%x.sql", d.cluster, instance, id[:6])),
+	}
+	err = writeWhole(r.File, func(w io.Writer) error {
+		if _, err := io.WriteString(w, d.rescueHead(step)); err != nil {
+			return err
+		}
+		saved, err := rescuer.SaveTransactions(ctx, step.Target, step.Until, w, rescueLimit)
+		if err != nil {
+			return err
+		}
+		var notes []string
+		if saved.Truncated {
+			notes = append(notes, fmt.Sprintf("TRUNCATED: it holds the first %d MiB, the transactions after them are missing", rescueLimit>>20))
+		}
+		if !saved.Purged.Empty() {
+			notes = append(notes, fmt.Sprintf("%s are missing: their binary logs were purged", saved.Purged))
+		}
+		if saved.Comments > 0 {
+			notes = append(notes, fmt.Sprintf("%d of the changes are comments only, for %s", saved.Comments, saved.Why))
+		}
+		r.Transactions, r.Changes, r.Note = saved.Transactions, saved.Changes, strings.Join(notes, "; ")
+		_, err = fmt.Fprintf(w, "\n-- The end: %d transactions, %d changes. %s\n", r.Transactions, r.Changes, r.Note)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	_, err = d.commit(ctx, ledger.Command{Rescue: &ledger.Rescue{Cluster: d.cluster, Rescued: r}})
+	if err != nil {
+		return fmt.Errorf("transactions of %s are in %s, and that could not be recorded: %w", step.Target, r.File, err)
+	}
+	d.log.Warn("saved transactions that the primary lacks", "cluster", d.cluster, "instance", step.Target, "set", step.Until.String(), "file", r.File, "note", r.Note)
+	return nil
+}
+
+func (d *decider) rescueHead(step failover.Step) string {
+	primary := d.ports.Consensus.State().Clusters[d.cluster].Route.Writer
+	return fmt.Sprintf(`-- Transactions of %s, cluster %s, that primary %s does not have:
+-- %s
+-- Read from its binary logs at %s by %s (Remora %s).
+-- They were applied nowhere else. Compare each with what the primary has now, and run what is wanted
+-- there, with the mysql client. Where the row has changed since, an UPDATE or DELETE matches nothing.
+SET NAMES utf8mb4;
+SET time_zone='+00:00', sql_mode='';
+`, step.Target, d.cluster, primary, step.Until, time.Now().UTC().Format(time.RFC3339), d.cfg.Node, d.version)
+}
+
+// writeWhole writes a file that is there wholly or not at all, also after a crash.
+func writeWhole(name string, write func(io.Writer) error) (err error) {
+	f, err := os.OpenFile(name+".part", os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			_ = f.Close()
+			_ = os.Remove(f.Name())
+		}
+	}()
+	w := bufio.NewWriter(f)
+	if err := write(w); err != nil {
+		return err
+	}
+	if err := errors.Join(w.Flush(), f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	if err := os.Rename(f.Name(), name); err != nil {
+		return err
+	}
+	dir, err := os.Open(filepath.Dir(name))
+	if err != nil {
+		return err
+	}
+	return errors.Join(dir.Sync(), dir.Close())
+}
