@@ -11,6 +11,9 @@
 //   - Nothing waits by sleeping: whatever takes time is awaited by its condition, with a deadline from the context, and
 //     a wait that fails says what was awaited and the last state seen.
 //
-// What it does not do: it knows nothing of Remora's configuration (the caller writes the YAML), imports no other
-// package of Remora, and makes no network partitions.
+// What it does not do: it knows nothing of Remora's configuration (the caller writes the YAML), and imports no other
+// package of Remora.
+//
+// A Network gives it hosts, whose links can be cut, and a Disk is one that can be filled. Both need root, and both are
+// nameless: they exist for the lab's own processes, and end with the last of them.
 package lab

@@ -16,6 +16,26 @@ type TB interface {
 	Skipf(format string, args ...any)
 }
 
+// NetworkForTest skips a test that needs a Network where the caller may not make one, and says so. With
+// REMORA_LAB=required it fails where only packages are missing.
+func NetworkForTest(t TB) {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		t.Skipf("NOT RUN: %v", ErrNoNetwork)
+	}
+	ns, err := newNamespace()
+	if err != nil {
+		t.Skipf("NOT RUN: %v", err)
+	}
+	_ = ns.file.Close()
+	if missing := MissingForNetwork(); len(missing) > 0 {
+		if os.Getenv("REMORA_LAB") == "required" {
+			t.Fatalf("NOT RUN: it needs the Debian packages %s", strings.Join(missing, ", "))
+		}
+		t.Skipf("NOT RUN: it needs the Debian packages %s", strings.Join(missing, ", "))
+	}
+}
+
 // ForTest makes a lab that is closed at the end of a test, also of one that is interrupted by a signal. When the test
 // has failed, the ends of all logs are printed first. Where the database server is missing the test is skipped, and says
 // which package it needs; with REMORA_LAB=required in the environment it fails instead.

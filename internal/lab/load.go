@@ -15,6 +15,8 @@ import (
 type LoadOptions struct {
 	// Addrs are what the writers connect to, in turn: proxies' ClientAddr, or a server's Addr.
 	Addrs []string
+	// Hosts are where the writers run, in turn, as many as Addrs; none for the machine itself.
+	Hosts []*Host
 	// Writers is how many there are, each with a connection of its own; 0 for 4.
 	Writers int
 	// Pace is the time from the start of a writer's write to that of its next one; 0 for as fast as they go.
@@ -62,7 +64,11 @@ func (l *Lab) Load(ctx context.Context, opts LoadOptions) (*Load, error) {
 	load := &Load{opts: opts, begin: time.Now(), stop: make(chan struct{})}
 	first := int(l.writers.Add(int64(opts.Writers))) - opts.Writers + 1
 	for i := range opts.Writers {
-		cfg := dsn(opts.Addrs[i%len(opts.Addrs)], opts.User, "")
+		var host *Host
+		if len(opts.Hosts) > 0 {
+			host = opts.Hosts[i%len(opts.Hosts)]
+		}
+		cfg := host.dsn(opts.Addrs[i%len(opts.Addrs)], opts.User, "")
 		cfg.Timeout = opts.Timeout
 		connector, err := mysql.NewConnector(cfg)
 		if err != nil {

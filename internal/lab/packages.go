@@ -23,11 +23,19 @@ var (
 		{"my_print_defaults", "mariadb-client-core"}, // for mariadb-install-db
 		{"mariadb", "mariadb-client-core"},
 	}
-	proxyNeeds = []need{{"haproxy", "haproxy"}}
+	proxyNeeds   = []need{{"haproxy", "haproxy"}}
+	networkNeeds = []need{
+		{"ip", "iproute2"},
+		{"nft", "nftables"},
+		{"mariadb-binlog", "mariadb-client"},
+	}
 )
 
 // Missing names the Debian packages that have to be installed before database servers and HAProxy can be started.
 func Missing() []string { return missingOf(slices.Concat(serverNeeds, proxyNeeds)) }
+
+// MissingForNetwork names those that a Network, its cuts and Server.Binlogs need besides.
+func MissingForNetwork() []string { return missingOf(networkNeeds) }
 
 func missingOf(needs []need) []string {
 	var missing []string

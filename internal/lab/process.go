@@ -24,9 +24,13 @@ type ProcessOptions struct {
 	// is asked every 10 ms, so it bounds itself.
 	Ready func(ctx context.Context) (done bool, state string)
 
+	// Host is where it runs; nil for the machine itself.
+	Host *Host
+
 	dir  string   // its folder when that exists already
 	once []string // arguments of the first start only
 	as   *account
+	disk *Disk
 }
 
 // Process is one process of a lab. It can be ended and started again any number of times, with the same arguments,
@@ -169,7 +173,7 @@ func (p *Process) launch() (*run, error) {
 	if p.lab.closed {
 		return nil, ErrClosed
 	}
-	p.lab.spawner.run(func() { err = cmd.Start() })
+	p.lab.spawner.run(func() { err = p.opts.Host.start(cmd) })
 	if err != nil {
 		return nil, err
 	}

@@ -34,6 +34,8 @@ type ProxyOptions struct {
 	Servers []ProxyServer
 	// Monitor turns ProxySQL's own monitor on.
 	Monitor bool
+	// Host is where it runs, listening on its loopback interface; nil for the machine itself.
+	Host *Host
 	// Variables are set last, by their full name, such as "mysql-connect_timeout_server_max".
 	Variables map[string]string
 	// StandIn takes the stand-in also where a ProxySQL is found.
@@ -63,6 +65,7 @@ type Proxy struct {
 	AdminAddr, ClientAddr string
 
 	kind  string
+	host  *Host
 	admin *sql.DB
 }
 
@@ -134,14 +137,14 @@ func (l *Lab) newProxy(ctx context.Context, opts ProxyOptions) (*Proxy, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &Proxy{kind: StandIn}
+	p := &Proxy{kind: StandIn, host: opts.Host}
 	if p.AdminAddr, err = l.Addr(); err != nil {
 		return nil, err
 	}
 	if p.ClientAddr, err = l.Addr(); err != nil {
 		return nil, err
 	}
-	if p.admin, err = openDB(dsn(p.AdminAddr, AdminUser, "")); err != nil {
+	if p.admin, err = openDB(p.host.dsn(p.AdminAddr, AdminUser, "")); err != nil {
 		return nil, err
 	}
 	p.admin.SetMaxOpenConns(1)
@@ -152,7 +155,7 @@ func (l *Lab) newProxy(ctx context.Context, opts ProxyOptions) (*Proxy, error) {
 	if err := os.Mkdir(data, 0o755); err != nil {
 		return nil, err
 	}
-	run := ProcessOptions{Name: opts.Name, Ready: p.ready, dir: dir}
+	run := ProcessOptions{Name: opts.Name, Ready: p.ready, Host: opts.Host, dir: dir}
 	if !opts.StandIn {
 		var version string
 		if run.Path, version, err = ProxySQL(ctx); err != nil {
@@ -205,7 +208,7 @@ func (p *Proxy) ready(ctx context.Context) (bool, string) {
 	if _, err := p.admin.ExecContext(ctx, "SELECT 1"); err != nil {
 		return false, "admin: " + err.Error()
 	}
-	conn, err := net.DialTimeout("tcp", p.ClientAddr, time.Second)
+	conn, err := p.host.Dial(ctx, "tcp", p.ClientAddr)
 	if err != nil {
 		return false, "clients: " + err.Error()
 	}

@@ -38,6 +38,10 @@ type ServerOptions struct {
 	Writable bool
 	// MaxConnections bounds the clients; 0 for 200.
 	MaxConnections int
+	// Host is where it runs; nil for the machine itself.
+	Host *Host
+	// Disk is the size in bytes of a disk of its own for its data, which can be filled; 0 for none. It needs root.
+	Disk int64
 	// ExtraArgs are added last, so they win over all others.
 	ExtraArgs []string
 }
@@ -46,17 +50,21 @@ type ServerOptions struct {
 // new start it has the same address and data, and is read-only again unless made Writable.
 type Server struct {
 	*Process
-	// Addr is "127.0.0.1:port", also what the server reports to its source.
+	// Addr is "host:port", also what the server reports to its source.
 	Addr string
 	// Host and Port are the parts of Addr.
 	Host string
 	Port int
 	// ServerID is the replication id.
 	ServerID int
+	// Disk holds its data; nil without one of its own.
+	Disk *Disk
 
-	opts   ServerOptions
-	engine engine
-	db     *sql.DB
+	opts    ServerOptions
+	engine  engine
+	program string
+	data    string // the data directory
+	db      *sql.DB
 }
 
 // Server starts a server that replicates from no one, with the accounts of Users, and waits until it serves.
@@ -85,12 +93,19 @@ func (l *Lab) Server(ctx context.Context, opts ServerOptions) (*Server, error) {
 	if opts.ServerID == 0 {
 		opts.ServerID = int(l.serverIDs.Add(1))
 	}
-	data := filepath.Join(dir, "data")
-	if err := l.copyTemplate(ctx, engine, program, data); err != nil {
+	s := &Server{
+		Addr: opts.Host.Addr(port), Host: opts.Host.ip(), Port: port, ServerID: opts.ServerID,
+		opts: opts, engine: engine, program: program, data: filepath.Join(dir, "data"),
+	}
+	if opts.Disk > 0 {
+		if s.Disk, err = l.disk(s.data, opts.Disk); err != nil {
+			return nil, fmt.Errorf("start %s: %w", opts.Name, err)
+		}
+	}
+	if err := l.copyTemplate(ctx, engine, program, s.data); err != nil {
 		return nil, fmt.Errorf("start %s: %w", opts.Name, err)
 	}
-	s := &Server{Addr: loopback(port), Host: "127.0.0.1", Port: port, ServerID: opts.ServerID, opts: opts, engine: engine}
-	if s.db, err = openDB(dsn(s.Addr, RootUser, "")); err != nil {
+	if s.db, err = openDB(opts.Host.dsn(s.Addr, RootUser, "")); err != nil {
 		return nil, fmt.Errorf("start %s: %w", opts.Name, err)
 	}
 	// A connection that somebody ended on the server says so when it is closed, and that is no failure.
@@ -98,7 +113,7 @@ func (l *Lab) Server(ctx context.Context, opts ServerOptions) (*Server, error) {
 		return nil, fmt.Errorf("start %s: %w", opts.Name, err)
 	}
 	s.Process, err = l.Process(ctx, ProcessOptions{
-		Name: opts.Name, Path: program, Args: s.args(l, data), Ready: s.ready, dir: dir, as: l.account,
+		Name: opts.Name, Path: program, Args: s.args(l, s.data), Ready: s.ready, Host: opts.Host, dir: dir, as: l.account,
 	})
 	if err != nil {
 		return nil, err
@@ -132,6 +147,15 @@ func (s *Server) DB() *sql.DB { return s.db }
 
 // DSN is the data source name of a user for go-sql-driver, without a database.
 func (s *Server) DSN(u User) string { return dsn(s.Addr, u, "").FormatDSN() }
+
+// dsn is for connections from the host.
+func (h *Host) dsn(addr string, u User, database string) *mysql.Config {
+	cfg := dsn(addr, u, database)
+	if h != nil {
+		cfg.DialFunc = h.Dial
+	}
+	return cfg
+}
 
 // dsn has no parameter that makes the driver send a SET.
 func dsn(addr string, u User, database string) *mysql.Config {

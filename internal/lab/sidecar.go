@@ -19,6 +19,11 @@ type SidecarOptions struct {
 	Args []string
 	// Env is added to the caller's environment.
 	Env []string
+	// Host is where it runs; nil for the machine itself.
+	Host *Host
+	// Disk is the size in bytes of a disk of its own, mounted as the folder "data" in the sidecar's folder, which can be
+	// filled; 0 for none. It needs root.
+	Disk int64
 	// Ready tells whether a started sidecar serves; nil for as soon as it is started.
 	Ready func(ctx context.Context) (done bool, state string)
 }
@@ -37,7 +42,12 @@ func (l *Lab) Sidecar(ctx context.Context, opts SidecarOptions) (*Process, error
 	if err != nil {
 		return nil, err
 	}
-	p := ProcessOptions{Name: opts.Name, Path: opts.Binary, Env: opts.Env, Ready: opts.Ready, dir: dir}
+	p := ProcessOptions{Name: opts.Name, Path: opts.Binary, Env: opts.Env, Ready: opts.Ready, Host: opts.Host, dir: dir}
+	if opts.Disk > 0 {
+		if p.disk, err = l.disk(filepath.Join(dir, "data"), opts.Disk); err != nil {
+			return nil, fmt.Errorf("start %s: %w", opts.Name, err)
+		}
+	}
 	file := filepath.Join(dir, configFile)
 	if err := os.WriteFile(file, []byte(opts.Config), 0o600); err != nil {
 		return nil, fmt.Errorf("start %s: write its configuration: %w", opts.Name, err)
@@ -48,6 +58,9 @@ func (l *Lab) Sidecar(ctx context.Context, opts SidecarOptions) (*Process, error
 	}
 	return l.Process(ctx, p)
 }
+
+// Disk is the one that a sidecar was given; nil without.
+func (p *Process) Disk() *Disk { return p.opts.disk }
 
 // ConfigFile is where Lab.Sidecar wrote the configuration of a sidecar; what is changed there counts at its next start.
 func (p *Process) ConfigFile() string { return filepath.Join(p.dir, configFile) }

@@ -5,16 +5,16 @@ import "runtime"
 // spawner starts processes from one operating system thread that lives as long as the lab: the kernel sends a child its
 // parent-death signal when the thread that forked it ends, not when the process does.
 type spawner struct {
-	jobs chan func()
-	done chan struct{}
+	jobs   chan func()
+	done   chan struct{}
+	mounts bool // the thread has a mount namespace of its own
 }
 
 func newSpawner() *spawner {
 	s := &spawner{jobs: make(chan func()), done: make(chan struct{})}
 	go func() {
 		defer close(s.done)
-		runtime.LockOSThread()
-		defer runtime.UnlockOSThread()
+		runtime.LockOSThread() // for good: nobody else gets a thread that may have namespaces of its own
 		for job := range s.jobs {
 			job()
 		}

@@ -66,13 +66,13 @@ func (l *Lab) copyTemplate(ctx context.Context, e engine, program, data string) 
 	if err != nil {
 		return err
 	}
-	if err := os.CopyFS(data, os.DirFS(template)); err != nil {
+	l.spawner.run(func() { // which sees the disk that may be mounted there
+		err = errors.Join(os.CopyFS(data, os.DirFS(template)), os.Chmod(data, 0o700), l.account.own(filepath.Dir(data)))
+	})
+	if err != nil {
 		return fmt.Errorf("copy the template of a data directory: %w", err)
 	}
-	if err := os.Chmod(data, 0o700); err != nil {
-		return fmt.Errorf("copy the template of a data directory: %w", err)
-	}
-	return l.account.own(filepath.Dir(data))
+	return nil
 }
 
 // find looks for a program on PATH and where Debian keeps servers, which an ordinary user's PATH lacks.

@@ -24,6 +24,8 @@ type Spec struct {
 	Server ServerOptions
 	// ServerArgs are added to one server's Server.ExtraArgs.
 	ServerArgs map[int][]string
+	// Hosts are where the servers run, in their order; none for the machine itself.
+	Hosts []*Host
 }
 
 // Topology is a set of servers that replicate.
@@ -68,6 +70,9 @@ func (l *Lab) Topology(ctx context.Context, spec Spec) (*Topology, error) {
 	for i := range t.Servers {
 		opts := spec.Server
 		opts.Name, opts.ServerID = spec.Name+strconv.Itoa(i), int(l.serverIDs.Add(1))
+		if i < len(spec.Hosts) {
+			opts.Host = spec.Hosts[i]
+		}
 		opts.ExtraArgs = append(append([]string(nil), opts.ExtraArgs...), spec.ServerArgs[i]...)
 		start.Go(func() (err error) {
 			t.Servers[i], err = l.Server(startCtx, opts)
