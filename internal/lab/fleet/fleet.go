@@ -41,6 +41,10 @@ type Options struct {
 	// HAProxy adds a Consul and, on each node, an HAProxy whose configuration the
 	// sidecar renders from it.
 	HAProxy bool
+	// Hosts puts each node (a sidecar and its proxy) and each server on a host of its own, of one network that can be cut.
+	Hosts bool
+	// Disk is the size in bytes of the disk that each sidecar has its data on; 0 for none of its own.
+	Disk int64
 	// Join has the sidecars find each other through that Consul, in place of a list.
 	Join bool
 }
@@ -55,6 +59,8 @@ type Fleet struct {
 	Binary   string
 	Consul   *lab.Consul    // nil without HAProxy
 	HAProxys []*lab.HAProxy // one a node
+	Network  *lab.Network   // nil without hosts
+	Nodes    []*lab.Host    // of the sidecars, nil where they run on the machine itself
 
 	clients []*api.Client
 	nodes   []outsideNode
@@ -67,8 +73,13 @@ func Start(ctx context.Context, l *lab.Lab, opts Options) (*Fleet, error) {
 	if opts.Nodes == 0 {
 		opts.Nodes = 3
 	}
-	f := &Fleet{Lab: l, Binary: opts.Binary}
+	f := &Fleet{Lab: l, Binary: opts.Binary, Nodes: make([]*lab.Host, opts.Nodes)}
 	var err error
+	if opts.Hosts {
+		if err := f.startNetwork(ctx, &opts); err != nil {
+			return nil, err
+		}
+	}
 	if f.Binary == "" {
 		if f.Binary, err = l.BuildTool(ctx, "github.com/remora-ha/remora/cmd/remora"); err != nil {
 			return nil, fmt.Errorf("build remora: %w", err)
@@ -78,7 +89,7 @@ func Start(ctx context.Context, l *lab.Lab, opts Options) (*Fleet, error) {
 		return nil, fmt.Errorf("start the database servers: %w", err)
 	}
 	for i := range opts.Nodes {
-		p, err := l.Proxy(ctx, lab.ProxyOptions{Name: fmt.Sprintf("proxy%d", i+1), WriterHostgroup: WriterHostgroup, StandIn: opts.StandIn})
+		p, err := l.Proxy(ctx, lab.ProxyOptions{Name: fmt.Sprintf("proxy%d", i+1), WriterHostgroup: WriterHostgroup, StandIn: opts.StandIn, Host: f.Nodes[i]})
 		if err != nil {
 			return nil, fmt.Errorf("start proxy %d: %w", i+1, err)
 		}
@@ -103,27 +114,29 @@ func Start(ctx context.Context, l *lab.Lab, opts Options) (*Fleet, error) {
 func (f *Fleet) startSidecars(ctx context.Context, opts Options) error {
 	var nodes strings.Builder
 	for i := range opts.Nodes {
-		apiAddr, err := f.Lab.Addr()
+		apiPort, err := f.Lab.Port()
 		if err != nil {
 			return err
 		}
-		raftAddr, err := f.Lab.Addr()
+		raftPort, err := f.Lab.Port()
 		if err != nil {
 			return err
 		}
+		apiAddr, raftAddr := f.Nodes[i].Addr(apiPort), f.Nodes[i].Addr(raftPort)
 		f.APIs, f.rafts = append(f.APIs, apiAddr), append(f.rafts, raftAddr)
-		f.clients = append(f.clients, api.NewClient(apiAddr, "", nil))
+		f.clients = append(f.clients, f.client(i, apiAddr))
 		fmt.Fprintf(&nodes, "  - {name: node%d, raft: %q, api: %q}\n", i+1, raftAddr, apiAddr)
 	}
 	for i := range opts.Nodes {
 		name := fmt.Sprintf("node%d", i+1)
 		p, err := f.Lab.Sidecar(ctx, lab.SidecarOptions{
-			Name: name, Binary: f.Binary,
-			Config: f.config(i, nodes.String(), filepath.Join(f.Lab.Dir(), name, "raft"), opts),
+			Name: name, Binary: f.Binary, Host: f.Nodes[i], Disk: opts.Disk,
+			Config: f.config(i, nodes.String(), filepath.Join(f.Lab.Dir(), name, "data", "raft"), opts),
 			Env: append([]string{
 				"REMORA_MYSQL_PASSWORD=" + lab.RemoraUser.Password,
 				"REMORA_REPLICATION_PASSWORD=" + lab.ReplUser.Password,
 				"REMORA_PROXYSQL_PASSWORD=" + lab.AdminUser.Password,
+				"REMORA_API_TOKEN=" + apiToken,
 			}, opts.Env...),
 		})
 		if err != nil {
@@ -160,14 +173,14 @@ proxysql:
   password: {env: REMORA_PROXYSQL_PASSWORD}
 lease: {file: %q}
 log: {level: %s}
-%sclusters:
+%s%sclusters:
   %s:
     seeds: [%q]
     hostgroups: {writer: %d, reader: %d}
     policy:
       %s
 `, i+1, dataDir, members, lab.RemoraUser.Name, lab.ReplUser.Name, f.Proxies[i].AdminAddr, lab.AdminUser.Name, f.LeaseFile(i), logLevel(), f.outside(i),
-		Cluster, f.DB.Servers[0].Addr, WriterHostgroup, ReaderHostgroup, policy)
+		f.listen(i), Cluster, f.DB.Servers[0].Addr, WriterHostgroup, ReaderHostgroup, policy)
 }
 
 // LeaseFile is where sidecar i, from 0, writes its lease.
