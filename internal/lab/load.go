@@ -121,6 +121,29 @@ func (ld *Load) Back(ctx context.Context, since time.Time) (time.Time, error) {
 	return ld.acknowledged(ctx, since, len(ld.writers))
 }
 
+// Backs are the times at which each writer was first acknowledged a write that it sent after an instant; zero for one that
+// was not yet.
+func (ld *Load) Backs(since time.Time) []time.Time {
+	backs := make([]time.Time, len(ld.writers))
+	for i, w := range ld.writers {
+		if at, found := w.firstSentAfter(since.Sub(ld.begin)); found {
+			backs[i] = ld.begin.Add(at)
+		}
+	}
+	return backs
+}
+
+// Acked are all writes that were acknowledged, those of a writer together and in their order.
+func (ld *Load) Acked() []Write {
+	var all []Write
+	for _, w := range ld.writers {
+		for _, a := range w.snapshot().acked {
+			all = append(all, Write{Writer: w.id, Seq: a.seq, At: ld.begin.Add(a.at)})
+		}
+	}
+	return all
+}
+
 func (ld *Load) acknowledged(ctx context.Context, since time.Time, writers int) (time.Time, error) {
 	from, first := since.Sub(ld.begin), time.Duration(0)
 	err := Eventually(ctx, fmt.Sprintf("%d writers to be acknowledged", writers), 10*time.Millisecond, func() (bool, string) {

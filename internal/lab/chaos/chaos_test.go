@@ -1,0 +1,37 @@
+package chaos_test
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/remora-ha/remora/internal/lab"
+	"github.com/remora-ha/remora/internal/lab/chaos"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// TestAShortRun plays a few faults that leave an old primary behind, on a network; `make chaos` plays all of them for half
+// an hour. Without root it is skipped, and says so.
+func TestAShortRun(t *testing.T) {
+	lab.NetworkForTest(t)
+	ctx, cancel := context.WithTimeout(t.Context(), 8*time.Minute)
+	defer cancel()
+	report, err := chaos.Run(ctx, lab.ForTest(t, lab.Options{}), chaos.Options{
+		T: 45 * time.Second, Seed: 4, Writers: 6, HoldFrom: 3 * time.Second, HoldTo: 5 * time.Second, Out: t.Output(),
+		Only: []string{"primary killed", "primary's host cut", "minority of sidecars cut", "leader killed"},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("\n%s", report)
+	for _, broken := range report.Broken {
+		t.Error(broken)
+	}
+	files, err := report.Write(t.TempDir() + "/report")
+	if err != nil || len(files) != 2 {
+		t.Errorf("wrote %v: %v", files, err)
+	}
+}
