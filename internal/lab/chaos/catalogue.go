@@ -74,7 +74,11 @@ var catalogue = []fault{
 	{name: "leader's host cut", means: "with its server, from all others", make: func(s *scene) blow {
 		return s.isolated(s.host(s.leader)...).without(s.leader)
 	}},
-	{name: "replica's host cut, primary killed", means: "one sidecar and proxy cannot be reached, and a failover", make: func(s *scene) blow {
+	{name: "sidecar's host cut, primary killed", means: "one sidecar and proxy cannot be reached, and a failover", make: func(s *scene) blow {
+		i := s.anyNode()
+		return together(s.isolated(s.node(i)), killed(s.f.DB.Servers[s.primary].Process)).without(i)
+	}},
+	{name: "replica's host cut, primary killed", means: "only that replica may have what was acknowledged: refused until it is back", alone: true, make: func(s *scene) blow {
 		i := s.replica()
 		return together(s.isolated(s.host(i)...), killed(s.f.DB.Servers[s.primary].Process)).without(i)
 	}},

@@ -67,12 +67,11 @@ func spread(figures []float64) string {
 func (c *run) judge(ctx context.Context) error {
 	c.load.Stop()
 	c.report.Ended = time.Now()
+	c.report.Kinds = kinds(c.report.Rounds)
 	primary, _, err := c.writer(ctx)
 	if err != nil {
-		if len(c.report.Broken) > 0 {
-			return nil // it did not converge, and that has been said
-		}
-		return fmt.Errorf("judge: %w", err)
+		c.report.Broken = append(c.report.Broken, "there is no verdict on lost writes, for there is no primary: "+err.Error())
+		return nil
 	}
 	for _, s := range c.f.DB.Servers {
 		if err := c.logs.read(ctx, s); err != nil {
@@ -104,7 +103,6 @@ func (c *run) judge(ctx context.Context) error {
 	c.report.Verdict, reigns = judge(acked, survived, c.logs)
 	c.report.Verdict.Errors, c.report.Verdict.Present = check.Unknown, check.Present
 	c.report.Broken = append(c.report.Broken, c.report.Verdict.broken(c.logs.foreign)...)
-	c.report.Kinds = kinds(c.report.Rounds)
 	c.report.timeline = newTimeline(&c.report, acked, reigns, c.f)
 	return nil
 }
