@@ -11,17 +11,21 @@ TESTFLAGS ?= -p 2 -timeout 15m
 PKG ?= ./...
 RUN ?=
 # Which measurement, and how often: make measure WHAT=switchover,kill N=20 (each has its own N otherwise); of switchover,
-# kill, freeze, leader, quiet, haproxy, kvchaos and walk
+# kill, freeze, leader, cut, quiet, haproxy, kvchaos and walk
 WHAT ?= all
 N ?=
 # How long each parser is fuzzed: make fuzz T=5m
 T ?= 30s
+# How long chaos begins faults, the seed of their order, and which to draw from: make chaos T=5m SEED=7 ONLY='primary killed,leader killed'
+CHAOS_T = $(if $(filter file,$(origin T)),30m,$(T))
+SEED ?=
+ONLY ?=
 
 # Tests build the programs that they start, within their own time-outs: compile those beforehand.
 COMPILE = go build ./...
 
 .DEFAULT_GOAL := help
-.PHONY: help build test race lint demo measure walk fuzz cover clean
+.PHONY: help build test race lint demo chaos measure walk fuzz cover clean
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -51,6 +55,11 @@ demo: ## Start three of each, switch over, kill the primary, and show what clien
 	$(COMPILE)
 	go run ./examples/demo
 
+chaos: ## Play faults of every kind in network namespaces for 30 minutes and judge (T=5m SEED=7; needs root)
+	@scripts/deps test
+	$(COMPILE)
+	go run ./internal/lab/chaos/cmd/chaos -t $(CHAOS_T) $(if $(SEED),-seed $(SEED)) -only "$(ONLY)"
+
 measure: ## Take the long measurements of docs/benchmarks.md (WHAT=kill N=20 for some)
 	@scripts/deps test
 	$(COMPILE)
@@ -73,4 +82,4 @@ cover: ## Measure coverage; bin/cover.html shows it line by line
 	@go tool cover -func bin/cover.out | tail -n 1
 
 clean: ## Remove what the other targets made in this directory
-	rm -rf bin demo-report.json
+	rm -rf bin demo-report.json chaos-report.json chaos-report.svg chaos-report-logs

@@ -56,6 +56,8 @@ var rules = []rule{
 		tests: "internal/gtid",
 	},
 	{pkg: "internal/lab/walker", imports: "sidecar failover ledger"},
+	{pkg: "internal/lab/chaos", imports: "internal/lab internal/lab/fleet api failover"},
+	{pkg: "internal/lab/chaos/cmd/chaos", imports: "internal/lab internal/lab/chaos"},
 	{
 		pkg: "internal/standin", imports: "internal/standin/wire modernc.org/sqlite golang.org/x/ github.com/dolthub/vitess/",
 		tests: "internal/lab github.com/go-sql-driver/mysql",

@@ -102,7 +102,7 @@ func start(ctx context.Context, l *lab.Lab, opts Options) (*run, error) {
 		// A recovery every half minute is what this is for.
 		Policy: "anti_flap: 0s\nlag: {when_all: promote}",
 		Topology: lab.Spec{Server: lab.ServerOptions{
-			SemiSync: true, SemiSyncTimeout: 24 * time.Hour, Appliers: 4, Disk: diskSize,
+			Flavor: lab.MariaDB, SemiSync: true, SemiSyncTimeout: 24 * time.Hour, Appliers: 4, Disk: diskSize,
 			ExtraArgs: []string{"--skip-slave-start=0"}, // a server that is started again replicates again, as those of a lab do not
 		}},
 	})

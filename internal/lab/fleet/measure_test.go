@@ -3,6 +3,7 @@ package fleet_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -16,7 +17,7 @@ import (
 )
 
 // The measurements behind docs/benchmarks.md. They run only when REMORA_MEASURE
-// names them ("switchover,kill,freeze,leader,quiet,haproxy,kvchaos,walk" or "all"), N
+// names them ("switchover,kill,freeze,leader,cut,quiet,haproxy,kvchaos,walk" or "all"), N
 // times each where REMORA_N says so; `make measure` calls them.
 
 func wanted(t *testing.T, name string, times int) int {
@@ -184,6 +185,38 @@ func TestMeasureLeaderAndPrimary(t *testing.T) {
 	}, func(ctx context.Context, _ *lab.Server) error { return dead.Start(ctx) })
 }
 
+// TestMeasureCut is the price of a sidecar that cannot be reached, with its proxy, at the moment of a failover: nobody knows
+// whether its proxy still sends writes to the old primary. The bound is its lease, the fence time and a second.
+func TestMeasureCut(t *testing.T) {
+	n := wanted(t, "cut", 10)
+	lab.NetworkForTest(t)
+	opts := measured
+	opts.Hosts = true
+	opts.Topology.Server.SemiSyncTimeout = time.Hour
+	ctx, f, load := startLong(t, opts, 15)
+	s := series{name: "cut"}
+	for i := range n {
+		leader, err := f.Leader(ctx)
+		must(t, err)
+		cut := i % len(f.Sidecars)
+		if f.Sidecars[cut] == leader { // an election on top is what the measurement "leader" has
+			cut = (cut + 1) % len(f.Sidecars)
+		}
+		node := f.Nodes[cut]
+		r, err := f.Blow(ctx, load, "cut", func(p *lab.Server) error {
+			return errors.Join(f.Network.Cut(ctx, lab.Apart([]*lab.Host{node}, f.Network.Others(node))...), p.Kill())
+		}, func() error { return f.Network.Cut(ctx) })
+		must(t, err)
+		s.add(t, r)
+		_, err = f.Return(ctx, r.From)
+		must(t, err)
+	}
+	s.report(t, f, verify(t, ctx, f, load))
+	if most := 2*time.Second + 500*time.Millisecond + time.Second; s.back.max() > most {
+		t.Errorf("writes were back after %s at worst; the promise is %s", s.back.max(), most)
+	}
+}
+
 func startLong(t *testing.T, opts fleet.Options, writers int) (context.Context, *fleet.Fleet, *lab.Load) {
 	t.Helper()
 	l := lab.ForTest(t, lab.Options{})
@@ -194,7 +227,7 @@ func startLong(t *testing.T, opts fleet.Options, writers int) (context.Context, 
 	if err != nil {
 		t.Fatal(err)
 	}
-	load, err := l.Load(ctx, lab.LoadOptions{Addrs: f.ClientAddrs(), Writers: writers, Pace: 10 * time.Millisecond})
+	load, err := f.Load(ctx, lab.LoadOptions{Writers: writers, Pace: 10 * time.Millisecond})
 	if err != nil {
 		t.Fatal(err)
 	}
