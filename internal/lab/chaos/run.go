@@ -61,7 +61,7 @@ func Run(ctx context.Context, l *lab.Lab, opts Options) (Report, error) {
 	if err != nil {
 		return Report{}, err
 	}
-	d, err := newDeck(c.random, c.opts.Only)
+	d, err := newDeck(rand.New(rand.NewPCG(c.opts.Seed, 1)), c.opts.Only) // of its own, so that the order is the same whatever else is drawn
 	if err != nil {
 		return Report{}, err
 	}
