@@ -30,6 +30,9 @@ type Options struct {
 // bound is how long all may take to be well again after a fault. A server whose disk was full looks for room once a minute.
 const bound = 2 * time.Minute
 
+// forever is how long a commit waits for an acknowledgement: durability fences only where it never goes on without.
+const forever = 60 * 24 * time.Hour
+
 // diskSize is that of each server's and each sidecar's disk; half an hour of writes fits.
 const diskSize = 1 << 30
 
@@ -102,7 +105,7 @@ func start(ctx context.Context, l *lab.Lab, opts Options) (*run, error) {
 		// A recovery every half minute is what this is for.
 		Policy: "anti_flap: 0s\nlag: {when_all: promote}",
 		Topology: lab.Spec{Server: lab.ServerOptions{
-			Flavor: lab.MariaDB, SemiSync: true, SemiSyncTimeout: 24 * time.Hour, Appliers: 4, Disk: diskSize,
+			Flavor: lab.MariaDB, SemiSync: true, SemiSyncTimeout: forever, Appliers: 4, Disk: diskSize,
 			ExtraArgs: []string{"--skip-slave-start=0"}, // a server that is started again replicates again, as those of a lab do not
 		}},
 	})

@@ -192,7 +192,7 @@ func TestMeasureCut(t *testing.T) {
 	lab.NetworkForTest(t)
 	opts := measured
 	opts.Hosts = true
-	opts.Topology.Server.SemiSyncTimeout = time.Hour
+	opts.Topology.Server.SemiSyncTimeout = 60 * 24 * time.Hour // so that durability fences
 	ctx, f, load := startLong(t, opts, 15)
 	s := series{name: "cut"}
 	for i := range n {
