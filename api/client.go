@@ -75,6 +75,11 @@ func (c *Client) Heartbeat(ctx context.Context, h Heartbeat) (reply HeartbeatRep
 	return reply, c.call(ctx, http.MethodPost, "/v1/heartbeat", h, &reply)
 }
 
+// Confirm asks the node whether a sidecar that no leader answers may go on.
+func (c *Client) Confirm(ctx context.Context, r ConfirmRequest) (reply ConfirmReply, err error) {
+	return reply, c.call(ctx, http.MethodPost, "/v1/confirm", r, &reply)
+}
+
 // Probe asks the node to read instances now.
 func (c *Client) Probe(ctx context.Context, r ProbeRequest) (reply ProbeReply, err error) {
 	return reply, c.call(ctx, http.MethodPost, "/v1/probe", r, &reply)

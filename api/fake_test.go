@@ -29,6 +29,7 @@ type fakeNode struct {
 	err    error // of every method that has one
 
 	heartbeat   HeartbeatReply
+	confirm     ConfirmReply
 	probe       ProbeReply
 	status      Status
 	snapshot    failover.Case
@@ -91,6 +92,9 @@ func (n *fakeNode) Forget(_ context.Context, cluster string, instance topology.A
 func (n *fakeNode) TransferLeadership(_ context.Context, r LeaderRequest) (LeaderReply, error) {
 	return n.transferred, n.note(r)
 }
+func (n *fakeNode) Confirm(_ context.Context, r ConfirmRequest) (ConfirmReply, error) {
+	return n.confirm, n.note(r)
+}
 func (n *fakeNode) ForgetNode(_ context.Context, name string) error { return n.note("forget", name) }
 func (n *fakeNode) NodeFenced(_ context.Context, name string) error { return n.note("fenced", name) }
 
@@ -101,7 +105,7 @@ func (n *fakeNode) KV(_ context.Context, cluster string, submit bool) ([]topolog
 // leading is a node that leads and answers with everything filled in.
 func leading() *fakeNode {
 	n := &fakeNode{name: "n1", leader: "http://127.0.0.1:1", leads: true}
-	for _, v := range []any{&n.heartbeat, &n.probe, &n.status, &n.snapshot, &n.recovery, &n.recoveries, &n.stored, &n.transferred} {
+	for _, v := range []any{&n.heartbeat, &n.confirm, &n.probe, &n.status, &n.snapshot, &n.recovery, &n.recoveries, &n.stored, &n.transferred} {
 		fill(reflect.ValueOf(v).Elem())
 	}
 	return n

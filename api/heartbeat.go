@@ -66,6 +66,22 @@ type HeartbeatReply struct {
 	Lease topology.Duration `json:"lease"`
 }
 
+// ConfirmRequest asks a node whether it may lead, or knows better, for a sidecar whose
+// leader is gone.
+type ConfirmRequest struct {
+	Node   string            `json:"node"`
+	Epochs map[string]uint64 `json:"epochs,omitempty"` // that it routes, by cluster
+}
+
+// ConfirmReply is the answer. Confirmed promises that whoever leads from now on,
+// should it be this node, takes the asker to hold a lease that began after the
+// question was sent.
+type ConfirmReply struct {
+	Node      string `json:"node"`
+	Confirmed bool   `json:"confirmed"`
+	Why       string `json:"why,omitempty"` // it is not
+}
+
 // ProbeRequest asks a sidecar to read instances now, not at the next tick.
 type ProbeRequest struct {
 	Cluster   string          `json:"cluster"`

@@ -54,6 +54,8 @@ type Node interface {
 	Leader() (base string, local bool)
 	// Heartbeat takes another sidecar's report; only a leader answers it.
 	Heartbeat(ctx context.Context, h Heartbeat) (HeartbeatReply, error)
+	// Confirm answers a sidecar that no leader answers.
+	Confirm(ctx context.Context, r ConfirmRequest) (ConfirmReply, error)
 	// Probe reads instances now.
 	Probe(ctx context.Context, r ProbeRequest) (ProbeReply, error)
 	// Status is what this node knows of the fleet.
@@ -88,6 +90,9 @@ func (s *server) handler() http.Handler {
 	mux.HandleFunc("GET /v1/health", s.health)
 	mux.HandleFunc("POST /v1/heartbeat", handle(s, lenient, func(r *http.Request, h Heartbeat) (any, error) {
 		return node.Heartbeat(r.Context(), h)
+	}))
+	mux.HandleFunc("POST /v1/confirm", handle(s, lenient, func(r *http.Request, c ConfirmRequest) (any, error) {
+		return s.node.Confirm(r.Context(), c)
 	}))
 	mux.HandleFunc("POST /v1/probe", handle(s, lenient, func(r *http.Request, p ProbeRequest) (any, error) {
 		return node.Probe(r.Context(), p)

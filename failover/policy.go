@@ -21,10 +21,12 @@ type Policy struct {
 	SemiSync   SemiSyncPolicy `yaml:"semi_sync" json:"semi_sync"`
 	Errant     Errant         `yaml:"errant" json:"errant"`
 	Rejoin     Rejoin         `yaml:"rejoin" json:"rejoin"`
-	Repair     Repair         `yaml:"repair" json:"repair"`
-	Switchover Switchover     `yaml:"switchover" json:"switchover"`
-	Readers    Readers        `yaml:"readers" json:"readers"`
-	Hooks      Hooks          `yaml:"hooks" json:"hooks"`
+	// OnLeaseLoss must be the same on all nodes: the leader counts on it.
+	OnLeaseLoss OnLeaseLoss `yaml:"on_lease_loss" json:"on_lease_loss,omitempty"`
+	Repair      Repair      `yaml:"repair" json:"repair"`
+	Switchover  Switchover  `yaml:"switchover" json:"switchover"`
+	Readers     Readers     `yaml:"readers" json:"readers"`
+	Hooks       Hooks       `yaml:"hooks" json:"hooks"`
 }
 
 // Duration is spelled as in topology: "250ms".
@@ -169,6 +171,17 @@ const (
 	RejoinManual Rejoin = "manual"
 )
 
+// OnLeaseLoss says what a sidecar that lost its lease does with a proxy that
+// routes writes: "fence" or "hold".
+type OnLeaseLoss string
+
+// What becomes of the writer without a lease. Who holds it keeps writes going while
+// no leader can be reached, and makes every failover wait for it until it is heard.
+const (
+	LeaseLossFence OnLeaseLoss = "fence"
+	LeaseLossHold  OnLeaseLoss = "hold"
+)
+
 // Switchover bounds a planned change.
 type Switchover struct {
 	Timeout Duration `yaml:"timeout" json:"timeout"` // writes are held no longer than this; then everything is put back
@@ -205,7 +218,7 @@ func DefaultPolicy() Policy {
 		Lag:        Lag{Max: d(10 * time.Second), WhenAll: WhenAllWait, Wait: d(time.Minute)},
 		Durability: Async, WaitCount: 1,
 		SemiSync: SemiSyncPolicy{Manage: true, Timeout: Infinite, Blocked: BlockedWait, Patience: d(10 * time.Second)},
-		Errant:   ErrantRefuse, Rejoin: RejoinAuto,
+		Errant:   ErrantRefuse, Rejoin: RejoinAuto, OnLeaseLoss: LeaseLossFence,
 		Repair: Repair{
 			WritableReplica: true, WrongSource: true, Orphans: true, BrokenReplication: true, SaveExtra: true,
 			Stopped: StoppedLeave, Grace: d(time.Minute), ReadOnlyPrimary: ReadOnlyLeave, Ring: RingLeave,

@@ -62,6 +62,8 @@ type LeaseConfig struct {
 	Heartbeat topology.Duration `yaml:"heartbeat"`  // how often a sidecar reports
 	TTL       topology.Duration `yaml:"ttl"`        // a sidecar that got no answer for this long fences its proxy
 	FenceTime topology.Duration `yaml:"fence_time"` // what the fencing may take
+	// Failsafe lets a lease hold on while every node confirms that none leads.
+	Failsafe bool `yaml:"failsafe"`
 	// File is where the lease is written for `remora watchdog`; "": nowhere.
 	File string `yaml:"file"`
 }

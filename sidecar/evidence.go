@@ -136,7 +136,8 @@ func (e *evidence) all(self string, addrs []topology.Addr) []topology.View {
 }
 
 // proxies is the state of the named nodes' proxies for a cluster.
-func (e *evidence) proxies(cluster string, nodes []string, now time.Duration) []topology.Proxy {
+// A cluster whose sidecars hold their proxies open is told nothing by the end of a lease.
+func (e *evidence) proxies(cluster string, nodes []string, now time.Duration, holds bool) []topology.Proxy {
 	list := make([]topology.Proxy, 0, len(nodes))
 	for _, name := range nodes {
 		left := e.leaseLeft(name, now)
@@ -149,7 +150,7 @@ func (e *evidence) proxies(cluster string, nodes []string, now time.Duration) []
 		}
 		e.mu.Unlock()
 		// The end of a lease closes no proxy that its sidecar could not reach.
-		p.Node, p.LeaseOver = name, left <= 0 && (fenced || !p.Hung || p.Cut != "")
+		p.Node, p.LeaseOver = name, left <= 0 && (fenced || !holds && (!p.Hung || p.Cut != ""))
 		p.Silent = left < e.lease.TTL.D()+e.lease.FenceTime.D()-silentBeats*e.lease.Heartbeat.D()
 		list = append(list, p)
 	}

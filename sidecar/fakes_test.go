@@ -64,6 +64,13 @@ func (r *fakeRaft) Apply(_ context.Context, cmd ledger.Command) (ledger.Result, 
 	return res, nil
 }
 
+// leaderIs lets raft know another leader; "" is none.
+func (r *fakeRaft) leaderIs(name string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.leader = name
+}
+
 // must applies a command that may not be refused.
 func (r *fakeRaft) must(t *testing.T, cmd ledger.Command) ledger.Result {
 	t.Helper()
@@ -213,6 +220,10 @@ func (p *fakePeer) Heartbeat(_ context.Context, h api.Heartbeat) (api.HeartbeatR
 
 func (p *fakePeer) Probe(context.Context, api.ProbeRequest) (api.ProbeReply, error) {
 	return api.ProbeReply{}, errors.New("cut off")
+}
+
+func (p *fakePeer) Confirm(context.Context, api.ConfirmRequest) (api.ConfirmReply, error) {
+	return api.ConfirmReply{}, errors.New("cut off")
 }
 
 // probeFunc is a prober made of a function.

@@ -102,7 +102,7 @@ func TestTheEndOfALeaseClosesNoProxyThatHung(t *testing.T) {
 			t.Fatal(err)
 		}
 		over := func() bool {
-			return term.evidence.proxies("main", []string{"n3"}, f.ports.Clock().Boot)[0].LeaseOver
+			return term.evidence.proxies("main", []string{"n3"}, f.ports.Clock().Boot, false)[0].LeaseOver
 		}
 		var refused *api.RefusedError
 		if err := f.NodeFenced(context.Background(), "n3"); !errors.As(err, &refused) {

@@ -31,7 +31,7 @@ func TestALeaseIsGrantedOnlyAfterAQuorumRound(t *testing.T) {
 	if now := term.evidence.leaseLeft("n2", f.ports.Clock().Boot); now > left {
 		t.Errorf("it counts a lease that it did not grant: %s left after %s", now, left)
 	}
-	if p := term.evidence.proxies("main", []string{"n2"}, 0); p[0].Epoch != 4 {
+	if p := term.evidence.proxies("main", []string{"n2"}, 0, false); p[0].Epoch != 4 {
 		t.Errorf("what the heartbeat said was lost: epoch %d", p[0].Epoch)
 	}
 }

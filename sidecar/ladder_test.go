@@ -165,7 +165,7 @@ func TestACommandThatStopsNothingIsNotBelieved(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	rungs := []RungConfig{{Rung: rungStop, Command: []string{"true"}, Timeout: topology.Duration(50 * time.Millisecond)}}
+	rungs := []RungConfig{{Rung: rungStop, Command: []string{"true"}, Timeout: topology.Duration(time.Second)}}
 	l, err := newLadder(rungs, listener.Addr().String(), slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)

@@ -70,6 +70,22 @@ func (l *lease) renew(asked asking, reply api.HeartbeatReply) {
 	}
 }
 
+// prolong takes a lease that holds on for another ttl from when that was asked for. One
+// that has run out, or ran out meanwhile, stays over: somebody may have counted on it.
+func (l *lease) prolong(asked asking, ttl time.Duration) bool {
+	l.mu.Lock()
+	now := l.look()
+	ok := asked.jumps == l.jumps && l.until > now
+	if ok {
+		l.until, l.ttl = max(l.until, asked.at+ttl), ttl
+	}
+	l.mu.Unlock()
+	if ok {
+		l.renewed.notify()
+	}
+	return ok
+}
+
 // left is how long the lease still holds, and the index that came with it. It is
 // negative by how long the lease has been over.
 func (l *lease) left() (time.Duration, uint64) {

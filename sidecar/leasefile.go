@@ -81,6 +81,9 @@ func newLeaseFile(s *Sidecar, boot string) *leaseFile {
 	cfg := &s.cfg
 	f := &leaseFile{path: cfg.Lease.File, lease: s.lease, servers: s.known, note: leaseNote{Node: cfg.Node, Boot: boot, Writers: map[string]int{}}}
 	for name, c := range cfg.Clusters {
+		if s.holds(name) {
+			continue // the watchdog is to hold it too
+		}
 		f.note.Writers[name] = c.Hostgroups.Writer
 	}
 	return f

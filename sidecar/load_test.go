@@ -23,7 +23,7 @@ var broken = map[string]struct{ old, new, want string }{
 	"key given twice":            {"", "node: b", "r.yaml:12: node is given twice, first in line 1"},
 	"key given twice, deep":      {"writer: 10,", "writer: 10, writer: 11,", "r.yaml:11: clusters.main.hostgroups.writer is given twice, first in line 11"},
 	"cluster given twice":        {"", "  main: {}", "r.yaml:12: clusters.main is given twice, first in line 9"},
-	"merge key":                  {"", "lease: {<<: {}}", "r.yaml:12: lease.<< is not a key of Remora's configuration; allowed here: fence_time, file, heartbeat, ttl"},
+	"merge key":                  {"", "lease: {<<: {}}", "r.yaml:12: lease.<< is not a key of Remora's configuration; allowed here: failsafe, fence_time, file, heartbeat, ttl"},
 	"text for a number":          {"writer: 10", "writer: ten", `r.yaml:11: clusters.main.hostgroups.writer: "ten" is not a whole number`},
 	"fraction for a number":      {"writer: 10", "writer: 1.5", `r.yaml:11: clusters.main.hostgroups.writer: "1.5" is not a whole number`},
 	"text for a fraction":        {"", "policy: {detection: {beats: some}}", `r.yaml:12: policy.detection.beats: "some" is not a number`},

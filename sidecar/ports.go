@@ -93,6 +93,7 @@ type Disk interface {
 type Peer interface {
 	Heartbeat(ctx context.Context, h api.Heartbeat) (api.HeartbeatReply, error)
 	Probe(ctx context.Context, r api.ProbeRequest) (api.ProbeReply, error)
+	Confirm(ctx context.Context, r api.ConfirmRequest) (api.ConfirmReply, error)
 }
 
 // Publisher keeps routes in one store outside. Another kind of store is another

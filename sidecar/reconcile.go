@@ -69,6 +69,7 @@ type keeper struct {
 	fenced  fence     // what was done without a lease
 	cut     Cut       // what was done without the admin interface
 	sure    bool      // what the process before cut off is not in the way
+	leased  bool      // a lease was held since this process began, and a route applied
 	freed   bool      // what the watchdog cut off is not in the way
 	paused  time.Time // when the present pause was applied
 	saved   uint64    // epoch of the disk copy
@@ -110,7 +111,7 @@ func (k *keeper) step(ctx context.Context) time.Duration {
 	state := k.ports.Consensus.State()
 	want := state.Clusters[k.cluster].Desired()
 	k.told = max(k.told, want.Epoch)
-	if left <= 0 || state.Index < index {
+	if (left <= 0 || state.Index < index) && !(k.leased && k.holds(k.cluster)) {
 		return k.fence(ctx, -left, "no lease")
 	}
 	if acked := k.acked.epoch(k.cluster); want.Epoch < acked {
@@ -125,8 +126,10 @@ func (k *keeper) step(ctx context.Context) time.Duration {
 	default:
 		wait = k.look(ctx)
 	}
-	left, _ = k.lease.left() // that may have taken seconds
-	return max(0, min(left, wait))
+	if left, _ = k.lease.left(); left > 0 || !k.holds(k.cluster) { // that may have taken seconds
+		return max(0, min(left, wait))
+	}
+	return wait
 }
 
 func (k *keeper) hostgroups() proxysql.Hostgroups { return k.cfg.Clusters[k.cluster].Hostgroups }
@@ -154,7 +157,7 @@ func (k *keeper) apply(ctx context.Context, want topology.Route) time.Duration {
 	if want.Mode == topology.Paused && (!k.applied || k.route.Mode != topology.Paused) {
 		k.paused = began
 	}
-	k.route, k.applied, k.since = want, true, began
+	k.route, k.applied, k.leased, k.since = want, true, true, began
 	k.report(p)
 	k.said = ""
 	if k.saved == 0 {

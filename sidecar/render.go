@@ -56,7 +56,9 @@ func (s *Sidecar) tell(ctx context.Context, r Renderer, told map[string]telling)
 		left, index := s.lease.left()
 		state := s.ports.Consensus.State()
 		if left <= 0 || state.Index < index {
-			s.fenceRuntime(ctx, r, name, -left, told)
+			if last := told[name]; last.epoch == 0 || !s.holds(name) {
+				s.fenceRuntime(ctx, r, name, -left, told)
+			}
 			continue
 		}
 		route := state.Clusters[name].Desired()

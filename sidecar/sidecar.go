@@ -68,6 +68,9 @@ func (s *Sidecar) Run(ctx context.Context) error {
 	var loops sync.WaitGroup
 	loops.Go(func() { s.followLedger(ctx) })
 	loops.Go(func() { s.watchClocks(ctx) })
+	if s.cfg.Lease.Failsafe {
+		loops.Go(func() { s.holdOn(ctx) })
+	}
 	loops.Go(func() { s.observe(ctx) })
 	loops.Go(func() { s.report(ctx) })
 	if s.leaseFile != nil {

@@ -110,7 +110,7 @@ func (t *term) caseOf(cluster string, request *failover.Request) failover.Case {
 			Instances: topology.Merge(now, known, observers, views, topology.MergeOptions{
 				Fresh: policy.Detection.Fresh, Timeouts: policy.Detection.Timeouts,
 			}),
-			Proxies: t.evidence.proxies(cluster, t.suspects(state), t.ports.Clock().Boot), Publications: publications, Files: t.evidence.files(now),
+			Proxies: t.evidence.proxies(cluster, t.suspects(state), t.ports.Clock().Boot, t.holds(cluster)), Publications: publications, Files: t.evidence.files(now),
 			Sidecars: t.sidecars(now),
 		},
 		Policy: policy, Intent: cl.Intent, Last: cl.Last(), Stopped: cl.Stopped(), Downtime: cl.Downtimes, Rescued: cl.Rescued, Request: request,

@@ -105,7 +105,7 @@ func TestEvidenceCountsALeaseFromItsAnswer(t *testing.T) {
 			t.Errorf("after a grant %s are left", left)
 		}
 		<-time.After(2500 * time.Millisecond)
-		if p := e.proxies("main", []string{"n2"}, clock().Boot); !p[0].LeaseOver {
+		if p := e.proxies("main", []string{"n2"}, clock().Boot, false); !p[0].LeaseOver {
 			t.Error("the lease and the fence time are over, and the proxy still counts")
 		}
 	})
@@ -139,7 +139,7 @@ func TestEvidenceIgnoresAnOvertakenHeartbeat(t *testing.T) {
 		if taken := beat(c.seq, c.started, c.epoch); taken != c.taken {
 			t.Errorf("%s: taken is %t", c.name, taken)
 		}
-		if have := e.proxies("main", []string{"n2"}, 0)[0].Epoch; have != c.want {
+		if have := e.proxies("main", []string{"n2"}, 0, false)[0].Epoch; have != c.want {
 			t.Errorf("%s: epoch %d, want %d", c.name, have, c.want)
 		}
 	}

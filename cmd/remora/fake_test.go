@@ -112,6 +112,10 @@ func (n *fakeNode) TransferLeadership(_ context.Context, r api.LeaderRequest) (a
 	return api.LeaderReply{From: "r1", To: r.To}, n.refused
 }
 
+func (n *fakeNode) Confirm(context.Context, api.ConfirmRequest) (api.ConfirmReply, error) {
+	return api.ConfirmReply{}, nil
+}
+
 func (n *fakeNode) ForgetNode(_ context.Context, name string) error {
 	n.nodes = append(n.nodes, "forget "+name)
 	return n.refused

@@ -51,6 +51,7 @@ func viewClusterConfig(p *page, name string, c sidecar.ClusterConfig) {
 	fact(p, "candidates", "lag at most %s, when all lag: %s%s; errant transactions: %s", po.Lag.Max, po.Lag.WhenAll, lagWait(po), po.Errant)
 	fact(p, "crossing", "data centre: %s, region: %s", po.DataCenter.Cross, po.DataCenter.CrossRegion)
 	fact(p, "rejoin", "%s", po.Rejoin)
+	fact(p, "lease lost", "%s", po.OnLeaseLoss)
 	fact(p, "switchover", "holds writes for %s at most; candidate's lag at most %s; transactions get %s to end", po.Switchover.Timeout, po.Switchover.MaxLag, po.Switchover.Drain)
 	fact(p, "readers", "lag at most %s; the writer reads: %s", po.Readers.MaxLag, po.Readers.Writer)
 	fact(p, "hooks", "%s", hookCounts(&po.Hooks))

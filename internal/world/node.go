@@ -247,6 +247,16 @@ func (c peer) Heartbeat(ctx context.Context, h api.Heartbeat) (reply api.Heartbe
 	return reply, c.from.enter(ctx)
 }
 
+// Confirm implements sidecar.Peer.
+func (c peer) Confirm(ctx context.Context, r api.ConfirmRequest) (reply api.ConfirmReply, err error) {
+	err = c.call(ctx, func(p *process) error {
+		var err error
+		reply, err = p.sidecar.Confirm(ctx, r)
+		return err
+	})
+	return reply, err
+}
+
 // Probe implements sidecar.Peer.
 func (c peer) Probe(ctx context.Context, r api.ProbeRequest) (reply api.ProbeReply, err error) {
 	err = c.call(ctx, func(p *process) error {
