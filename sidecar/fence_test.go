@@ -221,15 +221,15 @@ func TestAProxyThatRestartsWithoutALeaseIsFencedAgain(t *testing.T) {
 		f.peer.set(false)
 		after(5 * time.Second)
 		for name, open := range map[string]func(){
-			"by another hand": func() {},
-			"by its restart":  func() { f.broke <- struct{}{} },
+			"by another hand": func() { after(lookEvery) },
+			"by its restart":  func() { f.broke <- struct{}{} }, // which is noticed at once
 		} {
 			f.forget()
 			f.proxy.mu.Lock()
 			f.proxy.now.Mode = topology.Open
 			f.proxy.mu.Unlock()
 			open()
-			after(lookEvery + time.Millisecond)
+			after(time.Millisecond)
 			if f.proxy.routes() != topology.Fenced {
 				t.Errorf("opened %s, it stays so: %s", name, f.made())
 			}
