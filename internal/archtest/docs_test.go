@@ -56,6 +56,38 @@ func TestThePagesKeepUpWithTheCode(t *testing.T) {
 	}
 }
 
+// A promise is worth the test that holds it.
+func TestTestsThatThePagesNameExist(t *testing.T) {
+	named := regexp.MustCompile("`(Test\\w+)`")
+	var tests strings.Builder
+	for _, pattern := range []string{"*/*_test.go", "*/*/*_test.go", "*/*/*/*_test.go"} {
+		names, err := filepath.Glob(filepath.Join("..", "..", pattern))
+		if err != nil || len(names) == 0 {
+			t.Fatalf("%s: no such file (%v)", pattern, err)
+		}
+		for _, name := range names {
+			text, err := os.ReadFile(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			tests.Write(text)
+		}
+	}
+	count := 0
+	for _, pattern := range []string{"*.md", "docs/*.md"} {
+		for _, page := range glob(t, pattern) {
+			for _, m := range named.FindAllStringSubmatch(read(t, page), -1) {
+				if count++; m[1] != "TestX" && !strings.Contains(tests.String(), "func "+m[1]+"(") {
+					t.Errorf("%s names %s, which is nowhere", page, m[1])
+				}
+			}
+		}
+	}
+	if count < 20 {
+		t.Errorf("only %d tests are named", count)
+	}
+}
+
 func TestLinksInThePagesLeadSomewhere(t *testing.T) {
 	link := regexp.MustCompile(`\]\(([^)#:]+)(?:#[^)]*)?\)`)
 	for _, pattern := range []string{"*.md", "docs/*.md", "examples/*.md"} {
