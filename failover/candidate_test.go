@@ -50,6 +50,7 @@ func TestCandidates(t *testing.T) {
 		{"filters", two(func(_ *build, i *topology.Instance) { source(i).Filters = "replicate_do_db=x" }), []string{"c", "-b filters"}},
 		{"delayed", two(delay(time.Hour)), []string{"c", "-b delayed"}},
 		{"errant", two(has("0-1-100", "0-1-100,0-2-101")), []string{"c", "-b errant"}},
+		{"errant, and nobody is left to acknowledge", two(has("0-1-100", "0-1-100,0-2-101")).semiSync(1), []string{"-b errant", "-c durability"}},
 		{"errant, tolerated", two(has("0-1-100", "0-1-100,0-2-101")).policy(func(p *Policy) { p.Errant = ErrantTolerate }), []string{"b", "c"}},
 		{"no GTID positioning", two(func(_ *build, i *topology.Instance) { source(i).GTID = false }), []string{"c", "-b gtid"}},
 		{"it cannot apply what it received", two(has("0-1-100", "0-1-90"), sqlError("1062 duplicate key")), []string{"c", "-b sql_error"}},

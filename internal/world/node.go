@@ -66,7 +66,7 @@ func (n *node) start() error {
 	p.sidecar = sidecar.New(cfg, sidecar.Ports{
 		Prober:  p.prober,
 		Servers: map[string]sidecar.Servers{Cluster: acts{p}},
-		Proxy:   admin{p, n.proxy}, ProxyBroke: p.broke,
+		Proxy:   admin{p, n.proxy}, Ladder: n.w.ladder(p), ProxyBroke: p.broke,
 		Consensus: raftPort{p.raft, p},
 		Disk:      diskPort{n.disk},
 		Peer:      func(name string) sidecar.Peer { return peer{p, n.w.node(name)} },

@@ -14,6 +14,7 @@ type Schedule struct {
 	Seed     uint64
 	Servers  int
 	SemiSync bool
+	Ladder   bool
 	Faults   []Fault
 }
 
@@ -27,7 +28,7 @@ const (
 // NewSchedule draws one from a seed.
 func NewSchedule(seed uint64) Schedule {
 	r := rand.New(rand.NewPCG(seed, 0))
-	s := Schedule{Seed: seed, Servers: pick(r, 3, 3, 3, 4, 5), SemiSync: r.IntN(2) == 0}
+	s := Schedule{Seed: seed, Servers: pick(r, 3, 3, 3, 4, 5), SemiSync: r.IntN(2) == 0, Ladder: r.IntN(2) == 0}
 	d := drawer{r: r, s: &s}
 	first := faultsFrom + time.Duration(r.Int64N(int64(3*time.Second)))
 	for i := range 1 + r.IntN(5) {
@@ -50,12 +51,14 @@ func NewSchedule(seed uint64) Schedule {
 }
 
 // mild takes out what nobody promises to survive: a ProxySQL that hangs while its
-// sidecar is dead, frozen or cut off is closed by nobody but the watchdog, which
-// is no part of the world.
+// sidecar is dead or frozen is closed by nobody but the watchdog, which is no part
+// of the world; one whose sidecar is cut off, only by a ladder.
 func (s *Schedule) mild() {
-	sidecars := slices.ContainsFunc(s.Faults, func(f Fault) bool {
-		return slices.Contains([]FaultKind{Kill, FreezeNode, KillHost, HangDisk, Partition, Slow}, f.Kind)
-	})
+	kinds := []FaultKind{Kill, FreezeNode, KillHost, HangDisk}
+	if !s.Ladder {
+		kinds = append(kinds, Partition, Slow)
+	}
+	sidecars := slices.ContainsFunc(s.Faults, func(f Fault) bool { return slices.Contains(kinds, f.Kind) })
 	for i := range s.Faults {
 		if f := &s.Faults[i]; sidecars && f.Kind == FreezeProxy {
 			f.Kind = KillProxy
@@ -169,6 +172,9 @@ func (s Schedule) String() string {
 	if s.SemiSync {
 		durability = "semi_sync"
 	}
+	if s.Ladder {
+		durability += ", with a ladder"
+	}
 	fmt.Fprintf(&b, "seed %d: %d servers, %s\n", s.Seed, s.Servers, durability)
 	for _, f := range s.Faults {
 		fmt.Fprintf(&b, "  %s\n", f)
@@ -188,7 +194,7 @@ type Outcome struct {
 // Run plays the schedule in a new world. It must be called in a bubble of
 // testing/synctest.
 func (s Schedule) Run(o Options) Outcome {
-	o.Seed, o.Servers, o.SemiSync = s.Seed, s.Servers, s.SemiSync
+	o.Seed, o.Servers, o.SemiSync, o.Ladder = s.Seed, s.Servers, s.SemiSync, s.Ladder
 	w := New(o)
 	if err := w.Start(); err != nil {
 		w.fail("%v", err)

@@ -25,6 +25,7 @@ type Options struct {
 	Seed     uint64
 	Servers  int // 3 to 5
 	SemiSync bool
+	Ladder   bool // a proxy that hangs is killed
 	// Log gets what the sidecars log, nil for nothing.
 	Log *slog.Logger
 	// AfterStep is called after each step of a recovery with its number, from 1,
