@@ -17,7 +17,7 @@ type checks struct {
 	index  uint64         // of the newest ledger that was seen anywhere
 	now    ledger.Cluster // of that ledger
 	opened map[topology.Addr]time.Time
-	must   map[*proxy]uint64 // what a proxy that restarted must know before it routes
+	must   map[*proxy]uint64 // the epoch that must be known before a proxy is opened
 }
 
 func newChecks(w *World) *checks {
@@ -104,8 +104,16 @@ func (c *checks) applied(x *proxy, route topology.Route) {
 	c.look("%s routes %s", x.name, route.Writer)
 }
 
-// restarted notes what is committed when a proxy or its sidecar starts.
-func (c *checks) restarted(x *proxy) { c.must[x] = c.now.Desired().Epoch }
+// started notes what is committed when a sidecar starts: without a lease it must
+// learn all of that. A proxy that restarts under a lease needs no more than what
+// the lease holds for.
+func (c *checks) started(x *proxy) { c.must[x] = c.now.Desired().Epoch }
+
+func (c *checks) restarted(x *proxy) {
+	if p := c.w.node(x.name).running; p != nil {
+		c.must[x] = max(c.must[x], p.raft.State().Clusters[Cluster].Desired().Epoch)
+	}
+}
 
 // leads says that a server is or is to be the primary.
 func (c *checks) leads(s *server) bool {

@@ -205,6 +205,8 @@ func (w *World) strikeNode(f Fault, x *node) func() {
 
 // restart starts the sidecar again, unless somebody has.
 func (n *node) restart() {
+	n.life.Lock()
+	defer n.life.Unlock()
 	n.w.mu.Lock()
 	runs := n.running != nil
 	n.w.mu.Unlock()

@@ -82,6 +82,13 @@ func (n *network) freeze(host string, frozen bool) {
 	n.change(func() { n.frozen[host] = frozen })
 }
 
+// stands says whether a host's process is stopped.
+func (n *network) stands(host string) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.frozen[host]
+}
+
 // ready says whether a packet may pass now, how long it takes, and what to wait
 // for where it may not.
 func (n *network) ready(from, to string, kind Traffic) (ok bool, takes time.Duration, changed <-chan struct{}) {

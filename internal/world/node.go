@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"sync"
 	"syscall"
+	"time"
 
 	"github.com/remora-ha/remora/api"
 	"github.com/remora-ha/remora/consensus"
@@ -21,6 +22,7 @@ type node struct {
 	host  string // of the sidecar's process
 	proxy *proxy
 
+	life    sync.Mutex // starts and kills take turns
 	disk    *disk
 	running *process // nil: the sidecar is not running
 }
@@ -73,7 +75,7 @@ func (n *node) start() error {
 	}, log, "world")
 	n.w.mu.Lock()
 	n.running = p
-	n.w.checks.restarted(n.proxy)
+	n.w.checks.started(n.proxy)
 	n.w.mu.Unlock()
 	n.w.running.Go(func() {
 		if err := p.sidecar.Run(p.ctx); errors.Is(err, sidecar.ErrLeft) {
@@ -87,6 +89,8 @@ func (n *node) start() error {
 
 // kill ends the sidecar's process as SIGKILL does.
 func (n *node) kill() {
+	n.life.Lock()
+	defer n.life.Unlock()
 	n.w.mu.Lock()
 	p := n.running
 	n.running = nil
@@ -103,6 +107,24 @@ func (n *node) kill() {
 	old.release()
 	n.w.net.freeze(n.host, false)
 	p.stop()
+	n.watchdog(p)
+}
+
+// watchdog is what ProxySQL's scheduler runs: it closes the proxy when the lease of
+// a sidecar that is dead or stands still is over. No lease lasts longer from now
+// than its whole time.
+func (n *node) watchdog(p *process) {
+	ttl := n.w.config(n.name).Lease.TTL.D()
+	time.AfterFunc(ttl, func() {
+		n.w.mu.Lock()
+		defer n.w.mu.Unlock()
+		if alive := n.running == p && !n.w.net.stands(n.host); alive || n.running != nil && n.running != p || !n.proxy.up || n.proxy.thaw != nil {
+			return
+		}
+		n.w.eventLocked("%s: the watchdog closes the proxy", n.name)
+		n.proxy.close(true)
+		n.proxy.end(func(*statement) bool { return true })
+	})
 }
 
 // freeze stops the process as SIGSTOP does: its network, its adapters, and raft
@@ -117,6 +139,7 @@ func (n *node) freeze() {
 	n.disk.hang()
 	n.w.net.freeze(n.host, true)
 	n.w.running.Go(func() { _ = p.raft.Barrier(p.ctx) }) // so that there is a write
+	n.watchdog(p)
 }
 
 func (n *node) unfreeze() {

@@ -332,18 +332,22 @@ func (a admin) Status(ctx context.Context, route topology.Route, _ proxysql.Host
 	return p, nil
 }
 
+// close closes the writer without a new epoch, and voids the applied one; the
+// caller holds the mutex.
+func (x *proxy) close(hard bool) {
+	x.applied = 0
+	for addr, st := range x.rows {
+		if hard || st == online {
+			x.rows[addr] = map[bool]rowStatus{true: offlineHard, false: offlineSoft}[hard]
+		}
+	}
+	x.abandon()
+	x.notify()
+}
+
 // Fence implements sidecar.Proxy.
 func (a admin) Fence(ctx context.Context, _ string, _ proxysql.Hostgroups, hard bool) error {
-	do := func() {
-		a.x.applied = 0
-		for addr, st := range a.x.rows {
-			if hard || st == online {
-				a.x.rows[addr] = map[bool]rowStatus{true: offlineHard, false: offlineSoft}[hard]
-			}
-		}
-		a.x.abandon()
-		a.x.notify()
-	}
+	do := func() { a.x.close(hard) }
 	if err := a.begin(ctx, "fence", do); err != nil {
 		return err
 	}

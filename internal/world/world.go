@@ -63,7 +63,8 @@ type World struct {
 	mu       sync.Mutex // guards servers, proxies and what follows
 	trace    []string
 	failures []string
-	steps    int // of recoveries
+	steps    int  // of recoveries
+	opened   bool // an operator chose to lose what the routed primary lacked
 }
 
 // nodeNames are the machines.
