@@ -17,16 +17,30 @@ import (
 func leastPrivileges(t *testing.T, top *lab.Topology) {
 	t.Helper()
 	for _, s := range top.Servers {
-		unlogged(t, s, append([]string{fmt.Sprintf("CREATE OR REPLACE USER remora@`%%` IDENTIFIED BY '%s'", lab.RemoraUser.Password)},
-			Grants("mariadb")...)...)
+		unlogged(t, s, append([]string{"DROP USER remora@`%`", fmt.Sprintf("CREATE USER remora@`%%` IDENTIFIED BY '%s'", lab.RemoraUser.Password)},
+			Grants(string(s.Flavor()))...)...)
 	}
 }
 
-// unlogged runs statements that no replica shall see.
+// unlogged runs statements that no replica shall see, also on a closed server.
 func unlogged(t *testing.T, s *lab.Server, statements ...string) {
 	t.Helper()
 	all := append([]string{"SET sql_log_bin=0"}, statements...)
-	must(t, s.Exec(testContext(t), append(all, "SET sql_log_bin=1")...)) // the connection goes back to a pool
+	whileOpen(t, s, append(all, "SET sql_log_bin=1")...) // the connection goes back to a pool
+}
+
+// whileOpen runs statements as root. MySQL holds root, too, to read-only.
+func whileOpen(t *testing.T, s *lab.Server, statements ...string) {
+	t.Helper()
+	closed, err := s.Closed(testContext(t))
+	must(t, err)
+	if closed {
+		must(t, s.SetWritable(testContext(t), true))
+	}
+	must(t, s.Exec(testContext(t), statements...))
+	if closed {
+		must(t, s.SetWritable(testContext(t), false))
+	}
 }
 
 func write(t *testing.T, s *lab.Server, seq int) {
@@ -95,26 +109,26 @@ func TestSetReadOnlyUndoneBySetWritable(t *testing.T) {
 
 func TestDrainAppliesAFilledRelayLogOfADeadSource(t *testing.T) {
 	for _, c := range []struct {
-		name    string
-		stop    []string
-		restart bool
+		name          string
+		stop, restart bool
+		workers       int
 	}{
-		{"with the SQL thread stopped", nil, false},
-		{"with both threads stopped", []string{"STOP SLAVE"}, false},
-		{"after a restart", nil, true},
-		{"with parallel workers", []string{"STOP SLAVE", "SET GLOBAL slave_parallel_threads=4"}, false},
-		{"with parallel workers, after a restart", []string{"SET GLOBAL slave_parallel_threads=4"}, true},
+		{"with the SQL thread stopped", false, false, 0},
+		{"with both threads stopped", true, false, 0},
+		{"after a restart", false, true, 0},
+		{"with parallel workers", true, false, 4},
+		{"with parallel workers, after a restart", false, true, 4},
 	} {
-		t.Run(c.name, func(t *testing.T) { drainOfADeadSource(t, c.stop, c.restart, strings.Contains(c.name, "workers")) })
+		t.Run(c.name, func(t *testing.T) { drainOfADeadSource(t, c.stop, c.restart, c.workers) })
 	}
 }
 
-func drainOfADeadSource(t *testing.T, stop []string, restart, workers bool) {
+func drainOfADeadSource(t *testing.T, stop, restart bool, workers int) {
 	top := replication(t, lab.Spec{Servers: 2})
 	leastPrivileges(t, top)
 	s := servers(t, testConfig())
 	primary, replica := top.Servers[0], top.Servers[1]
-	must(t, replica.Exec(testContext(t), "STOP SLAVE SQL_THREAD"))
+	must(t, replica.StopApplier(testContext(t)))
 	const writes = 200
 	for i := range writes {
 		write(t, primary, i)
@@ -129,7 +143,16 @@ func drainOfADeadSource(t *testing.T, stop []string, restart, workers bool) {
 		must(t, replica.Kill())
 		must(t, replica.Start(testContext(t)))
 	}
-	must(t, replica.Exec(testContext(t), stop...))
+	if stop {
+		must(t, replica.StopReplication(testContext(t)))
+	}
+	variable := in(replica, "slave_parallel_threads", "replica_parallel_workers")
+	if workers > 0 {
+		must(t, replica.Exec(testContext(t), fmt.Sprintf("SET GLOBAL %s=%d", variable, workers)))
+	}
+	row, err := replica.Row(testContext(t), "SELECT @@GLOBAL."+variable+" AS n")
+	must(t, err)
+	before := row["n"]
 	if st := look(t, replica); st.HasApplied(written.Heads()) {
 		t.Fatal("the test has nothing to drain")
 	}
@@ -137,8 +160,8 @@ func drainOfADeadSource(t *testing.T, stop []string, restart, workers bool) {
 	if st := look(t, replica); !st.HasApplied(written.Heads()) {
 		t.Errorf("it executed %s of %s", st.Executed, written)
 	}
-	if row, err := replica.Row(testContext(t), "SELECT @@slave_parallel_threads AS n"); err != nil || (row["n"] == "4") != workers {
-		t.Errorf("slave_parallel_threads is %s, %v", row["n"], err)
+	if row, err := replica.Row(testContext(t), "SELECT @@GLOBAL."+variable+" AS n"); err != nil || row["n"] != before {
+		t.Errorf("%s was %s and is %s, %v", variable, before, row["n"], err)
 	}
 	twice(t, s, failover.Step{Do: failover.Promote, Target: addr(replica)})
 	hasWritten(t, replica, writes-1)
@@ -214,10 +237,12 @@ func TestAnErrorTellsRefusedFromNotArrived(t *testing.T) {
 	a := addr(top.Primary())
 	var failed *Error
 
-	must(t, top.Primary().Exec(testContext(t), "REVOKE READ_ONLY ADMIN ON *.* FROM remora@'%'"))
+	revoked := in(top.Primary(), "READ_ONLY ADMIN", "SYSTEM_VARIABLES_ADMIN")
+	must(t, top.Primary().Exec(testContext(t), "REVOKE "+revoked+" ON *.* FROM remora@'%'"))
 	err := servers(t, testConfig()).Do(testContext(t), failover.Step{Do: failover.SetReadOnly, Target: a})
 	if !errors.As(err, &failed) || !failed.Arrived || failed.Op != "set_read_only" || failed.Addr != a ||
-		failed.Statement != "SET GLOBAL read_only=1" || Number(err) != erSpecificAccessDenied || !strings.Contains(err.Error(), "READ_ONLY ADMIN") {
+		failed.Statement != in(top.Primary(), "SET GLOBAL read_only=1", "SET GLOBAL super_read_only=1") ||
+		Number(err) != erSpecificAccessDenied || !strings.Contains(err.Error(), revoked) {
 		t.Errorf("refused: %#v: %v", failed, err)
 	}
 

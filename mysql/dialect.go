@@ -2,6 +2,7 @@ package mysql
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"regexp"
 	"strconv"
@@ -44,6 +45,12 @@ type dialect interface {
 	hastenStop(*reading) bool
 	// semiSync sets semi-sync as planned; an error when the server cannot.
 	semiSync(*reading, semiSyncPlan) ([]statement, error)
+	// freeAcks turns off what makes a session wait for an acknowledgement; ok is false
+	// where the end of a session ends its wait.
+	freeAcks(*reading) (off statement, ok bool)
+	// busyWorker says of a line of the process list that it is a parallel thread which
+	// applies something now.
+	busyWorker(line row) bool
 	// adopt lets a server that wrote by itself replicate from where it stands.
 	adopt(*reading) ([]statement, error)
 	// point makes a source; replication is stopped.
@@ -89,6 +96,7 @@ type pointing struct {
 	heartbeat      time.Duration
 	retry          time.Duration
 	tls            *bool // nil: keep what is configured
+	plain          bool  // the connection will not be encrypted
 }
 
 // reading is all that was read of a server in one round trip.
@@ -132,6 +140,9 @@ func (r *reading) channel() *channel {
 	return nil
 }
 
+// errTooOld is a server that answers in words of its own time.
+var errTooOld = errors.New("the server is too old, version")
+
 var versionPattern = regexp.MustCompile(`^(?:5\.5\.5-)?(\d+)\.(\d+)\.(\d+)`)
 
 // dialectOf chooses by the version of the greeting. MariaDB says "5.5.5-" before
@@ -146,6 +157,8 @@ func dialectOf(version string) (dialect, error) {
 	switch {
 	case strings.Contains(version, "MariaDB"):
 		return mariadb{}, nil
+	case major < 8:
+		return nil, fmt.Errorf("%w %s: MySQL 8.0 is the oldest that Remora speaks to", errTooOld, version)
 	case major > 8 || major == 8 && minor > 0:
 		return mysql84{}, nil
 	default:

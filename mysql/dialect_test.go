@@ -1,6 +1,7 @@
 package mysql
 
 import (
+	"errors"
 	"strings"
 	"testing"
 	"time"
@@ -22,11 +23,13 @@ func TestTheVersionChoosesTheDialect(t *testing.T) {
 		"8.0.36-28":                                         mysql80{},
 		"8.4.3":                                             mysql84{},
 		"9.7.4-2":                                           mysql84{},
-		"5.7.44-log":                                        mysql80{},
 	} {
 		if got, err := dialectOf(version); err != nil || got != want {
 			t.Errorf("%s: %T, %v; want %T", version, got, err, want)
 		}
+	}
+	if _, err := dialectOf("5.7.44-log"); !errors.Is(err, errTooOld) || reachOf(err) != topology.Garbled {
+		t.Errorf("a version before the first that we know: %v", err)
 	}
 	if _, err := dialectOf("nonsense"); err == nil || reachOf(err) != topology.Garbled {
 		t.Errorf("a version that is none: %v", err)
@@ -80,7 +83,7 @@ func TestAReplicaOfMariaDB(t *testing.T) {
 		LogBin: true, LogReplicaUpdates: true, BinlogFormat: "MIXED", GTIDMode: "ON",
 		Executed: gtid.MustParse("0-1-90,0-2-101,1-1-7,2-9-1"),
 		Sources: []topology.Source{{
-			Addr: "db2.example:3306", IO: topology.ThreadConnecting, SQL: topology.ThreadYes, IOError: "error connecting",
+			Addr: "db2.example:3306", IO: topology.ThreadConnecting, SQL: topology.ThreadYes, IOError: "error connecting", IOErrno: 2003,
 			Received: gtid.MustParse("0-2-120"), Delay: *second(60), GTID: true, Filters: "ignore_table=a.b,a.c wild_do_table=x.%",
 			Heartbeat: topology.Duration(500 * time.Millisecond),
 		}, {
@@ -121,10 +124,11 @@ const uuids = "3e11fa47-71ca-11e1-9e33-c80aa9429562"
 func TestAPrimaryAndAReplicaOfMySQL(t *testing.T) {
 	old := map[string]result{
 		partVariables: variables("version", "8.0.36", "server_id", "1", "server_uuid", uuids, "read_only", "OFF", "super_read_only", "OFF",
-			"log_bin", "ON", "log_slave_updates", "ON", "binlog_format", "ROW", "gtid_mode", "ON", "gtid_executed", uuids+":1-9,\n"+uuids+":11", "gtid_purged", uuids+":1-3",
+			"log_bin", "ON", "log_slave_updates", "ON", "binlog_format", "ROW", "gtid_mode", "ON",
 			"report_host", "", "report_port", "3306", "max_connections", "100",
 			"rpl_semi_sync_master_enabled", "ON", "rpl_semi_sync_master_timeout", "1000", "rpl_semi_sync_master_wait_for_slave_count", "2",
 			"group_replication_group_name", ""),
+		partSets:        {{"executed": uuids + ":1-9,\n" + uuids + ":11", "purged": uuids + ":1-3"}},
 		partReplication: {},
 		partStatus:      variables("Uptime", "5", "Threads_connected", "3", "Rpl_semi_sync_master_status", "ON", "Rpl_semi_sync_master_clients", "2"),
 		partReplicas:    {{"Server_Id": "2", "Host": "db2", "Port": "3306"}},
@@ -146,7 +150,8 @@ func TestAPrimaryAndAReplicaOfMySQL(t *testing.T) {
 
 	r, err = mysql84{}.parse(map[string]result{
 		partVariables: variables("version", "9.7.4", "server_id", "2", "server_uuid", uuids, "read_only", "ON", "super_read_only", "ON",
-			"log_replica_updates", "ON", "rpl_semi_sync_replica_enabled", "ON", "rpl_semi_sync_source_enabled", "OFF", "gtid_executed", uuids+":1-5"),
+			"log_replica_updates", "ON", "rpl_semi_sync_replica_enabled", "ON", "rpl_semi_sync_source_enabled", "OFF"),
+		partSets: {{"executed": uuids + ":1-5", "purged": ""}},
 		partReplication: {{
 			"Channel_Name": "", "Source_Host": "db1", "Source_Port": "3306", "Source_User": "repl", "Source_SSL_Allowed": "Yes",
 			"Replica_IO_Running": "Yes", "Replica_SQL_Running": "Yes", "Auto_Position": "1", "Retrieved_Gtid_Set": uuids + ":4-7",
@@ -198,7 +203,7 @@ func TestDrained(t *testing.T) {
 
 func TestAStatementWithAPasswordIsNotShown(t *testing.T) {
 	tls := true
-	p := pointing{channel: "c'1", source: "db1:3307", user: "re'pl", password: `s\e'cret`, heartbeat: 500 * time.Millisecond, retry: 1200 * time.Millisecond, tls: &tls}
+	p := pointing{channel: "c'1", source: "db1:3307", user: "re'pl", password: `s\e'cret`, heartbeat: 500 * time.Millisecond, retry: 1200 * time.Millisecond, tls: &tls, plain: true}
 	for _, c := range []struct {
 		d         dialect
 		sql, show string
@@ -216,6 +221,12 @@ func TestAStatementWithAPasswordIsNotShown(t *testing.T) {
 		}
 		if strings.Contains(st.shown, "cret") || !strings.Contains(st.shown, c.show) {
 			t.Errorf("shown: %s", st.shown)
+		}
+	}
+	for _, d := range []dialect{mysql80{}, mysql84{}} {
+		p.plain = false
+		if st := d.point(p); strings.Contains(st.sql, "PUBLIC_KEY") {
+			t.Errorf("with TLS it asks for a key: %s", st.sql)
 		}
 	}
 	p.user, p.tls = "", nil

@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
+	"slices"
 	"time"
 
 	"github.com/remora-ha/remora/failover"
@@ -106,16 +106,8 @@ func (a *actor) workersRest(ctx context.Context, r *reading) bool {
 	if known || len(r.channels) == 0 {
 		return true
 	}
-	results, err := a.session.query(ctx, "SHOW PROCESSLIST")
-	if err != nil || len(results) != 1 {
-		return false
-	}
-	for _, line := range results[0] {
-		if line["Command"] == "Slave_worker" && !strings.HasPrefix(line["State"], "Waiting for work") {
-			return false
-		}
-	}
-	return true
+	list, err := a.processes(ctx, a.session)
+	return err == nil && !slices.ContainsFunc(list, a.session.dialect.busyWorker)
 }
 
 // catchUp waits until step.Until is executed.

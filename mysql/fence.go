@@ -73,7 +73,11 @@ func (a *actor) awaitReadOnly(ctx context.Context, done <-chan error) error {
 				return <-done
 			}
 		}
-		if _, err := a.endSessions(ctx, helper); err != nil {
+		ended, err := a.endSessions(ctx, helper)
+		if err == nil && ended == 0 {
+			err = a.freeAcks(ctx, helper)
+		}
+		if err != nil {
 			a.log.Warn("cannot end the sessions that hold up read_only", "error", err)
 			return <-done
 		}
@@ -100,16 +104,12 @@ func (a *actor) withdraw(ctx context.Context) {
 
 // endSessions ends all application sessions that it finds and says how many.
 func (a *actor) endSessions(ctx context.Context, s *session) (int, error) {
-	const list = "SHOW PROCESSLIST"
-	results, err := s.query(ctx, list)
+	list, err := a.processes(ctx, s)
 	if err != nil {
-		return 0, a.fail(plain(list), err)
-	}
-	if len(results) != 1 {
-		return 0, a.failed("%d results for %s", len(results), list)
+		return 0, err
 	}
 	ended := 0
-	for _, p := range applicationSessions(results[0], a.keep()) {
+	for _, p := range applicationSessions(list, a.keep()) {
 		kill := s.dialect.kill(p.id)
 		switch err := s.exec(ctx, kill.sql); {
 		case Number(err) == erNoSuchThread:

@@ -43,6 +43,22 @@ func alone(t *testing.T, opts lab.ServerOptions) *lab.Server {
 	return s
 }
 
+// only skips a test that is about the other flavor's own words.
+func only(t *testing.T, f lab.Flavor, why string) {
+	t.Helper()
+	if lab.DefaultFlavor() != f {
+		t.Skipf("of %s alone: %s", f, why)
+	}
+}
+
+// in is what a server's flavor calls a thing.
+func in(s *lab.Server, mariadb, mysql string) string {
+	if s.Flavor() == lab.MySQL {
+		return mysql
+	}
+	return mariadb
+}
+
 func addr(s *lab.Server) topology.Addr { return topology.Addr(s.Addr) }
 
 func testConfig() Config {

@@ -16,6 +16,7 @@ type mariadb struct{}
 // The names of a reading's parts, also for sentences.
 const (
 	partVariables   = "variables"
+	partSets        = "GTID sets"
 	partReplication = "state of replication"
 	partStatus      = "status"
 	partReplicas    = "attached replicas"

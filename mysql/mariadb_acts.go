@@ -95,6 +95,13 @@ func (mariadb) semiSync(_ *reading, plan semiSyncPlan) ([]statement, error) {
 	return append(statements, plain("SET GLOBAL rpl_semi_sync_master_enabled=%d", number(plan.source))), nil
 }
 
+// freeAcks: the end of a session ends its wait.
+func (mariadb) freeAcks(*reading) (statement, bool) { return statement{}, false }
+
+func (mariadb) busyWorker(line row) bool {
+	return line["Command"] == "Slave_worker" && !strings.HasPrefix(line["State"], "Waiting for work")
+}
+
 // adopt sets the replication position of a server that has no source to the end of
 // all that it executed, its own writes included: as a replica it asked for what
 // comes after gtid_slave_pos, which writes of its own do not move.

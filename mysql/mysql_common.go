@@ -13,11 +13,15 @@ import (
 // oracle is what MySQL's series have in common.
 type oracle struct{}
 
+// oracleSets are not to be had from SHOW GLOBAL VARIABLES, which cuts a value off
+// after 1,024 characters without a word.
+const oracleSets = "SELECT @@GLOBAL.gtid_executed AS executed, @@GLOBAL.gtid_purged AS purged"
+
 // oracleVariables may each be absent: SHOW GLOBAL VARIABLES takes that, @@name
 // would not. Two spellings stand for what was renamed within a series.
 const oracleVariables = "SHOW GLOBAL VARIABLES WHERE Variable_name IN (" +
 	"'version','server_id','server_uuid','read_only','super_read_only','log_bin','log_replica_updates','log_slave_updates'," +
-	"'binlog_format','gtid_mode','gtid_executed','gtid_purged','report_host','report_port','port','max_connections'," +
+	"'binlog_format','gtid_mode','report_host','report_port','port','max_connections'," +
 	"'rpl_semi_sync_source_enabled','rpl_semi_sync_source_timeout','rpl_semi_sync_source_wait_for_replica_count'," +
 	"'rpl_semi_sync_master_enabled','rpl_semi_sync_master_timeout','rpl_semi_sync_master_wait_for_slave_count'," +
 	"'rpl_semi_sync_source_wait_point','rpl_semi_sync_source_wait_no_replica'," +
@@ -26,7 +30,7 @@ const oracleVariables = "SHOW GLOBAL VARIABLES WHERE Variable_name IN (" +
 
 const oracleStatus = "SHOW GLOBAL STATUS WHERE Variable_name IN ('Uptime','Threads_connected'," +
 	"'Rpl_semi_sync_source_status','Rpl_semi_sync_source_clients','Rpl_semi_sync_source_wait_sessions','Rpl_semi_sync_replica_status'," +
-	"'Rpl_semi_sync_master_status','Rpl_semi_sync_master_clients','Rpl_semi_sync_master_wait_sessions','Rpl_semi_sync_slave_status')"
+	"'Rpl_semi_sync_master_status','Rpl_semi_sync_master_clients','Rpl_semi_sync_master_wait_sessions','Rpl_semi_sync_slave_status','wsrep_cluster_size')"
 
 // oracleHeartbeats has no row where the performance schema is off.
 const oracleHeartbeats = "SELECT c.CHANNEL_NAME AS channel, c.HEARTBEAT_INTERVAL AS period, s.COUNT_RECEIVED_HEARTBEATS AS beats," +
@@ -37,6 +41,7 @@ const oracleHeartbeats = "SELECT c.CHANNEL_NAME AS channel, c.HEARTBEAT_INTERVAL
 func oracleParts(replication, replicas string) []part {
 	return []part{
 		{name: partVariables, essential: true, needs: "a log-in", sql: oracleVariables},
+		{name: partSets, essential: true, needs: "a log-in", sql: oracleSets},
 		{name: partReplication, essential: true, needs: "REPLICATION CLIENT ON *.*", sql: replication},
 		{name: partStatus, essential: true, needs: "a log-in", sql: oracleStatus},
 		{name: partReplicas, needs: "REPLICATION SLAVE ON *.*", sql: replicas},
@@ -46,8 +51,9 @@ func oracleParts(replication, replicas string) []part {
 
 func (oracle) parseAs(names channelNames, results map[string]result) (*reading, error) {
 	vars, status := results[partVariables].pairs(), results[partStatus].pairs()
-	executed, err1 := gtid.ParseMySQL(vars["gtid_executed"])
-	purged, err2 := gtid.ParseMySQL(vars["gtid_purged"])
+	sets := results[partSets].first()
+	executed, err1 := gtid.ParseMySQL(sets["executed"])
+	purged, err2 := gtid.ParseMySQL(sets["purged"])
 	if err := errors.Join(err1, err2); err != nil {
 		return nil, fmt.Errorf("%w: %w", errGarbled, err)
 	}
@@ -73,8 +79,11 @@ func (oracle) parseAs(names channelNames, results map[string]result) (*reading, 
 		},
 	}
 	st.Uptime, _ = status.seconds("uptime")
-	if vars["group_replication_group_name"] != "" {
+	switch {
+	case vars["group_replication_group_name"] != "":
 		st.Member = "group_replication"
+	case status.integer("wsrep_cluster_size") > 0: // Percona XtraDB Cluster
+		st.Member = "galera"
 	}
 	r := &reading{state: st, semiSync: oracleSemiSync(vars)}
 	for _, line := range results[partReplication] {
@@ -182,6 +191,17 @@ func (oracle) semiSync(r *reading, plan semiSyncPlan) ([]statement, error) {
 	return statements, nil
 }
 
+func (oracle) freeAcks(r *reading) (statement, bool) {
+	return plain("SET GLOBAL rpl_semi_sync_%s_enabled=0", r.semiSync.source), r.semiSync.source != ""
+}
+
+// busyWorker: workers, and the SQL thread that gives them work, run as queries of
+// the system user; receivers do not.
+func (oracle) busyWorker(line row) bool {
+	return line["User"] == "system user" && line["Command"] == "Query" &&
+		!strings.HasPrefix(line["State"], "Waiting for an event from Coordinator") && !strings.Contains(line["State"], "has read all relay log")
+}
+
 // adopt has nothing to do: the position is gtid_executed, which counts own writes.
 func (oracle) adopt(*reading) ([]statement, error) { return nil, nil }
 
@@ -194,8 +214,13 @@ func (oracle) pointAs(verb, word string, retries int, p pointing) statement {
 		b.add(", %s_USER=%s", word, quote(p.user))
 		b.secret(fmt.Sprintf(", %s_PASSWORD=", word), p.password)
 	}
-	b.add(", %s_AUTO_POSITION=1, %s_CONNECT_RETRY=%d, %s_RETRY_COUNT=%d, %s_HEARTBEAT_PERIOD=%.3f, GET_%s_PUBLIC_KEY=1",
-		word, word, wholeSeconds(p.retry), word, retries, word, p.heartbeat.Seconds(), word)
+	b.add(", %s_AUTO_POSITION=1, %s_CONNECT_RETRY=%d, %s_RETRY_COUNT=%d, %s_HEARTBEAT_PERIOD=%.3f",
+		word, word, wholeSeconds(p.retry), word, retries, word, p.heartbeat.Seconds())
+	if p.plain {
+		// caching_sha2_password takes no password in clear: it is encrypted with the key of
+		// the source, which over TLS nobody needs.
+		b.add(", GET_%s_PUBLIC_KEY=1", word)
+	}
 	if p.tls != nil {
 		b.add(", %s_SSL=%d", word, number(*p.tls))
 	}

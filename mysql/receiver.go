@@ -29,12 +29,12 @@ func (a *actor) stop(ctx context.Context, r *reading, c channel, st statement) e
 // killReceiver kills the IO thread where it is the only one, and gives it time. It
 // is an aid: what goes wrong here, STOP will meet again.
 func (a *actor) killReceiver(ctx context.Context) {
-	results, err := a.session.query(ctx, "SHOW PROCESSLIST")
-	if err != nil || len(results) != 1 {
+	list, err := a.processes(ctx, a.session)
+	if err != nil {
 		return
 	}
 	var receivers []int
-	for _, line := range results[0] {
+	for _, line := range list {
 		if line["Command"] == "Slave_IO" {
 			receivers = append(receivers, line.integer("Id"))
 		}

@@ -88,19 +88,19 @@ func (a *actor) setSource(ctx context.Context, r *reading, step failover.Step) e
 	switch {
 	case c == nil:
 		tls := a.cfg.ReplicationTLS == "on"
-		p.tls = &tls
+		p.tls, p.plain = &tls, !tls
 		adopt, err := d.adopt(r)
 		if err != nil {
 			return a.failed("cannot make it a replica: %w", err)
 		}
 		before = adopt
 	case c.IO != topology.ThreadNo || c.SQL != topology.ThreadNo:
-		p.channel = c.Channel
+		p.channel, p.plain = c.Channel, !c.tls
 		if err := a.stop(ctx, r, *c, d.stop(c.Channel)); err != nil {
 			return err
 		}
 	default:
-		p.channel = c.Channel
+		p.channel, p.plain = c.Channel, !c.tls
 	}
 	for _, st := range before {
 		if err := a.do(ctx, st); err != nil {

@@ -55,10 +55,12 @@ type words struct {
 	sqlError      string
 	delay         string
 	sourcePort    string
+	received      string
 	position      string // column pos: all that the server has
 	applied       string // of a position, put in for %s; column waited is 0 when it has it, or the query takes 20 ms; column pos
-	semiSync      string // the primary's side
+	semiSync      string // the variable of the primary's side
 	clients       string // the status variable that counts who acknowledges
+	waiting       string // the one that counts sessions which wait for that
 	closed        string // column closed: 1 where applications may not write
 }
 

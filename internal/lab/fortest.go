@@ -37,15 +37,23 @@ func NetworkForTest(t TB) {
 }
 
 // ForTest makes a lab that is closed at the end of a test, also of one that is interrupted by a signal. When the test
-// has failed, the ends of all logs are printed first. Where the database server is missing the test is skipped, and says
-// which package it needs; with REMORA_LAB=required in the environment it fails instead.
+// has failed, the ends of all logs are printed first. Where the default flavor's server is missing the test is skipped, and
+// says what it needs; with REMORA_LAB=required in the environment it fails instead.
 func ForTest(t TB, opts Options) *Lab {
 	t.Helper()
-	if missing := Missing(); len(missing) > 0 {
+	missing := ""
+	if packages := Missing(); len(packages) > 0 {
+		missing = "the Debian packages " + strings.Join(packages, ", ")
+	} else if engine, err := engineOf(""); err != nil {
+		missing = "another REMORA_FLAVOR: " + err.Error()
+	} else if _, err := engine.program(); err != nil {
+		missing = "a server: " + err.Error()
+	}
+	if missing != "" {
 		if os.Getenv("REMORA_LAB") == "required" {
-			t.Fatalf("NOT RUN: it needs the Debian packages %s", strings.Join(missing, ", "))
+			t.Fatalf("NOT RUN: it needs %s", missing)
 		}
-		t.Skipf("NOT RUN: it needs the Debian packages %s", strings.Join(missing, ", "))
+		t.Skipf("NOT RUN: it needs %s", missing)
 	}
 	if opts.Logf == nil {
 		opts.Logf = t.Logf

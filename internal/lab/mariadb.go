@@ -55,10 +55,10 @@ func (mariadbEngine) words() words {
 		stopReceiver: "STOP SLAVE IO_THREAD", startReceiver: "START SLAVE IO_THREAD",
 		stopApplier: "STOP SLAVE SQL_THREAD", startApplier: "START SLAVE SQL_THREAD",
 		status: "SHOW SLAVE STATUS", io: "Slave_IO_Running", sql: "Slave_SQL_Running",
-		ioError: "Last_IO_Error", sqlError: "Last_SQL_Error", delay: "SQL_Delay", sourcePort: "Master_Port",
+		ioError: "Last_IO_Error", sqlError: "Last_SQL_Error", delay: "SQL_Delay", sourcePort: "Master_Port", received: "Gtid_IO_Pos",
 		position: "SELECT @@gtid_current_pos AS pos",
 		applied:  "SELECT MASTER_GTID_WAIT('%s', 0.02) AS waited, @@gtid_current_pos AS pos",
-		semiSync: "SET GLOBAL rpl_semi_sync_master_enabled=1", clients: "Rpl_semi_sync_master_clients",
+		semiSync: "rpl_semi_sync_master_enabled", clients: "Rpl_semi_sync_master_clients", waiting: "Rpl_semi_sync_master_wait_sessions",
 		closed: "SELECT @@read_only AS closed",
 	}
 }

@@ -66,10 +66,10 @@ func (mysqlEngine) words() words {
 		stopReceiver: "STOP REPLICA IO_THREAD", startReceiver: "START REPLICA IO_THREAD",
 		stopApplier: "STOP REPLICA SQL_THREAD", startApplier: "START REPLICA SQL_THREAD",
 		status: "SHOW REPLICA STATUS", io: "Replica_IO_Running", sql: "Replica_SQL_Running",
-		ioError: "Last_IO_Error", sqlError: "Last_SQL_Error", delay: "SQL_Delay", sourcePort: "Source_Port",
+		ioError: "Last_IO_Error", sqlError: "Last_SQL_Error", delay: "SQL_Delay", sourcePort: "Source_Port", received: "Retrieved_Gtid_Set",
 		position: "SELECT @@GLOBAL.gtid_executed AS pos",
 		applied:  "SELECT WAIT_FOR_EXECUTED_GTID_SET('%s', 0.02) AS waited, @@GLOBAL.gtid_executed AS pos",
-		semiSync: "SET GLOBAL rpl_semi_sync_source_enabled=1", clients: "Rpl_semi_sync_source_clients",
+		semiSync: "rpl_semi_sync_source_enabled", clients: "Rpl_semi_sync_source_clients", waiting: "Rpl_semi_sync_source_wait_sessions",
 		closed: "SELECT @@super_read_only AS closed",
 	}
 }

@@ -215,6 +215,33 @@ func (s *Server) StopApplier(ctx context.Context) error {
 	return s.Exec(ctx, s.engine.words().stopApplier)
 }
 
+// SetSemiSync turns the primary's side of semi-sync on or off.
+func (s *Server) SetSemiSync(ctx context.Context, on bool) error {
+	value := 0
+	if on {
+		value = 1
+	}
+	return s.Exec(ctx, fmt.Sprintf("SET GLOBAL %s=%d", s.engine.words().semiSync, value))
+}
+
+// SemiSyncClients is how many replicas acknowledge to the primary.
+func (s *Server) SemiSyncClients(ctx context.Context) (int, error) {
+	return s.counter(ctx, s.engine.words().clients)
+}
+
+// AwaitingAcks is how many sessions wait for an acknowledgement.
+func (s *Server) AwaitingAcks(ctx context.Context) (int, error) {
+	return s.counter(ctx, s.engine.words().waiting)
+}
+
+func (s *Server) counter(ctx context.Context, name string) (int, error) {
+	row, err := s.Row(ctx, "SHOW GLOBAL STATUS LIKE '"+name+"'")
+	if err != nil {
+		return 0, err
+	}
+	return strconv.Atoi(row["Value"])
+}
+
 // Position is all that the server has executed, as its flavor writes GTIDs.
 func (s *Server) Position(ctx context.Context) (string, error) {
 	row, err := s.Row(ctx, s.engine.words().position)
@@ -226,6 +253,7 @@ type Replica struct {
 	IO, SQL           string // "Yes", "No", "Connecting", …
 	IOError, SQLError string
 	SourcePort        int
+	Received          string // the GTIDs, as its flavor tells of them
 	Delay             int // seconds
 }
 
@@ -236,7 +264,7 @@ func (s *Server) Replica(ctx context.Context) (*Replica, error) {
 	if err != nil || row == nil {
 		return nil, err
 	}
-	r := &Replica{IO: row[w.io], SQL: row[w.sql], IOError: row[w.ioError], SQLError: row[w.sqlError]}
+	r := &Replica{IO: row[w.io], SQL: row[w.sql], IOError: row[w.ioError], SQLError: row[w.sqlError], Received: row[w.received]}
 	r.SourcePort, _ = strconv.Atoi(row[w.sourcePort]) // the server's own numbers
 	r.Delay, _ = strconv.Atoi(row[w.delay])
 	return r, nil

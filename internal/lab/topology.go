@@ -168,8 +168,7 @@ func (t *Topology) startSemiSync(ctx context.Context) error {
 	if !t.spec.Server.SemiSync {
 		return nil
 	}
-	w := t.Primary().engine.words()
-	if err := t.Primary().Exec(ctx, w.semiSync); err != nil {
+	if err := t.Primary().SetSemiSync(ctx, true); err != nil {
 		return err
 	}
 	want := 0
@@ -179,10 +178,7 @@ func (t *Topology) startSemiSync(ctx context.Context) error {
 		}
 	}
 	return Eventually(ctx, fmt.Sprintf("%d semi-sync replicas at %s", want, t.Primary().Name), 20*time.Millisecond, func() (bool, string) {
-		row, err := t.Primary().Row(ctx, "SHOW GLOBAL STATUS LIKE '"+w.clients+"'")
-		if err != nil {
-			return false, err.Error()
-		}
-		return row["Value"] == strconv.Itoa(want), row["Value"] + " of them"
+		have, err := t.Primary().SemiSyncClients(ctx)
+		return err == nil && have == want, fmt.Sprint(have, " of them, ", err)
 	})
 }

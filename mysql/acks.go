@@ -1,0 +1,50 @@
+package mysql
+
+import (
+	"context"
+	"strings"
+)
+
+// freeAcks ends a wait for an acknowledgement that holds up read_only: on MySQL a
+// session that was ended waits on for it.
+//
+// Without semi-sync the transactions that wait are committed, as they are after a
+// crash, and whoever waits for one is told so. So this is done only when each of
+// those sessions was ended before, and with it its client.
+func (a *actor) freeAcks(ctx context.Context, s *session) error {
+	r, err := s.read(ctx)
+	if err != nil {
+		return a.fail(plain("the state"), err)
+	}
+	off, ok := s.dialect.freeAcks(r)
+	if !ok || r.state.SemiSync.Waiting == 0 {
+		return nil
+	}
+	list, err := a.processes(ctx, s)
+	if err != nil {
+		return err
+	}
+	for _, line := range list {
+		if strings.HasPrefix(line["State"], "Waiting for semi-sync ACK") && line["Command"] != "Killed" {
+			return nil
+		}
+	}
+	if err := s.exec(ctx, off.sql); err != nil {
+		return a.fail(off, err)
+	}
+	a.log.Warn("sessions that were ended waited on for an acknowledgement; turned semi-sync off to be able to set read_only", "sessions", r.state.SemiSync.Waiting)
+	return nil
+}
+
+// processes is the server's process list.
+func (a *actor) processes(ctx context.Context, s *session) (result, error) {
+	const list = "SHOW PROCESSLIST"
+	results, err := s.query(ctx, list)
+	if err != nil {
+		return nil, a.fail(plain(list), err)
+	}
+	if len(results) != 1 {
+		return nil, a.failed("%d results for %s", len(results), list)
+	}
+	return results[0], nil
+}
