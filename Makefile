@@ -34,10 +34,11 @@ build: ## Build bin/remora, a static binary
 	@scripts/deps build
 	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/remora ./cmd/remora
 
-test: ## Run all tests, against real database servers (PKG=./failover RUN=Name for some)
+test: ## Run all tests on real servers, MariaDB and MySQL (PKG=./mysql RUN=Name for some, REMORA_FLAVOR=mysql for one kind)
 	@scripts/deps test
 	$(COMPILE)
 	REMORA_LAB=required go test $(TESTFLAGS) $(if $(RUN),-run '$(RUN)') $(PKG)
+	$(if $(RUN)$(filter-out ./...,$(PKG))$(REMORA_FLAVOR),,scripts/test-mysql $(TESTFLAGS))
 	@scripts/which-proxysql
 
 race: ## Run all tests with the race detector, which needs a C compiler

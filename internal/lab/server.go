@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"os"
 	"path/filepath"
 	"strconv"
 	"time"
@@ -65,6 +66,7 @@ type Server struct {
 	program string
 	data    string // the data directory
 	db      *sql.DB
+	lab     *Lab
 }
 
 // Server starts a server that replicates from no one, with the accounts of Users, and waits until it serves.
@@ -95,7 +97,7 @@ func (l *Lab) Server(ctx context.Context, opts ServerOptions) (*Server, error) {
 	}
 	s := &Server{
 		Addr: opts.Host.Addr(port), Host: opts.Host.ip(), Port: port, ServerID: opts.ServerID,
-		opts: opts, engine: engine, program: program, data: filepath.Join(dir, "data"),
+		opts: opts, engine: engine, program: program, data: filepath.Join(dir, "data"), lab: l,
 	}
 	if opts.Disk > 0 {
 		if s.Disk, err = l.disk(s.data, opts.Disk); err != nil {
@@ -119,6 +121,32 @@ func (l *Lab) Server(ctx context.Context, opts ServerOptions) (*Server, error) {
 		return nil, err
 	}
 	return s, nil
+}
+
+// Renew starts the server anew on a data directory that is as fresh as at its first start: it has executed nothing, and
+// replicates from no one.
+func (s *Server) Renew(ctx context.Context) error {
+	ctx, leave, err := s.lab.enter(ctx)
+	if err != nil {
+		return fmt.Errorf("renew %s: %w", s.Name, err)
+	}
+	defer leave()
+	if err := s.Kill(); err != nil {
+		return fmt.Errorf("renew %s: %w", s.Name, err)
+	}
+	old, err := os.ReadDir(s.data) // the directory itself may be a mount
+	if err != nil {
+		return fmt.Errorf("renew %s: %w", s.Name, err)
+	}
+	for _, entry := range old {
+		if err := os.RemoveAll(filepath.Join(s.data, entry.Name())); err != nil {
+			return fmt.Errorf("renew %s: %w", s.Name, err)
+		}
+	}
+	if err := s.lab.copyTemplate(ctx, s.engine, s.program, s.data); err != nil {
+		return fmt.Errorf("renew %s: %w", s.Name, err)
+	}
+	return s.Start(ctx)
 }
 
 // args are those of the engine, then what the options add.
@@ -254,7 +282,7 @@ type Replica struct {
 	IOError, SQLError string
 	SourcePort        int
 	Received          string // the GTIDs, as its flavor tells of them
-	Delay             int // seconds
+	Delay             int    // seconds
 }
 
 // Replica reads the state of replication; nil on a server that has no source.

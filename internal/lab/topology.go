@@ -105,11 +105,16 @@ func (l *Lab) Topology(ctx context.Context, spec Spec) (*Topology, error) {
 // Replicate makes the server a replica of source from its own position on, delayed by some seconds or not, and waits
 // until both replication threads run.
 func (s *Server) Replicate(ctx context.Context, source *Server, delay int) error {
-	w := s.engine.words()
-	if err := s.Exec(ctx, w.stop, s.engine.follow(source, delay), w.start); err != nil {
+	if err := s.Follow(ctx, source, delay); err != nil {
 		return err
 	}
 	return s.Replicating(ctx)
+}
+
+// Follow is Replicate without the wait.
+func (s *Server) Follow(ctx context.Context, source *Server, delay int) error {
+	w := s.engine.words()
+	return s.Exec(ctx, w.stop, s.engine.follow(source, delay), w.start)
 }
 
 // Replicating waits until both replication threads run.

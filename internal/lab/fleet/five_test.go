@@ -12,6 +12,7 @@ import (
 
 	"github.com/remora-ha/remora/api"
 	"github.com/remora-ha/remora/failover"
+	"github.com/remora-ha/remora/internal/gtid"
 	"github.com/remora-ha/remora/internal/lab"
 	"github.com/remora-ha/remora/internal/lab/fleet"
 	"github.com/remora-ha/remora/topology"
@@ -92,7 +93,7 @@ func TestFiveServers(t *testing.T) {
 	})
 }
 
-// writeUnsent writes on the primary what only the delayed replica receives, and gives it.
+// writeUnsent writes on the primary what only the delayed replica receives, and gives the position after it.
 func writeUnsent(t *testing.T, ctx context.Context, f *fleet.Fleet, p *lab.Server) (id string) {
 	t.Helper()
 	must(t, f.DB.CaughtUp(ctx))
@@ -101,8 +102,12 @@ func writeUnsent(t *testing.T, ctx context.Context, f *fleet.Fleet, p *lab.Serve
 	id, err := p.Position(ctx)
 	must(t, err)
 	eventually(t, ctx, "the delayed replica to receive "+id, func() (bool, string) {
-		row, err := f.DB.Servers[delayed].Row(ctx, "SHOW SLAVE STATUS")
-		return err == nil && row["Gtid_IO_Pos"] == id, row["Gtid_IO_Pos"]
+		r, err := f.DB.Servers[delayed].Replica(ctx)
+		if err != nil || r == nil {
+			return false, fmt.Sprint(r, err)
+		}
+		received, err := gtid.Parse(r.Received)
+		return err == nil && received.Contains(gtid.MustParse(id)), fmt.Sprint(r.Received, err)
 	})
 	return id
 }

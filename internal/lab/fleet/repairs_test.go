@@ -2,7 +2,8 @@ package fleet_test
 
 import (
 	"context"
-	"strconv"
+	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -41,11 +42,8 @@ func TestAFleetMendsItself(t *testing.T) {
 func replicates(t *testing.T, ctx context.Context, s *lab.Server) {
 	t.Helper()
 	eventually(t, ctx, s.Name+" to replicate", func() (bool, string) {
-		row, err := s.Row(ctx, "SHOW SLAVE STATUS")
-		if err != nil {
-			return false, err.Error()
-		}
-		return row["Slave_IO_Running"] == "Yes" && row["Slave_SQL_Running"] == "Yes", row["Last_SQL_Error"]
+		r, err := s.Replica(ctx)
+		return err == nil && r != nil && r.IO == "Yes" && r.SQL == "Yes", fmt.Sprintf("%+v, %v", r, err)
 	})
 }
 
@@ -56,10 +54,16 @@ func lockWait(t *testing.T, ctx context.Context, f *fleet.Fleet, primary, replic
 		row, err := replica.Row(ctx, "SELECT * FROM lab.mended")
 		return err == nil && len(row) > 0, ""
 	})
-	must(t, replica.Exec(ctx, "SET GLOBAL innodb_lock_wait_timeout=1", "SET GLOBAL slave_transaction_retries=0", "STOP SLAVE SQL_THREAD", "START SLAVE SQL_THREAD"))
+	retries := "slave_transaction_retries"
+	if replica.Flavor() == lab.MySQL {
+		retries = "replica_transaction_retries"
+	}
+	must(t, replica.StopApplier(ctx))
+	must(t, replica.Exec(ctx, "SET GLOBAL innodb_lock_wait_timeout=1", "SET GLOBAL "+retries+"=0"))
+	must(t, replica.StartApplier(ctx))
 	lock, err := replica.DB().BeginTx(ctx, nil)
 	must(t, err)
-	_, err = lock.ExecContext(ctx, "UPDATE lab.mended SET who='replica' WHERE id=0")
+	_, err = lock.ExecContext(ctx, "SELECT who FROM lab.mended WHERE id=0 FOR UPDATE")
 	must(t, err)
 	must(t, primary.Exec(ctx, "UPDATE lab.mended SET who='again' WHERE id=0"))
 	broken := found(t, ctx, f, "ReplicationBroken", replica.Addr)
@@ -71,18 +75,18 @@ func lockWait(t *testing.T, ctx context.Context, f *fleet.Fleet, primary, replic
 }
 
 func replicaStopped(t *testing.T, ctx context.Context, f *fleet.Fleet, _, replica *lab.Server) {
-	must(t, replica.Exec(ctx, "STOP SLAVE"))
+	must(t, replica.StopReplication(ctx))
 	found(t, ctx, f, "ReplicationStopped", replica.Addr)
 	replicates(t, ctx, replica)
 }
 
 func primaryClosed(t *testing.T, ctx context.Context, f *fleet.Fleet, primary, _ *lab.Server) {
 	before := latestRecovery(ctx, f)
-	must(t, primary.Exec(ctx, "SET GLOBAL read_only=1"))
+	must(t, primary.SetWritable(ctx, false))
 	found(t, ctx, f, "NoWriteableMaster", primary.Addr)
 	eventually(t, ctx, "the writer to be opened", func() (bool, string) {
-		row, err := primary.Row(ctx, "SELECT @@global.read_only AS closed")
-		return err == nil && row["closed"] == "0", row["closed"]
+		closed, err := primary.Closed(ctx)
+		return err == nil && !closed, fmt.Sprint(err)
 	})
 	if after := latestRecovery(ctx, f); after != before {
 		t.Errorf("a recovery was begun: %s", after)
@@ -99,25 +103,17 @@ func latestRecovery(ctx context.Context, f *fleet.Fleet) string {
 }
 
 func ringOfTwo(t *testing.T, ctx context.Context, f *fleet.Fleet, primary, replica *lab.Server) {
-	must(t, primary.Exec(ctx, "CHANGE MASTER TO MASTER_HOST='"+replica.Host+"', MASTER_PORT="+strconv.Itoa(replica.Port)+
-		", MASTER_USER='"+lab.ReplUser.Name+"', MASTER_PASSWORD='"+lab.ReplUser.Password+"', MASTER_USE_GTID=slave_pos", "START SLAVE"))
+	must(t, primary.Follow(ctx, replica, 0))
 	found(t, ctx, f, "RingOfPrimaries", primary.Addr)
 	eventually(t, ctx, "the ring to be taken apart", func() (bool, string) {
-		row, err := primary.Row(ctx, "SHOW SLAVE STATUS")
-		return err == nil && len(row) == 0, row["Master_Host"]
+		r, err := primary.Replica(ctx)
+		return err == nil && r == nil, fmt.Sprintf("%+v, %v", r, err)
 	})
 }
 
-// duplicateKey: a row that was written on the replica behind everybody's back, so that the primary's cannot be applied.
+// duplicateKey: a row that was deleted on the primary behind everybody's back, so that it cannot come again on a replica.
 func duplicateKey(t *testing.T, ctx context.Context, f *fleet.Fleet, primary, replica *lab.Server) {
-	conn, err := replica.DB().Conn(ctx)
-	must(t, err)
-	defer conn.Close()
-	for _, statement := range []string{"SET sql_log_bin=0", "INSERT INTO lab.mended VALUES (1, 'replica')"} {
-		_, err := conn.ExecContext(ctx, statement)
-		must(t, err)
-	}
-	must(t, primary.Exec(ctx, "INSERT INTO lab.mended VALUES (1, 'primary')"))
+	must(t, primary.Exec(ctx, "SET sql_log_bin=0", "DELETE FROM lab.mended WHERE id=0", "SET sql_log_bin=1", "INSERT INTO lab.mended VALUES (0, 'anew')"))
 	broken := found(t, ctx, f, "ReplicationBroken", replica.Addr)
 	if !strings.Contains(broken.Sentence, "1062 (duplicate key)") || strings.Contains(broken.Sentence, "started again") {
 		t.Errorf("the finding says %q", broken.Sentence)
@@ -127,8 +123,15 @@ func duplicateKey(t *testing.T, ctx context.Context, f *fleet.Fleet, primary, re
 	if strings.Contains(c.Sentence, "mending") {
 		t.Errorf("it is being mended: %s", c.Sentence)
 	}
-	_, err = conn.ExecContext(ctx, "DELETE FROM lab.mended WHERE id=1")
+	others, err := replicas(ctx, f)
 	must(t, err)
-	must(t, replica.Exec(ctx, "START SLAVE"))
-	replicates(t, ctx, replica)
+	for _, s := range others {
+		eventually(t, ctx, "the row to be deleted on "+s.Name, func() (bool, string) { // Remora may close it at any moment
+			err := errors.Join(s.SetWritable(ctx, true), s.Exec(ctx, "SET sql_log_bin=0", "DELETE FROM lab.mended WHERE id=0", "SET sql_log_bin=1"),
+				s.SetWritable(ctx, false))
+			return err == nil, fmt.Sprint(err)
+		})
+		must(t, s.StartReplication(ctx))
+		replicates(t, ctx, s)
+	}
 }

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/remora-ha/remora/api"
@@ -170,7 +171,9 @@ func (f *Fleet) finish(ctx context.Context, load *lab.Load, r Result, began time
 }
 
 // Return starts a server that was killed, or thaws one that was frozen, and
-// waits until it replicates.
+// waits until it replicates. What MySQL had written and no replica acknowledged it
+// keeps, also after a crash: Remora then leaves it out, and here it is set up anew,
+// as its operator would.
 func (f *Fleet) Return(ctx context.Context, s *lab.Server) (time.Duration, error) {
 	began := time.Now()
 	if s.Frozen() {
@@ -180,10 +183,38 @@ func (f *Fleet) Return(ctx context.Context, s *lab.Server) (time.Duration, error
 	} else if err := s.Start(ctx); err != nil {
 		return 0, err
 	}
+	if s.Flavor() == lab.MySQL {
+		if err := f.renewDiverged(ctx, s); err != nil {
+			return 0, fmt.Errorf("return of %s: %w", s.Name, err)
+		}
+	}
 	if err := f.Converged(ctx); err != nil {
 		return 0, fmt.Errorf("return of %s: %w", s.Name, err)
 	}
 	return time.Since(began), nil
+}
+
+// renewDiverged waits until a server replicates or was found to have diverged, and
+// sets it up anew in that case.
+func (f *Fleet) renewDiverged(ctx context.Context, s *lab.Server) error {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	diverged := false
+	err := lab.Eventually(ctx, s.Name+" replicates, or is found to have diverged", 20*time.Millisecond, func() (bool, string) {
+		status, err := f.Status(ctx)
+		if err != nil {
+			return false, err.Error()
+		}
+		c := cluster(status)
+		diverged = slices.ContainsFunc(c.Findings, func(f failover.Finding) bool {
+			return f.Code == "OldPrimaryDiverged" && string(f.Instance) == s.Addr
+		})
+		return diverged || f.unwell(status) == "", c.Sentence
+	})
+	if err != nil || !diverged {
+		return err
+	}
+	return s.Renew(ctx)
 }
 
 // Recoveries are those on record, newest first.

@@ -65,11 +65,8 @@ func freezeUnsent(ctx context.Context, f *fleet.Fleet, p *lab.Server) (last stri
 		return "", err
 	}
 	err = lab.Eventually(ctx, "a client to wait for an acknowledgement", 10*time.Millisecond, func() (bool, string) {
-		row, err := p.Row(ctx, "SHOW GLOBAL STATUS LIKE 'Rpl_semi_sync_master_wait_sessions'")
-		if err != nil {
-			return false, err.Error()
-		}
-		return row["Value"] != "0", row["Value"] + " wait"
+		n, err := p.AwaitingAcks(ctx)
+		return n > 0, fmt.Sprint(n, " wait, ", err)
 	})
 	if err != nil {
 		return "", err
@@ -85,15 +82,14 @@ func freezeUnsent(ctx context.Context, f *fleet.Fleet, p *lab.Server) (last stri
 }
 
 // keptOut checks that an old primary is closed, that nobody makes it a replica, and that the transaction which it alone
-// has, "0-1-23", is listed.
-func keptOut(t *testing.T, ctx context.Context, f *fleet.Fleet, old *lab.Server, id string) {
+// has, the last one of a position, is listed.
+func keptOut(t *testing.T, ctx context.Context, f *fleet.Fleet, old *lab.Server, position string) {
 	t.Helper()
 	sentence := found(t, ctx, f, "OldPrimaryDiverged", old.Addr).Sentence
 	_, rest, _ := strings.Cut(sentence, "never received: ")
 	text, _, _ := strings.Cut(rest, ";")
-	extra, err := gtid.ParseMariaDB(text)
-	last := strings.LastIndex(id, "-") + 1
-	if alone := fmt.Sprintf("%s(%s)", id[:last], id[last:]); err != nil || !extra.Contains(gtid.MustParse(alone)) {
+	extra, err := gtid.Parse(text)
+	if alone := lastOf(t, position); err != nil || !extra.Contains(alone) {
 		t.Errorf("%s is not listed (%v): %s", alone, err, sentence)
 	}
 	eventually(t, ctx, old.Name+" is closed", func() (bool, string) {
@@ -112,6 +108,16 @@ func keptOut(t *testing.T, ctx context.Context, f *fleet.Fleet, old *lab.Server,
 	if replica != nil {
 		t.Errorf("%s was made a replica of port %d", old.Name, replica.SourcePort)
 	}
+}
+
+// lastOf is the last transaction of a position in which one server wrote all: "0-1-23", or "uuid:1-23".
+func lastOf(t *testing.T, position string) gtid.Set {
+	t.Helper()
+	last := strings.LastIndexAny(position, ":-") + 1
+	if origin, _, mysql := strings.Cut(position, ":"); mysql {
+		return gtid.MustParse(origin + ":" + position[last:])
+	}
+	return gtid.MustParse(fmt.Sprintf("%s(%s)", position[:last], position[last:]))
 }
 
 // each does something to several servers.
