@@ -63,7 +63,7 @@ func lockWait(t *testing.T, ctx context.Context, f *fleet.Fleet, primary, replic
 	must(t, replica.StartApplier(ctx))
 	lock, err := replica.DB().BeginTx(ctx, nil)
 	must(t, err)
-	_, err = lock.ExecContext(ctx, "SELECT who FROM lab.mended WHERE id=0 FOR UPDATE")
+	_, err = lock.ExecContext(ctx, "SELECT who FROM lab.mended WHERE id=0 LOCK IN SHARE MODE")
 	must(t, err)
 	must(t, primary.Exec(ctx, "UPDATE lab.mended SET who='again' WHERE id=0"))
 	broken := found(t, ctx, f, "ReplicationBroken", replica.Addr)
