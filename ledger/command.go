@@ -84,7 +84,8 @@ type Begin struct {
 
 // Decline puts a recovery into the history that was stopped before it began, by a
 // hook or by what came to light while hooks ran. Nothing else changes. Of an
-// automatic one that is tried again and again only the newest try is kept.
+// automatic one that is tried again and again only the newest try is kept, with
+// what hooks on detection and on failure said of those before and are yet to say.
 type Decline struct {
 	Intent failover.Intent       `json:"intent"`
 	Error  string                `json:"error"` // a sentence: what stopped it

@@ -36,7 +36,10 @@ func (d *Decline) apply(s *State, e entry) Result {
 	rec := failover.Recovery{Intent: in, Outcome: failover.Aborted, To: c.Route.Writer, Ended: latest(e.at, in.At), Error: d.Error, Due: d.Due}
 	history := c.Recoveries
 	if i := c.stopped(); i >= 0 && in.By == "" && history[i].Intent.From == in.From && history[i].Intent.Kind == in.Kind {
-		rec.Hooks = detections(history[i].Hooks)
+		rec.Hooks = ofAllTries(history[i].Hooks)
+		if rec.Due == "" {
+			rec.Due = history[i].Due
+		}
 		history = slices.Concat(history[:i], history[i+1:])
 	}
 	rec.Hooks = keepHooks(rec.Hooks, d.Hooks...)
@@ -45,11 +48,11 @@ func (d *Decline) apply(s *State, e entry) Result {
 	return Result{}
 }
 
-// detections are the results of hooks that are run once for all tries.
-func detections(list []failover.HookResult) []failover.HookResult {
+// ofAllTries are the results of hooks that are run once for all tries.
+func ofAllTries(list []failover.HookResult) []failover.HookResult {
 	var kept []failover.HookResult
 	for _, r := range list {
-		if r.Hook == failover.OnDetection {
+		if r.Hook == failover.OnDetection || r.Hook == failover.OnFailure {
 			kept = append(kept, r)
 		}
 	}

@@ -42,16 +42,17 @@ func TestDeclined(t *testing.T) {
 	bk := succeeded(t)
 	before := bk.main()
 	first := decline("main-12", "", failover.KindFailover)
-	first.Hooks = []failover.HookResult{hook(failover.OnDetection, 1), hook(failover.BeforeFailover, 1)}
+	first.Hooks, first.Due = []failover.HookResult{hook(failover.OnDetection, 1), hook(failover.BeforeFailover, 1)}, failover.OnFailure
 	bk.must(first)
 	asked := decline("s", "ann", failover.KindSwitchover)
 	bk.must(asked)
+	bk.must(&RecordHook{Cluster: "main", RecoveryID: "main-12", Result: &failover.HookResult{Hook: failover.OnFailure, Number: 1}})
 	second := decline("main-12.2", "", failover.KindFailover)
-	second.Hooks, second.Due = []failover.HookResult{hook(failover.BeforeFailover, 2)}, failover.OnFailure
+	second.Hooks = []failover.HookResult{hook(failover.BeforeFailover, 2)}
 	bk.must(second)
 	bk.must(second) // by a leader that does not know what became of it
 	after := bk.main()
-	want := []string{"f succeeded", "s aborted", "main-12.2 aborted, on_detection 1, before_failover 2; due on_failure"}
+	want := []string{"f succeeded", "s aborted", "main-12.2 aborted, on_detection 1, on_failure 1, before_failover 2; due on_failure"}
 	if diff := cmp.Diff(want, history(after)); diff != "" {
 		t.Error(diff)
 	}

@@ -127,7 +127,7 @@ func (d *decider) runHook(ctx context.Context, c *failover.Case, p failover.Hook
 // refusal.
 func (d *decider) decline(ctx context.Context, c *failover.Case, in *failover.Intent, results []failover.HookResult, r failover.Refusal) error {
 	due := failover.OnFailure
-	if len(c.Policy.Hooks.At(due)) == 0 {
+	if len(c.Policy.Hooks.At(due)) == 0 || again(c, in) {
 		due = ""
 	}
 	_, err := d.commit(ctx, ledger.Command{Decline: &ledger.Decline{
@@ -140,6 +140,14 @@ func (d *decider) decline(ctx context.Context, c *failover.Case, in *failover.In
 	sentence := fmt.Sprintf("%s: %s from %s stopped: %s", d.cluster, in.Kind, in.From, r)
 	d.announce(sentence)
 	return &api.RefusedError{Sentence: sentence, Refusals: []failover.Refusal{r}}
+}
+
+// again says that this was one more try of an automatic recovery that a hook goes
+// on stopping: people hear of it once, not at every try.
+func again(c *failover.Case, in *failover.Intent) bool {
+	last := c.Stopped
+	return in.By == "" && last != nil && last.Intent.From == in.From &&
+		c.Snapshot.Taken.Sub(last.Ended) < c.Policy.Hooks.Retry.D()+detectAgain
 }
 
 // announce is the sentence of the cluster until the next cycle has its own.

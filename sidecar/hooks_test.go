@@ -233,6 +233,9 @@ func TestAHookThatFailsStopsAFailoverUntilItIsTriedAgain(t *testing.T) {
 		if n := strings.Count(strings.Join(s.lines(), "\n"), "before"); n < 2 || n > 3 {
 			t.Errorf("the hook was run %d times in 25s, retry is 10s", n)
 		}
+		if n := strings.Count(strings.Join(s.lines(), "\n"), "failed"); n != 1 {
+			t.Errorf("the hooks on failure were run %d times for one failure", n)
+		}
 		s.answers(func(string) (hooks.Result, time.Duration) { return hooks.Result{Output: "ok"}, 100 * time.Millisecond })
 		pass(15 * time.Second)
 		last := s.main().Last()

@@ -30,12 +30,13 @@ hooks:
     - {command: 'test -e %s || { echo asked; echo not today; exit 7; }'}
   after_switchover:
     - {command: '%s'}
+    - {command: 'echo {orchestratorHost} >>%s; while test -d %s -a ! -e %s; do sleep 0.05; done', timeout: 1m}
   before_failover:
     - {command: 'echo going', timeout: 5s}
   after_failover:
     - {command: '%s'}
     - {command: 'sleep 1000', timeout: 500ms}
-`, file("detected"), file("yes"), writes("switchover"), writes("failover"))
+`, file("detected"), file("yes"), writes("switchover"), file("ran"), dir, file("open"), writes("failover"))
 	ctx, f, load := start(t, fleet.Options{Topology: lab.Spec{Server: lab.ServerOptions{SemiSync: true, DropUnacked: true}}, Policy: policy},
 		lab.LoadOptions{Writers: 4, Pace: 5 * time.Millisecond})
 	before, err := state(ctx, f)
@@ -59,7 +60,12 @@ hooks:
 
 	must(t, os.WriteFile(file("yes"), nil, 0o600))
 	remora(t, ctx, f, "", "switchover", fleet.Cluster).want(t, 0, "writes paused")
-	done := hooksDone(t, ctx, f, 2)
+	killed := killInHook(t, ctx, f, file("ran"))
+	must(t, os.WriteFile(file("open"), nil, 0o600))
+	done := hooksDone(t, ctx, f, 3)
+	if h := done.Hooks[2]; h.Error != "" || h.Node == killed {
+		t.Errorf("the hook that was interrupted: %+v", h)
+	}
 	told(t, file("switchover"), &done, "ORC_COMMAND=graceful-master-takeover", "REMORA_HOOK=after_switchover")
 	if h := done.Hooks[1]; h.Output != fmt.Sprintf("%s to %s", done.Intent.From, done.To) || h.Error != "" {
 		t.Errorf("the hook after it: %+v", h)
@@ -77,6 +83,29 @@ hooks:
 		t.Errorf("detected: %q, %v", text, err)
 	}
 	nothingLost(t, ctx, f, load)
+}
+
+// killInHook kills the leader while it runs a hook, which writes the leader's name
+// into a file, and waits until the next leader runs the same hook. It names who was killed.
+func killInHook(t *testing.T, ctx context.Context, f *fleet.Fleet, file string) string {
+	t.Helper()
+	ran := func(n int) (nodes []string) {
+		eventually(t, ctx, fmt.Sprintf("%d runs of the hook", n), func() (bool, string) {
+			text, err := os.ReadFile(file)
+			nodes = strings.Fields(string(text))
+			return len(nodes) >= n, fmt.Sprint(nodes, err)
+		})
+		return nodes
+	}
+	ran(1)
+	leader, err := f.Leader(ctx)
+	must(t, err)
+	must(t, leader.Kill())
+	if nodes := ran(2); nodes[0] != leader.Name || nodes[1] == leader.Name {
+		t.Errorf("the hook was run by %v, the leader was %s", nodes, leader.Name)
+	}
+	must(t, leader.Start(ctx))
+	return leader.Name
 }
 
 // hooksDone waits until the newest recovery has the results of n hooks.
