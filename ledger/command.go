@@ -83,14 +83,16 @@ type Begin struct {
 }
 
 // Decline puts a recovery into the history that was stopped before it began, by a
-// hook or by what came to light while hooks ran. Nothing else changes. Of an
-// automatic one that is tried again and again only the newest try is kept, with
-// what hooks on detection and on failure said of those before and are yet to say.
+// hook or by what came to light while hooks ran. Nothing else changes.
 type Decline struct {
 	Intent failover.Intent       `json:"intent"`
 	Error  string                `json:"error"` // a sentence: what stopped it
 	Hooks  []failover.HookResult `json:"hooks,omitempty"`
 	Due    failover.HookPoint    `json:"due,omitempty"` // the hooks that are to be run now
+	// Replaces is the declined recovery that this was one more try of. It leaves the
+	// history, and what its hooks on detection and on failure said, and are yet to
+	// say, becomes this one's.
+	Replaces string `json:"replaces,omitempty"`
 }
 
 // Retarget changes who is to become primary, before the route is committed.

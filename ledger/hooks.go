@@ -35,11 +35,11 @@ func (d *Decline) apply(s *State, e entry) Result {
 	}
 	rec := failover.Recovery{Intent: in, Outcome: failover.Aborted, To: c.Route.Writer, Ended: latest(e.at, in.At), Error: d.Error, Due: d.Due}
 	history := c.Recoveries
-	if i := c.stopped(); i >= 0 && in.By == "" && history[i].Intent.From == in.From && history[i].Intent.Kind == in.Kind {
-		rec.Hooks = ofAllTries(history[i].Hooks)
-		if rec.Due == "" {
-			rec.Due = history[i].Due
-		}
+	i := slices.IndexFunc(history, func(x failover.Recovery) bool {
+		return d.Replaces != "" && x.Intent.ID == d.Replaces && x.Outcome == failover.Aborted
+	})
+	if i >= 0 {
+		rec.Hooks, rec.Due = ofAllTries(history[i].Hooks), history[i].Due
 		history = slices.Concat(history[:i], history[i+1:])
 	}
 	rec.Hooks = keepHooks(rec.Hooks, d.Hooks...)

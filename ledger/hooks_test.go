@@ -48,18 +48,21 @@ func TestDeclined(t *testing.T) {
 	bk.must(asked)
 	bk.must(&RecordHook{Cluster: "main", RecoveryID: "main-12", Result: &failover.HookResult{Hook: failover.OnFailure, Number: 1}})
 	second := decline("main-12.2", "", failover.KindFailover)
-	second.Hooks = []failover.HookResult{hook(failover.BeforeFailover, 2)}
+	second.Hooks, second.Replaces = []failover.HookResult{hook(failover.BeforeFailover, 2)}, "main-12"
 	bk.must(second)
-	bk.must(second) // by a leader that does not know what became of it
+	bk.must(second)                                          // by a leader that does not know what became of it
+	third := decline("main-12.3", "", failover.KindFailover) // long after: a failure of its own
+	third.Replaces = "f"                                     // which took place, so it stays
+	bk.must(third)
 	after := bk.main()
-	want := []string{"f succeeded", "s aborted", "main-12.2 aborted, on_detection 1, on_failure 1, before_failover 2; due on_failure"}
+	want := []string{"f succeeded", "s aborted", "main-12.2 aborted, on_detection 1, on_failure 1, before_failover 2; due on_failure", "main-12.3 aborted"}
 	if diff := cmp.Diff(want, history(after)); diff != "" {
 		t.Error(diff)
 	}
 	if last := after.Last(); last == nil || last.Intent.ID != "f" {
 		t.Errorf("the last recovery that had begun is %v", last)
 	}
-	if stopped := after.Stopped(); stopped == nil || stopped.Intent.ID != "main-12.2" {
+	if stopped := after.Stopped(); stopped == nil || stopped.Intent.ID != "main-12.3" {
 		t.Errorf("the automatic one that was stopped is %v", stopped)
 	}
 	if diff := cmp.Diff(before.Desired(), after.Desired()); diff != "" || after.Intent != nil {

@@ -280,7 +280,7 @@ func (p *play) begin() any {
 func (p *play) decline() any {
 	b := p.begin().(*Begin)
 	b.Intent.By = p.pick("", "ann")
-	return &Decline{Intent: b.Intent, Error: "a hook stopped it", Hooks: []failover.HookResult{p.hook()}, Due: failover.OnFailure}
+	return &Decline{Intent: b.Intent, Error: "a hook stopped it", Hooks: []failover.HookResult{p.hook()}, Due: failover.OnFailure, Replaces: p.pick("", "i1", "i2")}
 }
 
 func (p *play) recordHook() any {

@@ -113,21 +113,12 @@ func (c Cluster) Last() *failover.Recovery {
 // Stopped is the newest automatic recovery that a hook has stopped since Last;
 // nil when there is none.
 func (c Cluster) Stopped() *failover.Recovery {
-	i := c.stopped()
-	if i < 0 {
-		return nil
-	}
-	r := c.Recoveries[i]
-	return &r
-}
-
-func (c Cluster) stopped() int {
 	for i := len(c.Recoveries) - 1; i >= 0 && c.Recoveries[i].Outcome == failover.Aborted; i-- {
-		if c.Recoveries[i].Intent.By == "" {
-			return i
+		if r := c.Recoveries[i]; r.Intent.By == "" {
+			return &r
 		}
 	}
-	return -1
+	return nil
 }
 
 // knows says whether a is an instance of the cluster.

@@ -126,13 +126,14 @@ func (d *decider) runHook(ctx context.Context, c *failover.Case, p failover.Hook
 // decline puts a recovery that did not begin into the history; its error is the
 // refusal.
 func (d *decider) decline(ctx context.Context, c *failover.Case, in *failover.Intent, results []failover.HookResult, r failover.Refusal) error {
-	due := failover.OnFailure
-	if len(c.Policy.Hooks.At(due)) == 0 || again(c, in) {
-		due = ""
+	cmd := ledger.Decline{Intent: *in, Error: r.Sentence, Hooks: results}
+	switch {
+	case again(c, in):
+		cmd.Replaces = c.Stopped.Intent.ID
+	case len(c.Policy.Hooks.OnFailure) > 0:
+		cmd.Due = failover.OnFailure
 	}
-	_, err := d.commit(ctx, ledger.Command{Decline: &ledger.Decline{
-		Intent: *in, Error: r.Sentence, Hooks: results, Due: due,
-	}})
+	_, err := d.commit(ctx, ledger.Command{Decline: &cmd})
 	if err != nil {
 		d.log.Warn("what a hook stopped could not be recorded", "cluster", d.cluster, "recovery", in.ID, "error", err)
 		pause(ctx, recordPause) // nothing else keeps the hooks from being run again at once
@@ -203,16 +204,15 @@ func (d *decider) after(ctx context.Context, c *failover.Case, rec *failover.Rec
 			return
 		}
 		r := d.runHook(ctx, c, rec.Due, i, rec)
-		if ctx.Err() != nil { // it was interrupted: the next leader runs it again
-			return
-		}
 		if !d.recordHook(ctx, &ledger.RecordHook{Cluster: d.cluster, RecoveryID: rec.Intent.ID, Result: &r, Done: i == len(list)-1}) {
 			return
 		}
 	}
 }
 
-// recordHook commits a result until that succeeds, is refused, or ctx ends.
+// recordHook commits a result until that succeeds, is refused, or ctx ends. When
+// ctx has ended already nothing is: the hook was interrupted, and the next leader
+// runs it again.
 func (d *decider) recordHook(ctx context.Context, r *ledger.RecordHook) bool {
 	for ctx.Err() == nil {
 		_, err := d.commit(ctx, ledger.Command{RecordHook: r})

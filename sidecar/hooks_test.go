@@ -246,9 +246,24 @@ func TestAHookThatFailsStopsAFailoverUntilItIsTriedAgain(t *testing.T) {
 		if env := s.env["after b"]; !slices.Contains(env, "ORC_IS_SUCCESSFUL=true") || !slices.Contains(env, "ORC_RECOVERY_UID="+last.Intent.ID) {
 			t.Errorf("the environment after it is %q", env)
 		}
+		s.set(dbA, false) // it comes back as a replica, and the anti-flap period ends
+		pass(15 * time.Minute)
+		s.answers(no)
+		s.set(dbB, true)
+		pass(30 * time.Second)
+		if n := strings.Count(strings.Join(s.lines(), "\n"), "failed"); n != 2 {
+			t.Errorf("the hooks on failure were run %d times for two failures; history %q", n, s.history())
+		}
+		s.set(dbB, false)
+		pass(5 * time.Minute)
+		s.set(dbB, true)
+		pass(30 * time.Second)
+		if n := strings.Count(strings.Join(s.lines(), "\n"), "failed"); n != 3 {
+			t.Errorf("the hooks on failure were run %d times for three failures; history %q", n, s.history())
+		}
 		detections := strings.Count(strings.Join(s.lines(), "\n"), "detected")
-		if detections != 1 {
-			t.Errorf("hooks on detection were run %d times for one failure", detections)
+		if detections != 3 {
+			t.Errorf("hooks on detection were run %d times for three failures", detections)
 		}
 	})
 }
