@@ -62,7 +62,7 @@ func TestAnalyze(t *testing.T) {
 		{"a dead intermediate with one replica", primary("a").replica("b").replica("c", under("b")).replica("d").kill("b"), []string{"DeadIntermediateMasterWithSingleReplicaFailingToConnect b", "ReplicaDead b"}},
 		{"a replica of somebody else", primary("a").replica("b").replica("c", under("x")), []string{"ConnectedToWrongPrimary c"}},
 		{"semi-sync: the next commit hangs", three().semiSync(1).change("a", func(st *topology.State) { st.SemiSync.Clients = 0 }), []string{"LockedSemiSyncMasterHypothesis a"}},
-		{"semi-sync: commits hang", three().semiSync(1).change("a", func(st *topology.State) { st.SemiSync.Clients, st.SemiSync.Waiting = 0, 4 }), []string{"LockedSemiSyncMaster a"}},
+		{"semi-sync: commits hang", three().semiSync(1).change("a", func(st *topology.State) { st.SemiSync.Clients, st.SemiSync.Waiting = 0, 4 }), []string{"LockedSemiSyncMaster a", "PrimarySemiSyncBlocked a"}},
 		{"semi-sync: attached and not received", primary("a").replica("b", silent(time.Minute)).semiSync(1).change("a", func(st *topology.State) { st.SemiSync.Waiting = 4 }), []string{"PrimarySemiSyncBlocked a", "NotEnoughValidSemiSyncReplicasStructureWarning a"}},
 		{"semi-sync: off", three().policy(func(p *Policy) { p.Durability = SemiSync }), []string{"NotEnoughValidSemiSyncReplicasStructureWarning a", "PolicyMismatch a", "PolicyMismatch b", "PolicyMismatch c"}},
 		{"different versions", primary("a").replica("b").replica("c", version("11.4.2-MariaDB")), []string{"MultipleMajorVersionsLoggingReplicasStructureWarning a"}},

@@ -36,7 +36,7 @@ func TestRepairs(t *testing.T) {
 		{"one whose applier runs is at work", primary("a").replica("b", threads(topology.ThreadNo, topology.ThreadYes), untried()).replica("c"), ""},
 		{"a read-only writer is not opened", primary("a", with(func(st *topology.State) { st.ReadOnly = true })).replica("b"), ""},
 		{"nothing is moved under a primary that cannot be read", primary("b").replica("c").orphan("a").kill("b"), ""},
-		{"under semi-sync a returned one acknowledges", primary("b").replica("c").orphan("a").policy(func(p *Policy) { p.Durability = SemiSync }), "repoint a:3306 to b:3306, set semi-sync c:3306"},
+		{"under semi-sync a returned one acknowledges", primary("b").replica("c").orphan("a").policy(func(p *Policy) { p.Durability = SemiSync }), "repoint a:3306 to b:3306, set semi-sync c:3306 (replica)"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -82,8 +82,12 @@ func (f *facts) refuseLoss(ch *choice, w wish) {
 			Change:   "bring the other instance back, or force it",
 		})
 	}
+	f.refuseUnguarded(ch)
 	read, unread := f.mayHaveAcknowledged(ch)
 	n, k := read+len(unread), f.waitCount(f.prim)
+	if ref := f.reference(); ref != nil && ref.SemiSync.SourceEnabled && ref.SemiSync.WaitCount > 0 {
+		k = min(k, ref.SemiSync.WaitCount) // it may have been degraded
+	}
 	if need := n - k + 1; len(unread) > 0 && read < need {
 		ch.refusals = append(ch.refusals, Refusal{
 			Rule: "durability", Subject: ch.best.addr(), Overridable: true,
@@ -92,6 +96,25 @@ func (f *facts) refuseLoss(ch *choice, w wish) {
 			Change: "bring it back, or force it",
 		})
 	}
+}
+
+// refuseUnguarded refuses where the primary waited for nobody when it was last
+// read and the best lacks what it had executed: a client may have been told of that.
+func (f *facts) refuseUnguarded(ch *choice) {
+	ref := f.reference()
+	if ref == nil || ref.SemiSync.SourceEnabled && ref.SemiSync.SourceActive {
+		return
+	}
+	rest := position(ref, ref.Executed).Beyond(ch.final())
+	if rest.Empty() {
+		return
+	}
+	ch.refusals = append(ch.refusals, Refusal{
+		Rule: "durability", Subject: ch.best.addr(), Overridable: true,
+		Sentence: fmt.Sprintf("acknowledged transactions may be lost: semi-sync was off on primary %s when it was last read, %s, and %s lacks %s: %s",
+			f.primary, f.ago(f.prim.ReadAt), ch.best.addr(), count(rest.Count()), clip(rest)),
+		Change: "bring the primary back, or force it",
+	})
 }
 
 // mayHaveAcknowledged counts the readable semi-sync replicas and names the others

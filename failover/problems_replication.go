@@ -66,15 +66,10 @@ var semiSyncProblems = []Problem{
 	},
 	{
 		Code: "PrimarySemiSyncBlocked", Priority: serious,
-		Explain: "Enough semi-sync replicas are attached, sessions wait, and no replica receives.",
+		Explain: "Sessions wait for acknowledgements, and too few semi-sync replicas are attached, or none receives. The policy's semi_sync.blocked says what becomes of it.",
 		match: func(f *facts) []hit {
-			if len(f.direct) == 0 || len(f.receivers(f.primary)) > 0 {
-				return nil
-			}
-			return semiSync(func(s topology.SemiSync) bool { return s.Clients >= s.WaitCount && s.Waiting > 0 },
-				func(a topology.Addr, s topology.SemiSync) string {
-					return fmt.Sprintf("primary %s is blocked: %s for an acknowledgement and no replica receives", a, plural(s.Waiting, "session waits", "sessions wait"))
-				})(f)
+			words := f.blocked()
+			return hits(words != "", func() hit { return hit{f.primary, words + "; " + f.resolution(), f.heard(f.primary)} })
 		},
 	},
 	{

@@ -16,7 +16,7 @@ import (
 func Repairs(c *Case) []Step { return newFacts(c).repairs() }
 
 func (f *facts) repairs() []Step {
-	return slices.DeleteFunc(f.wantedRepairs(), func(s Step) bool { return s.Do != SetReadOnly && f.exhausted(s) })
+	return slices.DeleteFunc(f.wantedRepairs(), func(s Step) bool { return !s.untiring() && f.exhausted(s) })
 }
 
 // wantedRepairs are those that the policy allows, however often they were tried.

@@ -18,14 +18,75 @@ func (f *facts) semiSyncRepairs() []Step {
 			return []Step{{Do: SetSemiSync, Target: r.Addr, SemiSync: f.replicaSemiSync(), Why: why}}
 		}
 	}
-	want := f.waitCount(f.prim)
-	plan := f.sourceSemiSync(want)
-	unmet, ready := plan.Unmet(f.prim.State), len(f.acknowledgers())
-	if unmet == "" || ready < want {
+	plan, why := f.adjustedSource()
+	if plan.Unmet(f.prim.State) == "" {
 		return nil
 	}
-	why := fmt.Sprintf("primary %s is not set as the policy says: %s; %s", f.primary, unmet, readyWords(ready))
 	return []Step{{Do: SetSemiSync, Target: f.primary, SemiSync: plan, Why: why}}
+}
+
+// adjustedSource is how the primary is to be set now, and why; nil leaves it. It
+// waits for as many acknowledgements as the policy says when so many replicas are
+// ready. With fewer, the policy's semi_sync.blocked says: wait never lowers what a
+// commit is worth, degrade does when commits have stood still for its patience, and
+// raises it again by each replica that returns.
+func (f *facts) adjustedSource() (*SemiSyncPlan, string) {
+	have, want, ready := 0, f.waitCount(f.prim), len(f.acknowledgers())
+	s := f.prim.State.SemiSync
+	if s.SourceEnabled {
+		have = s.WaitCount
+	}
+	attached := min(ready, s.Clients)
+	switch {
+	case ready >= want && f.blocked() == "":
+		plan := f.sourceSemiSync(want)
+		return plan, fmt.Sprintf("primary %s is not set as the policy says: %s; %s", f.primary, plan.Unmet(f.prim.State), readyWords(ready))
+	case f.p.SemiSync.Blocked != BlockedDegrade:
+		return nil, ""
+	case f.blocked() != "" && attached < have && f.lasts(blockedCode, f.primary) >= f.p.SemiSync.Patience.D():
+		why := fmt.Sprintf("commits on primary %s have stood still for %s, and semi_sync.blocked is degrade: it waits for %s from now on, and what it acknowledges may be lost with it",
+			f.primary, f.p.SemiSync.Patience, plural(attached, "acknowledgement", "acknowledgements"))
+		if attached == 0 {
+			return &SemiSyncPlan{}, why
+		}
+		return f.sourceSemiSync(attached), why
+	case have < ready && ready < want:
+		return f.sourceSemiSync(ready), fmt.Sprintf("primary %s waits for %d acknowledgements, and %s", f.primary, have, readyWords(ready))
+	}
+	return nil, ""
+}
+
+// blockedCode is the finding whose duration is the patience of degrade.
+const blockedCode = "PrimarySemiSyncBlocked"
+
+// blocked says that commits stand still on the primary for want of
+// acknowledgements; empty when they do not.
+func (f *facts) blocked() string {
+	if !f.prim.Fresh() {
+		return ""
+	}
+	s, receivers := f.prim.State.SemiSync, len(f.receivers(f.primary))
+	if !s.SourceEnabled || !s.SourceActive || s.Waiting == 0 || s.Clients >= s.WaitCount && receivers > 0 {
+		return ""
+	}
+	return fmt.Sprintf("primary %s is blocked: %s for %s, %s attached and %s", f.primary,
+		plural(s.Waiting, "session waits", "sessions wait"), plural(s.WaitCount, "acknowledgement", "acknowledgements"),
+		plural(s.Clients, "semi-sync replica is", "semi-sync replicas are"), plural(receivers, "replica receives", "replicas receive"))
+}
+
+// resolution says what becomes of a blocked primary.
+func (f *facts) resolution() string {
+	rest := f.p.SemiSync.Patience.D() - f.lasts(blockedCode, f.primary)
+	switch {
+	case f.p.Durability != SemiSync || !f.p.SemiSync.Manage:
+		return "Remora does not manage its semi-sync: bring replicas back"
+	case f.p.SemiSync.Blocked == BlockedWait:
+		return "writes wait until replicas return, for semi_sync.blocked is wait: nothing acknowledged is lost"
+	case rest > 0:
+		return fmt.Sprintf("it goes on with fewer in %s, for semi_sync.blocked is degrade", span(rest))
+	default:
+		return "it goes on with fewer, for semi_sync.blocked is degrade"
+	}
 }
 
 // mute says why a replica of the primary does not acknowledge what it receives, or

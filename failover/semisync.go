@@ -73,6 +73,20 @@ type SemiSyncPlan struct {
 	Timeout Duration `json:"timeout,omitempty"`
 }
 
+// String says it in few words: "replica", "wait for 2", "off".
+func (p *SemiSyncPlan) String() string {
+	switch {
+	case p == nil:
+		return "as it is"
+	case p.Source:
+		return fmt.Sprintf("wait for %d", p.WaitCount)
+	case p.Replica:
+		return "replica"
+	default:
+		return "off"
+	}
+}
+
 // afterSync is the wait point at which nobody sees what is not acknowledged.
 const afterSync = "AFTER_SYNC"
 

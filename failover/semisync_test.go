@@ -23,18 +23,18 @@ func TestSemiSyncIsSetOnServersThatKeepTheirRoles(t *testing.T) {
 		b          *build
 	}{
 		{"all as it should be", "", trio()},
-		{"a replica without semi-sync", "set semi-sync b:3306", trio().semi("b", deaf)},
-		{"two: one after the other", "set semi-sync b:3306", trio().semi("b", deaf).semi("c", deaf)},
-		{"a replica that would wait for others", "set semi-sync b:3306", trio().semi("b", func(s *topology.SemiSync) { s.SourceEnabled = true })},
-		{"one that connected before it was on", "set semi-sync b:3306", trio().semi("b", func(s *topology.SemiSync) { s.ReplicaActive = false })},
+		{"a replica without semi-sync", "set semi-sync b:3306 (replica)", trio().semi("b", deaf)},
+		{"two: one after the other", "set semi-sync b:3306 (replica)", trio().semi("b", deaf).semi("c", deaf)},
+		{"a replica that would wait for others", "set semi-sync b:3306 (replica)", trio().semi("b", func(s *topology.SemiSync) { s.SourceEnabled = true })},
+		{"one that connected before it was on", "set semi-sync b:3306 (replica)", trio().semi("b", func(s *topology.SemiSync) { s.ReplicaActive = false })},
 		{"not while it lags", "", primary("a").replica("b", lag(time.Hour)).replica("c").semiSync(1).semi("b", deaf)},
 		{"not while it is stopped", "", primary("a").replica("b", threads(topology.ThreadNo, topology.ThreadYes)).replica("c").semiSync(1).semi("b", deaf)},
 		{"not in a downtime", "", trio().semi("b", deaf).downtime("b")},
-		{"a primary without semi-sync", "set semi-sync a:3306", trio().semi("a", func(s *topology.SemiSync) { s.SourceEnabled = false })},
-		{"a time-out that ends", "set semi-sync a:3306", trio().semi("a", func(s *topology.SemiSync) { s.Timeout = topology.Duration(10 * time.Second) })},
-		{"a commit that is seen too early", "set semi-sync a:3306", trio().semi("a", func(s *topology.SemiSync) { s.WaitPoint = "AFTER_COMMIT" })},
-		{"waits for nobody without replicas", "set semi-sync a:3306", trio().semi("a", func(s *topology.SemiSync) { s.WaitsAlone = false })},
-		{"not before anybody would acknowledge", "set semi-sync b:3306", trio().semi("a", func(s *topology.SemiSync) { s.SourceEnabled = false }).semi("b", deaf).semi("c", deaf)},
+		{"a primary without semi-sync", "set semi-sync a:3306 (wait for 1)", trio().semi("a", func(s *topology.SemiSync) { s.SourceEnabled = false })},
+		{"a time-out that ends", "set semi-sync a:3306 (wait for 1)", trio().semi("a", func(s *topology.SemiSync) { s.Timeout = topology.Duration(10 * time.Second) })},
+		{"a commit that is seen too early", "set semi-sync a:3306 (wait for 1)", trio().semi("a", func(s *topology.SemiSync) { s.WaitPoint = "AFTER_COMMIT" })},
+		{"waits for nobody without replicas", "set semi-sync a:3306 (wait for 1)", trio().semi("a", func(s *topology.SemiSync) { s.WaitsAlone = false })},
+		{"not before anybody would acknowledge", "set semi-sync b:3306 (replica)", trio().semi("a", func(s *topology.SemiSync) { s.SourceEnabled = false }).semi("b", deaf).semi("c", deaf)},
 		{"nor where nobody can", "", primary("a").replica("b", threads(topology.ThreadNo, topology.ThreadNo)).semiSync(1).semi("a", func(s *topology.SemiSync) { s.SourceEnabled = false })},
 		{"unmanaged", "", trio().semi("b", deaf).policy(func(p *Policy) { p.SemiSync.Manage = false })},
 		{"asynchronous", "", trio().semi("b", deaf).policy(func(p *Policy) { p.Durability = Async })},
@@ -87,5 +87,92 @@ func TestATimeoutMayBeInfinite(t *testing.T) {
 	}
 	if err := d.UnmarshalText([]byte("never")); err == nil || !strings.Contains(err.Error(), "infinite") {
 		t.Errorf("the error does not say what is allowed: %v", err)
+	}
+}
+
+// blockedFor is a primary of whose replicas so many are dead, whose commits have
+// stood still for some time.
+func blockedFor(d time.Duration, blocked Blocked, dead ...string) *build {
+	b := primary("a").replica("b").replica("c").semiSync(1).policy(func(p *Policy) { p.SemiSync.Blocked = blocked })
+	b.kill(dead...).semi("a", func(s *topology.SemiSync) { s.Waiting, s.Clients = 3, 2-len(dead) })
+	b.c.Noticed = []Noticed{{Code: "PrimarySemiSyncBlocked", Instance: at("a"), Since: noon.Add(-d)}}
+	return b
+}
+
+// counting is a server that knows a wait count.
+func counting(n int, b *build) *build {
+	for k := range b.c.Snapshot.Instances {
+		b.c.Snapshot.Instances[k].State.Flavor = "mysql"
+	}
+	b.c.Policy.WaitCount = n
+	return b.semi("a", func(s *topology.SemiSync) { s.WaitCount = n })
+}
+
+func TestABlockedPrimaryIsResolvedAsThePolicySays(t *testing.T) {
+	patience := DefaultPolicy().SemiSync.Patience.D()
+	off := func(b *build) *build {
+		return b.semi("a", func(s *topology.SemiSync) { s.SourceEnabled, s.SourceActive, s.Waiting = false, false, 0 })
+	}
+	idle := func(count, clients int, b *build) *build {
+		return b.semi("a", func(s *topology.SemiSync) { s.WaitCount, s.Clients, s.Waiting = count, clients, 0 })
+	}
+	tests := []struct {
+		name, want, words string
+		b                 *build
+	}{
+		{"wait", "", "writes wait until replicas return", blockedFor(time.Hour, BlockedWait, "b", "c")},
+		{"degrade is patient", "", "it goes on with fewer in 1.0s", blockedFor(patience-time.Second, BlockedDegrade, "b", "c")},
+		{"degrade", "set semi-sync a:3306 (off)", "it goes on with fewer", blockedFor(patience, BlockedDegrade, "b", "c")},
+		{"to as many as there are", "set semi-sync a:3306 (wait for 1)", "it goes on with fewer", counting(2, blockedFor(patience, BlockedDegrade, "b"))},
+		{"not without being told to manage", "", "does not manage", blockedFor(patience, BlockedDegrade, "b", "c").policy(func(p *Policy) { p.SemiSync.Manage = false })},
+		{"off, and nobody is back", "", "", off(blockedFor(patience, BlockedDegrade, "b", "c"))},
+		{"one is back", "set semi-sync a:3306 (wait for 1)", "", off(blockedFor(patience, BlockedDegrade, "c"))},
+		{"one of two is back", "set semi-sync a:3306 (wait for 1)", "", off(counting(2, blockedFor(patience, BlockedDegrade, "c")))},
+		{"one of two is enough for now", "", "", idle(1, 1, counting(2, blockedFor(patience, BlockedDegrade, "c")))},
+		{"both are back", "set semi-sync a:3306 (wait for 2)", "", idle(1, 2, counting(2, blockedFor(patience, BlockedDegrade)))},
+		{"commits on their way block nothing", "", "", blockedFor(patience, BlockedDegrade)},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			if got := Stage(Repairs(&tt.b.c)).String(); got != tt.want {
+				t.Errorf("repairs are %q, want %q", got, tt.want)
+			}
+			sentence := ""
+			for _, x := range Analyze(&tt.b.c) {
+				if x.Code == blockedCode {
+					sentence = x.Sentence
+				}
+			}
+			if !strings.Contains(sentence, tt.words) || (sentence == "") != (tt.words == "") {
+				t.Errorf("found %q, which is to say %q", sentence, tt.words)
+			}
+		})
+	}
+}
+
+func TestABlockedPrimaryIsNotFailedOverBlindly(t *testing.T) {
+	for name, b := range map[string]*build{
+		"alive":          blockedFor(time.Hour, BlockedWait, "b", "c"),
+		"alive, degrade": blockedFor(time.Hour, BlockedDegrade, "b", "c"),
+		"dead too":       blockedFor(time.Hour, BlockedWait, "b", "c").kill("a"),
+		"forced":         blockedFor(time.Hour, BlockedWait, "b", "c").ask(Request{ID: "r", Kind: KindFailover, Force: true}),
+	} {
+		if d := Decide(&b.c, Analyze(&b.c)); d.Intent != nil {
+			t.Errorf("%s: %s", name, d.Sentence)
+		}
+	}
+}
+
+func TestWhatADegradedPrimaryHadAloneIsNotGivenUp(t *testing.T) {
+	degraded := func(b *build) *build {
+		return b.semiSync(1).semi("a", func(s *topology.SemiSync) { s.SourceEnabled, s.SourceActive = false, false }).kill("a")
+	}
+	b := degraded(primary("a", has("", "0-1-105")).replica("b", has("0-1-100", "0-1-100")).replica("c", has("0-1-100", "0-1-100")))
+	if d := Decide(&b.c, Analyze(&b.c)); d.Intent != nil || !strings.Contains(d.Sentence, "semi-sync was off on primary a:3306 when it was last read, 0.3s ago, and b:3306 lacks 5 transactions") {
+		t.Error(d.Sentence)
+	}
+	b = degraded(primary("a").replica("b").replica("c"))
+	if d := Decide(&b.c, Analyze(&b.c)); d.Intent == nil {
+		t.Errorf("b has all that is known: %s", d.Sentence)
 	}
 }

@@ -88,7 +88,7 @@ func (s Step) String() string {
 	case Conclude:
 		return "conclude"
 	case SetSemiSync:
-		return "set semi-sync " + string(s.Target)
+		return fmt.Sprintf("set semi-sync %s (%s)", s.Target, s.SemiSync)
 	default:
 		return strings.ReplaceAll(string(s.Do), "_", " ") + " " + string(s.Target)
 	}

@@ -45,8 +45,14 @@ func (f *facts) exhausted(step Step) bool {
 	return t != nil && t.Count >= f.p.Repair.Attempts
 }
 
+// untiring are repairs that are attempted for ever: who must not take writes is
+// closed, and writes that the policy does not let wait are let go.
+func (s Step) untiring() bool {
+	return s.Do == SetReadOnly || s.Do == SetSemiSync && s.SemiSync != nil && *s.SemiSync == (SemiSyncPlan{})
+}
+
 // Due says whether a repair may be attempted now. After each attempt the wait
-// doubles. Who must not take writes is closed for ever, at the first wait's pace.
+// doubles, but for what is attempted for ever, at the first wait's pace.
 func Due(c *Case, step Step) bool {
 	f := newFacts(c)
 	t := f.tried(step)
@@ -54,7 +60,7 @@ func Due(c *Case, step Step) bool {
 		return true
 	}
 	wait := f.p.Repair.Backoff.D()
-	if step.Do != SetReadOnly {
+	if !step.untiring() {
 		if f.exhausted(step) {
 			return false
 		}
@@ -85,7 +91,7 @@ func failing(f *facts) []hit {
 		if t.Error != "" {
 			words = fmt.Sprintf("%s failed, tried %s in %s: %s", step, plural(t.Count, "time", "times"), span(t.Last.Sub(t.First)), t.Error)
 		}
-		if step.Do != SetReadOnly {
+		if !step.untiring() {
 			words += fmt.Sprintf("; it is tried again in %s", span(t.First.Add(f.p.Repair.Window.D()).Sub(f.s.Taken)))
 		}
 		found = append(found, hit{step.Target, words, []string{step.Why}})
