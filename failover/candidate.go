@@ -86,7 +86,7 @@ func (f *facts) contenders(w wish) []*contender {
 		}
 		x.received = x.st.Received()
 		x.backlog = position(x.st, x.received).Beyond(x.st.Executed).Count()
-		if f.p.Errant == ErrantTolerate || w.forced {
+		if f.spared(w) {
 			x.received = x.received.Subtract(x.errant)
 		}
 		x.lag, x.lagKnown = f.lag(&topology.Instance{State: x.st})
@@ -113,12 +113,13 @@ func (f *facts) related(a topology.Addr) bool {
 }
 
 // cannotFollow lists the readable replicas that could not replicate from x:
-// older release series, another flavor, or statement logging under a source that
-// logs rows (MySQL's ER_BINLOG_ROW_INJECTION_AND_STMT_MODE).
+// older release series, another flavor, statement logging under a source that
+// logs rows (MySQL's ER_BINLOG_ROW_INJECTION_AND_STMT_MODE), or lacking what x has
+// purged.
 func (f *facts) cannotFollow(x *contender, all []*contender) []topology.Addr {
 	var lost []topology.Addr
 	for _, o := range all {
-		if o != x && f.follower(o) && x.inst.Fresh() && (older(o.st, x.st) || o.st.Flavor != x.st.Flavor || rowOverStatement(x.st, o.st)) {
+		if o != x && f.follower(o) && x.inst.Fresh() && (older(o.st, x.st) || o.st.Flavor != x.st.Flavor || rowOverStatement(x.st, o.st) || !f.purged(x.st, o.st).Empty()) {
 			lost = append(lost, o.addr())
 		}
 	}

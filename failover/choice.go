@@ -38,7 +38,7 @@ func (f *facts) choose(w wish) choice {
 	sources := f.dataSources(all, w)
 	for _, x := range all {
 		for _, o := range sources {
-			if w.kind != KindSwitchover && o != x && compareReceived(o, x) == gtid.Ahead {
+			if w.kind != KindSwitchover && o != x && f.compareReceived(o, x) == gtid.Ahead {
 				x.level++
 			}
 		}
@@ -161,31 +161,15 @@ func (f *facts) commonRelease() string {
 	return release(best)
 }
 
-// compareReceived orders two contenders by what arrived at them.
-func compareReceived(a, b *contender) gtid.Order {
-	ab := a.received.Contains(position(b.st, b.received))
-	ba := b.received.Contains(position(a.st, a.received))
-	switch {
-	case ab && ba:
-		return gtid.Equal
-	case ab:
-		return gtid.Ahead
-	case ba:
-		return gtid.Behind
-	default:
-		return gtid.Divergent
-	}
-}
-
 // refuseDivergent refuses when any two contenders hold what the other lacks. Who
 // forces it has to say for whom: the choice is between losses.
 func (f *facts) refuseDivergent(ch *choice, sources []*contender, w wish) {
-	if w.forced && w.want != "" {
+	if w.forced && w.want != "" || f.p.GTID == GTIDDeclarative {
 		return
 	}
 	for n, a := range sources {
 		for _, b := range sources[n+1:] {
-			if compareReceived(a, b) != gtid.Divergent {
+			if f.compareReceived(a, b) != gtid.Divergent {
 				continue
 			}
 			onlyA := position(a.st, a.received).Beyond(b.received)
@@ -204,8 +188,8 @@ func (f *facts) pickDonor(best *contender, sources []*contender) *contender {
 	var donor *contender
 	for _, o := range sources {
 		serves := o.st.LogBin && o.st.LogReplicaUpdates && !o.refused("sql_error") && !o.refused("gtid") && !delayed(o.st) &&
-			!older(best.st, o.st) && o.errant.Empty() && !rowOverStatement(o.st, best.st)
-		if o == best || !serves || compareReceived(o, best) != gtid.Ahead {
+			!older(best.st, o.st) && o.errant.Empty() && !rowOverStatement(o.st, best.st) && f.purged(o.st, best.st).Empty()
+		if o == best || !serves || f.compareReceived(o, best) != gtid.Ahead {
 			continue
 		}
 		if donor == nil || o.level < donor.level || o.level == donor.level && o.addr() < donor.addr() {

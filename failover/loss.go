@@ -75,7 +75,11 @@ func (f *facts) refuseLoss(ch *choice, w wish) {
 	if f.p.Durability != SemiSync || w.forced || w.open {
 		return
 	}
-	for _, sentence := range ch.lost {
+	lost := ch.lost
+	if f.p.GTID == GTIDDeclarative {
+		lost = nil // told, and not refused
+	}
+	for _, sentence := range lost {
 		ch.refusals = append(ch.refusals, Refusal{
 			Rule: "durability", Subject: ch.best.addr(), Overridable: true,
 			Sentence: "acknowledged transactions may be lost: " + sentence,
@@ -102,10 +106,10 @@ func (f *facts) refuseLoss(ch *choice, w wish) {
 // read and the best lacks what it had executed: a client may have been told of that.
 func (f *facts) refuseUnguarded(ch *choice) {
 	ref := f.reference()
-	if ref == nil || ref.SemiSync.SourceEnabled && ref.SemiSync.SourceActive {
+	if ref == nil || ref.SemiSync.SourceEnabled && ref.SemiSync.SourceActive || f.p.GTID == GTIDDeclarative {
 		return
 	}
-	rest := position(ref, ref.Executed).Beyond(ch.final())
+	rest := f.counted(ref, ref.Executed).Beyond(ch.final())
 	if rest.Empty() {
 		return
 	}

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/remora-ha/remora/internal/gtid"
 	"github.com/remora-ha/remora/topology"
 )
 
@@ -204,18 +203,18 @@ func (p *planner) repoints(late bool) []Step {
 		switch {
 		case i.Addr == p.in.From && !closed(i.State) && !p.planned(SetReadOnly, i.Addr):
 			steps = append(steps, p.closeFrom())
-		case returns && p.astray(i) && p.covers(to.State, i.State) && !p.planned(Repoint, i.Addr):
+		case returns && p.astray(i) && p.mayFollow(to.State, i.State) && !p.planned(Repoint, i.Addr):
 			steps = append(steps, p.repoint(i.Addr, p.target))
 		}
 	}
 	return steps
 }
 
-// covers says that a replica can follow the target without losing anything. In
+// mayFollow says that a replica can follow the target without losing anything. In
 // the forecast of a switchover, or with a donor, the target has yet to catch up.
-func (p *planner) covers(target, replica *topology.State) bool {
+func (p *planner) mayFollow(target, replica *topology.State) bool {
 	switchover := !p.takeOver && !p.routed() && !p.passed()
-	return switchover || p.planned(CatchUp, p.target) || target.Covers(replica)
+	return switchover || p.planned(CatchUp, p.target) || p.covers(target, replica)
 }
 
 // fromReturns says that the old primary becomes a replica now: always after a
@@ -274,7 +273,7 @@ func (p *planner) rollBack(why string) {
 	}
 	steps := []Step{{Do: RollBack, Target: p.in.From, Why: fmt.Sprintf("rolled back: %s; %s stays primary", why, p.in.From)}}
 	steps = append(steps, again...)
-	if to.Fresh() && p.s.ChannelTo(to, p.in.From) == nil && from != nil && from.State != nil && from.State.Covers(to.State) {
+	if to.Fresh() && p.s.ChannelTo(to, p.in.From) == nil && from != nil && from.State != nil && p.covers(from.State, to.State) {
 		back := p.repoint(p.in.To, p.in.From)
 		back.Why = fmt.Sprintf("%s follows %s again", p.in.To, p.in.From)
 		steps = append(steps, back)
@@ -297,6 +296,3 @@ func (p *planner) receiveAgain() []Step {
 	}
 	return steps
 }
-
-// ahead says that a holds all of b and more.
-func ahead(a, b *contender) bool { return compareReceived(a, b) == gtid.Ahead }

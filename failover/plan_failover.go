@@ -60,7 +60,7 @@ func (p *planner) retarget(ch *choice, w wish) bool {
 	// until it answers or is down.
 	settled := to == nil || to.Fresh() || to.Reach == topology.Down
 	switch {
-	case ch.ok() && ch.best.addr() != p.in.To && settled && (!fit || ahead(ch.best, current)):
+	case ch.ok() && ch.best.addr() != p.in.To && settled && (!fit || p.ahead(ch.best, current)):
 		p.target = ch.best.addr()
 		p.add(Step{Do: Retarget, Target: p.target, Why: p.whyRetarget(fit)})
 		return true

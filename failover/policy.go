@@ -19,6 +19,7 @@ type Policy struct {
 	Durability Durability     `yaml:"durability" json:"durability"`
 	WaitCount  int            `yaml:"wait_count" json:"wait_count,omitempty"` // semi_sync: acknowledgements a commit waits for
 	SemiSync   SemiSyncPolicy `yaml:"semi_sync" json:"semi_sync"`
+	GTID       GTIDControl    `yaml:"gtid" json:"gtid"`
 	Errant     Errant         `yaml:"errant" json:"errant"`
 	Rejoin     Rejoin         `yaml:"rejoin" json:"rejoin"`
 	// OnLeaseLoss must be the same on all nodes: the leader counts on it.
@@ -218,7 +219,7 @@ func DefaultPolicy() Policy {
 		Lag:        Lag{Max: d(10 * time.Second), WhenAll: WhenAllWait, Wait: d(time.Minute)},
 		Durability: Async, WaitCount: 1,
 		SemiSync: SemiSyncPolicy{Manage: true, Timeout: Infinite, Blocked: BlockedWait, Patience: d(10 * time.Second)},
-		Errant:   ErrantRefuse, Rejoin: RejoinAuto, OnLeaseLoss: LeaseLossFence,
+		GTID:     GTIDStrict, Errant: ErrantRefuse, Rejoin: RejoinAuto, OnLeaseLoss: LeaseLossFence,
 		Repair: Repair{
 			WritableReplica: true, WrongSource: true, Orphans: true, BrokenReplication: true, SaveExtra: true,
 			Stopped: StoppedLeave, Grace: d(time.Minute), ReadOnlyPrimary: ReadOnlyLeave, Ring: RingLeave,

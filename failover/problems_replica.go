@@ -73,6 +73,19 @@ var replicaProblems = []Problem{
 		},
 	},
 	{
+		Code: "SourceHasPurged", Priority: broken,
+		Explain: "A replica lacks transactions that the primary no longer keeps in its binary logs: it cannot fetch them there, and is to be cloned again.",
+		match: func(f *facts) []hit {
+			return each(f.strangers(), func(i *topology.Instance) (string, bool) {
+				if !f.prim.Fresh() || !i.Fresh() || !i.State.IsReplica() {
+					return "", false
+				}
+				gap := notKept(f.prim.State, i.State)
+				return fmt.Sprintf("replica %s lacks %s that primary %s has purged: %s; it has to be cloned again", i.Addr, count(gap.Count()), f.primary, clip(gap)), !gap.Empty()
+			})
+		},
+	},
+	{
 		Code: "ErrantGTIDStructureWarning", Priority: broken,
 		Explain: "A replica holds transactions that were not written on the primary. It is no candidate while errant is refuse.",
 		match: func(f *facts) []hit {

@@ -69,7 +69,7 @@ func (f *facts) repointStranger(i *topology.Instance) (Step, bool) {
 // belongsUnder says whom a closed instance is to be made a replica of, and why;
 // without a reason it is to be left alone.
 func (f *facts) belongsUnder(i *topology.Instance) (source topology.Addr, why string) {
-	if !f.prim.Fresh() || f.downtime(i.Addr) != nil || !f.prim.State.Covers(i.State) {
+	if !f.prim.Fresh() || f.downtime(i.Addr) != nil || !f.covers(f.prim.State, i.State) {
 		return "", ""
 	}
 	if !i.State.IsReplica() {
@@ -105,7 +105,7 @@ func (f *facts) guardianOf(orphan, dead *topology.Instance) topology.Addr {
 		case i == orphan || i == dead || i.Addr == f.primary || !i.Fresh() || f.downtime(i.Addr) != nil:
 		case f.p.Server(i.Addr).DataCenter != home || f.s.ChannelTo(i, f.primary) == nil:
 		case src.IO != topology.ThreadYes || src.SQL != topology.ThreadYes || !i.State.LogBin || !i.State.LogReplicaUpdates:
-		case i.State.Covers(orphan.State) && f.errant(i).Empty():
+		case f.covers(i.State, orphan.State) && f.errant(i).Empty():
 			return i.Addr
 		}
 	}

@@ -130,7 +130,7 @@ func (f *facts) lackedBy(st, other *topology.State) gtid.Set { return beyond(oth
 // closed, and has nothing that the primary lacks.
 func (f *facts) breakRing() (Step, bool) {
 	co := f.co
-	if f.p.Repair.Ring != RingBreak || !co.Fresh() || !closed(co.State) || f.downtime(f.primary) != nil || !f.prim.State.Covers(co.State) {
+	if f.p.Repair.Ring != RingBreak || !co.Fresh() || !closed(co.State) || f.downtime(f.primary) != nil || !f.covers(f.prim.State, co.State) {
 		return Step{}, false
 	}
 	return Step{

@@ -59,7 +59,14 @@ var rules = []rule{
 		return when(delayed(x.st), "%s is delayed by %s on purpose", x.addr(), delayOf(x.st))
 	}},
 	{"errant", true, "inject the transactions as empty ones on the primary, clone it again, set errant to tolerate, or force it", func(f *facts, x *contender, _ []*contender, _ wish) string {
-		return when(f.p.Errant != ErrantTolerate && !x.errant.Empty(), "%s holds %s that primary %s did not write: %s", x.addr(), count(x.errant.Count()), f.primary, clip(x.errant))
+		return when(!f.spared(wish{}) && !x.errant.Empty(), "%s holds %s that primary %s did not write: %s", x.addr(), count(x.errant.Count()), f.primary, clip(x.errant))
+	}},
+	{"purged", false, "clone it again", func(f *facts, x *contender, _ []*contender, w wish) string {
+		if w.kind != KindSwitchover || w.open || !f.prim.Fresh() || !x.inst.Fresh() {
+			return ""
+		}
+		gap := f.purged(f.prim.State, x.st)
+		return when(!gap.Empty(), "%s lacks %s that primary %s has purged, so it cannot catch up: %s", x.addr(), count(gap.Count()), f.primary, clip(gap))
 	}},
 	{"data_center", true, "set data_center.cross to last_resort or allow, or force it", func(f *facts, x *contender, _ []*contender, _ wish) string {
 		from := f.p.Server(f.primary).DataCenter

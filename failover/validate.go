@@ -41,6 +41,7 @@ func (p *Policy) Validate() error {
 	oneOf(bad, "semi_sync.blocked", p.SemiSync.Blocked, BlockedWait, BlockedDegrade)
 	positive("semi_sync.timeout", Duration(p.SemiSync.Timeout))
 	positive("semi_sync.patience", p.SemiSync.Patience)
+	oneOf(bad, "gtid", p.GTID, GTIDStrict, GTIDLastExecuted, GTIDDeclarative)
 	oneOf(bad, "errant", p.Errant, ErrantRefuse, ErrantTolerate)
 	oneOf(bad, "rejoin", p.Rejoin, RejoinAuto, RejoinManual)
 	oneOf(bad, "on_lease_loss", p.OnLeaseLoss, LeaseLossFence, LeaseLossHold)

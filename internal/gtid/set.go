@@ -156,6 +156,20 @@ func (a Set) Heads() Set {
 	return Set{streams: out}
 }
 
+// Last gives the last position alone: for MariaDB that of Heads, for MySQL the
+// highest number of each origin. What came before it is left out, so gaps further
+// back do not show in a comparison with it.
+func (a Set) Last() Set {
+	if a.Flavor() != MySQL {
+		return a.Heads()
+	}
+	out := make([]stream, len(a.streams))
+	for i, s := range a.streams {
+		out[i] = stream{origin: s.origin, spans: []span{{s.last(), s.last()}}}
+	}
+	return Set{streams: out}
+}
+
 func (s *stream) last() uint64 { return s.spans[len(s.spans)-1].last }
 
 // Equal tells whether both sets have the same transactions.

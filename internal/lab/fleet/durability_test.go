@@ -94,3 +94,33 @@ func TestAProxyThatWasLeftBehindCommitsNothing(t *testing.T) {
 	nothingLost(t, ctx, f, behind)
 	nothingLost(t, ctx, f, load)
 }
+
+// TestABlockedPrimaryIsLetGoAndHeldAgain: its replicas stop receiving, so its commits stand still; the policy lets them
+// go after a second, and holds them to an acknowledgement again when a replica is back.
+func TestABlockedPrimaryIsLetGoAndHeldAgain(t *testing.T) {
+	ctx, f, load := start(t, fleet.Options{Topology: measured.Topology, Policy: "semi_sync: {blocked: degrade, patience: 1s}"},
+		lab.LoadOptions{Writers: 4, Pace: 10 * time.Millisecond})
+	primary, err := f.Primary(ctx)
+	must(t, err)
+	semiSync := func(want string) {
+		eventually(t, ctx, "semi-sync to be "+want, func() (bool, string) {
+			row, err := primary.Row(ctx, "SELECT @@rpl_semi_sync_master_enabled AS enabled, @@rpl_semi_sync_master_timeout AS timeout")
+			return err == nil && row["enabled"] == want, fmt.Sprint(row, err)
+		})
+	}
+	semiSync("1")
+	others, err := replicas(ctx, f)
+	must(t, err)
+	began := time.Now()
+	must(t, each(ctx, others, (*lab.Server).StopReceiver))
+	found(t, ctx, f, "PrimarySemiSyncBlocked", primary.Addr)
+	semiSync("0")
+	back, err := load.Back(ctx, time.Now())
+	must(t, err)
+	t.Logf("writes go on %s after the replicas stopped", back.Sub(began).Round(time.Millisecond))
+	found(t, ctx, f, "PolicyMismatch", primary.Addr)
+	must(t, each(ctx, others, (*lab.Server).StartReceiver))
+	semiSync("1")
+	must(t, f.Converged(ctx))
+	nothingLost(t, ctx, f, load)
+}
