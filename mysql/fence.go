@@ -138,10 +138,16 @@ type process struct {
 	id                  uint64
 	user, host, command string
 	age                 time.Duration // in this command
+	forAll              bool          // it waits for an acknowledgement, and a group of commits with it
 }
 
 // applicationSessions picks those that are neither the server's own threads, nor
 // replication, nor of a user to be kept, nor being ended or logging in.
+//
+// Those that wait for a semi-sync acknowledgement come last. Sessions commit in
+// groups, and one of each waits for all: when it is ended the wait is over, and the
+// others tell their clients of commits that no replica has. So nobody of them may
+// have a client by then.
 func applicationSessions(list result, keep []string) []process {
 	var sessions []process
 	for _, line := range list {
@@ -156,8 +162,10 @@ func applicationSessions(list result, keep []string) []process {
 		age, _ := line.seconds("Time")
 		sessions = append(sessions, process{
 			id: uint64(line.integer("Id")), user: user, host: line["Host"], command: command, age: age.D(),
+			forAll: strings.Contains(line["State"], "semi-sync ACK"),
 		})
 	}
+	slices.SortStableFunc(sessions, func(a, b process) int { return number(a.forAll) - number(b.forAll) })
 	return sessions
 }
 

@@ -1,6 +1,7 @@
 package mysql
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"testing"
@@ -159,18 +160,35 @@ func TestSwitchingSemiSyncOffFreesTheSessionsThatWait(t *testing.T) {
 	}
 }
 
-// TestAPrimaryThatWaitsForAcknowledgementsCanBeClosed: a forced failover closes one
-// whose replicas have left, and its client is told nothing.
-func TestAPrimaryThatWaitsForAcknowledgementsCanBeClosed(t *testing.T) {
+// TestAPrimaryThatWaitsForAcknowledgementsIsClosedWithoutTellingAnyone: a forced
+// failover closes one whose replicas have left. Its clients commit as a group, of
+// which one session waits for all.
+func TestAPrimaryThatWaitsForAcknowledgementsIsClosedWithoutTellingAnyone(t *testing.T) {
 	top := bare(t, 2)
 	s := servers(t, testConfig())
 	primary := top.Servers[0]
 	must(t, s.Do(testContext(t), failover.Step{Do: failover.SetSemiSync, Target: addr(primary),
 		SemiSync: &failover.SemiSyncPlan{Source: true, WaitCount: 1, Timeout: topology.Forever}}))
-	done := writing(t, primary, 1)
+	const clients = 12
+	told := make(chan error, clients)
+	for n := range clients {
+		conn, err := primary.DB().Conn(testContext(t))
+		must(t, err)
+		t.Cleanup(func() { _ = conn.Close() })
+		go func() {
+			_, err := conn.ExecContext(context.Background(), fmt.Sprintf("INSERT INTO lab.writes VALUES (1, %d)", n))
+			told <- err
+		}()
+	}
 	waits(t, primary)
+	eventually(t, "all to commit", func() (bool, string) {
+		row, err := primary.Row(testContext(t), "SELECT COUNT(*) AS n FROM information_schema.PROCESSLIST WHERE INFO LIKE 'INSERT INTO lab.writes%'")
+		return err == nil && row["n"] == fmt.Sprint(clients), fmt.Sprint(row, err)
+	})
 	twice(t, s, failover.Step{Do: failover.SetReadOnly, Target: addr(primary)})
-	if err := <-done; err == nil {
-		t.Error("the client was told that its write is committed")
+	for range clients {
+		if err := <-told; err == nil {
+			t.Error("a client was told that its write is committed, and no replica has it")
+		}
 	}
 }
