@@ -25,7 +25,10 @@ type WatchdogConfig struct {
 	Interval   time.Duration // between two looks at the file
 	Hostgroups []int         // writer hostgroups that are closed besides those that the file names
 	Once       bool          // one look
-	WhenHung   []RungConfig  // climbed where the admin interface does not close the writer
+	// Now closes the writer at the one look though the lease holds: the sidecar is
+	// known to have failed. One that has renewed it since is left alone.
+	Now      bool
+	WhenHung []RungConfig // climbed where the admin interface does not close the writer
 }
 
 const (
@@ -52,6 +55,7 @@ func Watchdog(ctx context.Context, cfg WatchdogConfig, log *slog.Logger) error {
 	if slices.ContainsFunc(cfg.Hostgroups, func(hg int) bool { return hg < 0 }) {
 		return fmt.Errorf("watchdog: hostgroups %v: want numbers from 0", cfg.Hostgroups)
 	}
+	cfg.Once = cfg.Once || cfg.Now
 	password, err := cfg.Password.Read()
 	if err != nil {
 		return fmt.Errorf("watchdog: password: %w", err)
@@ -84,6 +88,9 @@ func Watchdog(ctx context.Context, cfg WatchdogConfig, log *slog.Logger) error {
 	}
 }
 
+// errSidecarFailed is why a watchdog does not look at the lease.
+var errSidecarFailed = errors.New("the sidecar has failed")
+
 // watchdog remembers what one look leaves for the next.
 type watchdog struct {
 	cfg     WatchdogConfig
@@ -96,6 +103,7 @@ type watchdog struct {
 	writers map[string]int // last known, by cluster
 	servers map[string][]topology.Addr
 	cut     map[string]Cut // by cluster, in this staleness
+	until   time.Duration  // of the lease, as the file said last
 	since   time.Duration  // when the file turned stale; 0: it is not
 	tried   time.Duration  // when the writers were last closed or looked at; 0: not in this staleness
 	failed  bool           // the last attempt
@@ -122,6 +130,9 @@ func nameless(hg int) string { return fmt.Sprintf("hostgroup %d", hg) }
 // they could not be closed.
 func (w *watchdog) look(ctx context.Context) error {
 	stale := w.check()
+	if w.cfg.Now && stale == nil {
+		stale = errSidecarFailed
+	}
 	now := w.clock().Boot
 	if stale == nil {
 		if w.since != 0 && w.said != "" {
@@ -175,7 +186,7 @@ func (w *watchdog) check() error {
 			delete(w.writers, nameless(hg)) // Fence voids the epoch of the cluster that it is told
 			w.writers[cluster] = hg
 		}
-		w.servers = note.Servers
+		w.servers, w.until = note.Servers, note.Until
 		err = note.check(w.boot, now)
 	}
 	switch {
@@ -230,11 +241,16 @@ func (w *watchdog) fence(ctx context.Context) (closed string, err error) {
 		bounded, cancel := context.WithTimeout(ctx, bound)
 		did, err := w.fenceOne(bounded, cluster, writer)
 		cancel()
-		if err != nil && w.cutOff(ctx, cluster, err) {
-			names = append(names, fmt.Sprintf("hostgroup %d, cut off (%s) for %v", writer, w.cut[cluster].How, err))
-		} else if err != nil && w.cut[cluster].How == "" {
+		how := ""
+		if err != nil {
+			how, err = w.cutOff(ctx, cluster, err)
+		}
+		switch {
+		case err != nil:
 			failed = append(failed, err)
-		} else if did {
+		case how != "":
+			names = append(names, fmt.Sprintf("hostgroup %d, cut off (%s) because the admin interface does not answer", writer, how))
+		case did:
 			names = append(names, fmt.Sprintf("hostgroup %d", writer))
 		}
 	}
@@ -245,10 +261,11 @@ func (w *watchdog) fence(ctx context.Context) (closed string, err error) {
 // that still hold it: an idle transaction could commit.
 func (w *watchdog) fenceOne(ctx context.Context, cluster string, writer int) (did bool, err error) {
 	hg := proxysql.Hostgroups{Writer: writer, Reader: writer + 1} // the reader is read beside it, never changed
+	until := w.until
 	p, err := w.proxy.Status(ctx, topology.Route{Cluster: cluster}, hg)
 	if err != nil || p.Mode != topology.Fenced {
 		// The sidecar may have got its lease, and opened the writer, a moment ago.
-		if w.check() == nil {
+		if w.check() == nil && !(w.cfg.Now && w.until == until) {
 			return false, nil
 		}
 		if err := w.proxy.Fence(ctx, cluster, hg, true); err != nil {
@@ -260,21 +277,20 @@ func (w *watchdog) fenceOne(ctx context.Context, cluster string, writer int) (di
 	return did, err
 }
 
-// cutOff climbs the ladder where the admin interface did not close a writer. It
-// says whether the proxy was cut off just now.
-func (w *watchdog) cutOff(ctx context.Context, cluster string, cause error) bool {
-	if w.ladder == nil || ctx.Err() != nil || w.cut[cluster].Lasting {
-		return false
-	}
-	if gone(cause) { // it ended, and comes back with its writer fenced
-		return false
+// cutOff climbs the ladder where the admin interface did not close a writer, and
+// says how it was cut off just now. The error is why it is not closed.
+func (w *watchdog) cutOff(ctx context.Context, cluster string, cause error) (how string, err error) {
+	switch last := w.cut[cluster]; {
+	case last.Lasting, last.How != "" && gone(cause):
+		return "", nil
+	case w.ladder == nil || ctx.Err() != nil || gone(cause):
+		return "", cause
 	}
 	cut, err := w.ladder.Cut(context.Background(), cluster, w.servers[cluster])
-	if err != nil {
-		w.log.Error("the proxy could not be cut off", "cluster", cluster, "error", err)
+	if w.cut[cluster] = cut; err != nil {
+		return "", fmt.Errorf("%w; nor could it be cut off: %w", cause, err)
 	}
-	w.cut[cluster] = cut
-	return cut.How != ""
+	return cut.How, nil
 }
 
 func (w *watchdog) say(level slog.Level, sentence string) {

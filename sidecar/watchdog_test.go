@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -267,6 +268,55 @@ func TestAWatchdogDoesNotCloseWhatWasOpenedWithANewLease(t *testing.T) {
 		g.proxy = readmits{g.fake, func() { g.holds(t, 2*time.Second) }}
 		if err := g.after(t, 2*time.Second); err != nil || g.fences() != 0 || !g.fake.called("status") {
 			t.Errorf("%v, %v", g.fake.calls, err)
+		}
+	})
+}
+
+func TestAWatchdogClosesAtOnceWhenTheSidecarHasFailed(t *testing.T) {
+	guard(t, func(t *testing.T, g guarded) {
+		g.cfg.Once, g.cfg.Now = true, true
+		g.holds(t, 2*time.Second)
+		if err := g.look(t.Context()); err != nil || g.fences() != 1 {
+			t.Errorf("the lease holds: %v, %v", g.fake.calls, err)
+		}
+	})
+	guard(t, func(t *testing.T, g guarded) { // started again meanwhile
+		g.cfg.Once, g.cfg.Now = true, true
+		g.holds(t, time.Second)
+		g.proxy = readmits{g.fake, func() { g.holds(t, 2*time.Second) }}
+		if err := g.look(t.Context()); err != nil || g.fences() != 0 {
+			t.Errorf("renewed: %v, %v", g.fake.calls, err)
+		}
+	})
+}
+
+func TestAWatchdogClimbsTheLadder(t *testing.T) {
+	guard(t, func(t *testing.T, g guarded) {
+		frozen := &frozenProxy{fakeProxy: g.fake, frozen: true}
+		ladder := &fakeLadder{fakeProxy: g.fake, cut: Cut{"packet filter", true}}
+		g.proxy, g.ladder = frozen, ladder
+		g.holds(t, 0)
+		began := time.Now()
+		if err := g.after(t, 750*time.Millisecond); err != nil || !g.fake.called("cut main from a:3306 and b:3306") {
+			t.Fatalf("%v, %v", g.fake.calls, err)
+		}
+		if took := time.Since(began); took > 1250*time.Millisecond {
+			t.Errorf("it took %s", took)
+		}
+		g.fake.calls = nil
+		if err := g.after(t, 5*time.Second); err != nil || slices.Contains(g.fake.calls, "cut main from a:3306 and b:3306") {
+			t.Errorf("what lasts is done again: %v, %v", g.fake.calls, err)
+		}
+		if n := strings.Count(g.log.String(), "cut off"); n != 1 {
+			t.Errorf("said %d times:\n%s", n, g.log)
+		}
+		g.holds(t, 2*time.Second)
+		_ = g.look(t.Context())
+		g.fake.calls = nil
+		g.holds(t, 0)
+		ladder.cut, ladder.err = Cut{}, errors.New("no nft")
+		if _ = g.after(t, 2*time.Second); !strings.Contains(g.log.String(), "no nft") {
+			t.Errorf("%v\n%s", g.fake.calls, g.log)
 		}
 	})
 }

@@ -49,6 +49,7 @@ to be closed and could not be.`,
 	fl.DurationVar(&cfg.Grace, "grace", 100*time.Millisecond, "how long the file may be stale")
 	fl.DurationVar(&cfg.Interval, "interval", 100*time.Millisecond, "how often the file is looked at")
 	fl.IntSliceVar(&cfg.Hostgroups, "hostgroup", nil, "writer hostgroup `N` to close also when the file cannot be read; may be repeated")
+	fl.BoolVar(&cfg.Now, "now", false, "look one time, and close the writers though the lease holds: the sidecar has failed")
 	fl.BoolVar(&cfg.Once, "once", false, "look one time")
 	return c
 }
