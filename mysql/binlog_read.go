@@ -33,17 +33,22 @@ type change struct {
 // visitor is shown transactions in their order. Of one that was not wanted only the
 // id is known.
 type visitor struct {
+	before   func(gtid.Set) // what the first log that is read begins after; may be nil
 	wanted   func(*transaction) error
-	unwanted func(id gtid.Set)
+	unwanted func(id gtid.Set) // may be nil
 }
 
 // readTransactions shows the transactions of a server's binary logs that are in
 // `want`. It says which of them are purged, so that they were not met.
 func (a *actor) readTransactions(ctx context.Context, flavor string, want gtid.Set, v visitor) (purged gtid.Set, err error) {
-	file, purged, err := a.firstLogWith(ctx, flavor, want)
+	file, before, err := a.firstLogWith(ctx, flavor, want)
 	if err != nil {
 		return purged, err
 	}
+	if v.before != nil {
+		v.before(before)
+	}
+	purged = want.Intersect(before)
 	return purged, a.readLogs(ctx, flavor, file, want, v)
 }
 
@@ -81,28 +86,27 @@ func (a *actor) binlogError(ctx context.Context, file string, err error) error {
 }
 
 // firstLogWith finds the newest binary log that begins before all of `want`, or the
-// oldest that there is, and what of `want` is older than that.
-func (a *actor) firstLogWith(ctx context.Context, flavor string, want gtid.Set) (file string, purged gtid.Set, err error) {
+// oldest that there is, and what that begins after.
+func (a *actor) firstLogWith(ctx context.Context, flavor string, want gtid.Set) (file string, before gtid.Set, err error) {
 	const list = "SHOW BINARY LOGS"
 	results, err := a.session.query(ctx, list)
 	if err != nil {
-		return "", purged, a.fail(plain(list), err)
+		return "", before, a.fail(plain(list), err)
 	}
 	if len(results) == 0 || len(results[0]) == 0 {
-		return "", purged, a.failed("it has no binary log")
+		return "", before, a.failed("it has no binary log")
 	}
 	logs := results[0]
 	for n := len(logs) - 1; n >= 0; n-- {
 		file = logs[n]["Log_name"]
-		before, err := a.logStart(ctx, flavor, file)
-		if err != nil {
-			return "", purged, a.binlogError(ctx, file, err)
+		if before, err = a.logStart(ctx, flavor, file); err != nil {
+			return "", before, a.binlogError(ctx, file, err)
 		}
-		if purged = want.Intersect(before); purged.Empty() {
+		if want.Intersect(before).Empty() {
 			break
 		}
 	}
-	return file, purged, nil
+	return file, before, nil
 }
 
 func (a *actor) logStart(ctx context.Context, flavor, file string) (gtid.Set, error) {

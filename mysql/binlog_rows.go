@@ -35,6 +35,9 @@ func (r *binlogReader) rows(ctx context.Context, e *binlog.RowsEvent) error {
 		case binlog.EnumRowsEventTypeUpdate:
 			before, after := images[n], images[n+1]
 			c = change{do: before.update(after), undo: after.update(before), fixed: before.fixed}
+			if c.do == "" {
+				c.note = "a row of " + t.name + " was written as it was"
+			}
 			if c.fixed == "" {
 				c.fixed = after.fixed
 			}
@@ -127,7 +130,7 @@ func (i image) update(to image) string {
 		set = append(set, to.names[k]+"="+to.literals[k])
 	}
 	if len(set) == 0 { // the same row again
-		set = []string{i.names[0] + "=" + i.names[0]}
+		return ""
 	}
 	return fmt.Sprintf("UPDATE %s SET %s WHERE %s LIMIT 1", i.table.name, strings.Join(set, ", "), i.where())
 }

@@ -53,6 +53,12 @@ type dialect interface {
 	busyWorker(line row) bool
 	// adopt lets a server that wrote by itself replicate from where it stands.
 	adopt(*reading) ([]statement, error)
+	// undoSession prepares a session that puts rows back unlogged, also on a server
+	// that is closed, and ends it.
+	undoSession() undoing
+	// restart drops the binary logs and makes the server stand at a position; an empty
+	// one keeps what it received by replication.
+	restart(position gtid.Set) []statement
 	// point makes a source; replication is stopped.
 	point(pointing) statement
 
@@ -76,6 +82,9 @@ func plain(format string, args ...any) statement {
 	s := fmt.Sprintf(format, args...)
 	return statement{s, s}
 }
+
+// undoing is what comes before and after rows are put back.
+type undoing struct{ before, after []statement }
 
 // semiSyncPlan is what is wanted of semi-sync.
 type semiSyncPlan struct {

@@ -116,6 +116,16 @@ func (mariadb) adopt(r *reading) ([]statement, error) {
 	return []statement{plain("SET GLOBAL gtid_slave_pos=%s", quote(position.String()))}, nil
 }
 
+func (mariadb) undoSession() undoing { return undoing{before: undoSettings} }
+
+func (mariadb) restart(position gtid.Set) []statement {
+	reset := []statement{plain("RESET MASTER")}
+	if position.Empty() {
+		return reset
+	}
+	return append(reset, plain("SET GLOBAL gtid_slave_pos=%s", quote(position.String())))
+}
+
 func mariadbDomains(position gtid.Set) map[string][]string {
 	domains := map[string][]string{}
 	for entry := range strings.SplitSeq(position.String(), ",") {

@@ -1,5 +1,7 @@
 package mysql
 
+import "github.com/remora-ha/remora/internal/gtid"
+
 // mysql80 is MySQL 8.0, in the words that all its releases know.
 type mysql80 struct{ oracle }
 
@@ -22,6 +24,10 @@ func (mysql80) startApplier(c string) statement {
 }
 
 func (mysql80) forget(c string) statement { return plain("RESET SLAVE ALL%s", oracleChannelName(c)) }
+
+func (mysql80) restart(position gtid.Set) []statement {
+	return oracleRestart("RESET MASTER", position)
+}
 
 func (d mysql80) point(p pointing) statement {
 	return d.pointAs("CHANGE MASTER", "MASTER", sourceRetries, p)

@@ -1,5 +1,7 @@
 package mysql
 
+import "github.com/remora-ha/remora/internal/gtid"
+
 // mysql84 is MySQL 8.4 and 9.x (and the innovation releases between), where the
 // old words are gone.
 type mysql84 struct{ oracle }
@@ -23,6 +25,10 @@ func (mysql84) startApplier(c string) statement {
 }
 
 func (mysql84) forget(c string) statement { return plain("RESET REPLICA ALL%s", oracleChannelName(c)) }
+
+func (mysql84) restart(position gtid.Set) []statement {
+	return oracleRestart("RESET BINARY LOGS AND GTIDS", position)
+}
 
 func (d mysql84) point(p pointing) statement {
 	return d.pointAs("CHANGE REPLICATION SOURCE", "SOURCE", sourceRetries, p)

@@ -202,8 +202,22 @@ func (oracle) busyWorker(line row) bool {
 		!strings.HasPrefix(line["State"], "Waiting for an event from Coordinator") && !strings.Contains(line["State"], "has read all relay log")
 }
 
+// undoSession: super_read_only holds Remora as well, read_only alone does not.
+func (oracle) undoSession() undoing {
+	return undoing{
+		before: append([]statement{plain("SET GLOBAL super_read_only=0")}, undoSettings...),
+		after:  []statement{plain("SET GLOBAL super_read_only=1")},
+	}
+}
+
 // adopt has nothing to do: the position is gtid_executed, which counts own writes.
 func (oracle) adopt(*reading) ([]statement, error) { return nil, nil }
+
+// oracleRestart: the position is gtid_executed, which is what was purged when the
+// logs are gone.
+func oracleRestart(reset string, position gtid.Set) []statement {
+	return []statement{plain("%s", reset), plain("SET GLOBAL gtid_purged=%s", quote(position.String()))}
+}
 
 // pointAs writes out what newer servers default otherwise: they give up after ten
 // attempts and want TLS.

@@ -83,7 +83,9 @@ func (t *transaction) sql() (text []byte, notes []string) {
 			fmt.Fprintf(&b, "-- %s\n", strings.TrimRight(line, "\r\n"))
 		}
 		if c.do == "" {
-			notes = append(notes, c.fixed)
+			if c.fixed != "" {
+				notes = append(notes, c.fixed)
+			}
 			continue
 		}
 		if c.schema != "" && c.schema != schema {

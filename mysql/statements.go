@@ -35,6 +35,12 @@ func wholeSeconds(d time.Duration) int {
 	return max(1, int((d+time.Second-1)/time.Second))
 }
 
+// undoSettings make statements of a binary log's rows mean what was logged.
+var undoSettings = []statement{
+	plain("SET SESSION sql_log_bin=0"), plain("SET SESSION foreign_key_checks=0"), plain("SET SESSION time_zone='+00:00'"),
+	plain("SET SESSION sql_mode='NO_AUTO_VALUE_ON_ZERO'"), plain("SET NAMES utf8mb4"),
+}
+
 // sleepingEventsQuery lists events by the word that the server has for one that is
 // off on a replica.
 func sleepingEventsQuery(status string) string {

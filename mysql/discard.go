@@ -1,0 +1,240 @@
+package mysql
+
+import (
+	"context"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/remora-ha/remora/internal/gtid"
+	"github.com/remora-ha/remora/topology"
+)
+
+// discardLimit bounds the statements that one Discard holds in memory, in bytes.
+const discardLimit = 64 << 20
+
+// Discarded says what a Discard took back.
+type Discarded struct {
+	Transactions, Rows int
+	// From is the GTID position at which the server stands now.
+	From gtid.Set
+}
+
+// Discard takes transactions back that the server has and its primary lacks: their
+// row changes are undone in reverse, from the images of the binary log, in one
+// transaction of which nothing is logged; then its binary logs are dropped and its
+// position is set to where it was without them. Afterwards it can follow the primary.
+//
+// It refuses, before anything is changed, what it could not undo exactly: what was
+// logged as a statement, such as DDL; rows without full images; tables with triggers,
+// with cascading foreign keys, without transactions; transactions whose logs were
+// purged; on MariaDB transactions between others of their domain. Where a row is
+// not as its transaction left it, all is rolled back.
+//
+// The server must take no writes and have no replicas. When `dry`, nothing is
+// changed, and only a row that was changed since is not noticed. An interruption after
+// the rows were put back leaves a server on which a second Discard finds them
+// changed, and refuses: clone it.
+func (s *Servers) Discard(ctx context.Context, addr topology.Addr, extra gtid.Set, dry bool) (Discarded, error) {
+	var done Discarded
+	err := s.as(ctx, "discard", addr, func(ctx context.Context, a *actor) (err error) {
+		done, err = a.discard(ctx, extra, dry)
+		return err
+	})
+	return done, err
+}
+
+func (a *actor) discard(ctx context.Context, extra gtid.Set, dry bool) (Discarded, error) {
+	r, err := a.read(ctx)
+	switch {
+	case err != nil:
+		return Discarded{}, err
+	case !a.session.dialect.isReadOnly(r.state):
+		return Discarded{}, a.failed("it is not closed for writes")
+	case len(r.state.Replicas) > 0:
+		return Discarded{}, a.failed("%s replicate from it: move them first", topology.JoinAddrs(r.state.Replicas))
+	}
+	if err := a.mayDiscard(ctx); err != nil {
+		return Discarded{}, err
+	}
+	p, err := a.planDiscard(ctx, r, extra)
+	if err != nil || dry {
+		return p.done, err
+	}
+	for _, c := range r.channels {
+		if err := a.stop(ctx, r, c, a.session.dialect.stop(c.Channel)); err != nil {
+			return Discarded{}, err
+		}
+	}
+	if err := a.undo(ctx, p.undo); err != nil {
+		return Discarded{}, err
+	}
+	for _, st := range a.session.dialect.restart(p.done.From) {
+		if err := a.do(ctx, st); err != nil {
+			return p.done, fmt.Errorf("the rows were put back, and its position was not: clone it: %w", err)
+		}
+	}
+	return p.done, nil
+}
+
+// mayDiscard makes sure that triggers would be seen: without the privilege there
+// seem to be none.
+func (a *actor) mayDiscard(ctx context.Context) error {
+	const query = "SELECT COUNT(DISTINCT PRIVILEGE_TYPE) AS n FROM information_schema.USER_PRIVILEGES" +
+		" WHERE PRIVILEGE_TYPE IN ('SELECT','INSERT','UPDATE','DELETE','TRIGGER')"
+	results, err := a.session.query(ctx, query)
+	if err != nil {
+		return a.fail(plain(query), err)
+	}
+	if results[0].first()["n"] != "5" {
+		return a.failed("Remora's account needs SELECT, INSERT, UPDATE, DELETE and TRIGGER on *.* to take transactions back")
+	}
+	return nil
+}
+
+// discardPlan is what is to be done, all known before anything is.
+type discardPlan struct {
+	undo []change // in the order in which they were made
+	done Discarded
+}
+
+func (a *actor) planDiscard(ctx context.Context, r *reading, extra gtid.Set) (discardPlan, error) {
+	var p discardPlan
+	h := newHistory(r.state)
+	size := 0
+	refuse := func(t *transaction, why string) error {
+		return a.failed("transaction %s cannot be taken back: %s; clone the server instead", t.id, why)
+	}
+	found := gtid.Set{}
+	purged, err := a.readTransactions(ctx, r.state.Flavor, extra, visitor{
+		before: h.before,
+		wanted: func(t *transaction) error {
+			found = found.Union(t.id)
+			h.wanted(t.id)
+			p.done.Transactions++
+			for _, c := range t.changes {
+				if c.fixed != "" {
+					return refuse(t, c.fixed)
+				}
+				if c.undo == "" {
+					continue // the row was written as it was
+				}
+				if size += len(c.undo); size > discardLimit {
+					return refuse(t, fmt.Sprintf("it is all more than %d MiB", discardLimit>>20))
+				}
+				p.undo = append(p.undo, change{undo: c.undo, table: c.table})
+			}
+			return nil
+		},
+		unwanted: h.unwanted,
+	})
+	p.done.Rows = len(p.undo)
+	switch {
+	case err != nil:
+		return p, err
+	case !purged.Empty():
+		return p, a.failed("%s cannot be taken back: their binary logs were purged; clone the server instead", purged)
+	case p.done.Transactions == 0:
+		return p, a.failed("none of %s is in its binary logs", extra)
+	}
+	p.done.From, err = h.position(r, extra)
+	if err != nil {
+		return p, a.failed("%w; clone the server instead", err)
+	}
+	return p, nil
+}
+
+// undo puts rows back, the last change first, all or none.
+func (a *actor) undo(ctx context.Context, changes []change) (err error) {
+	opened := a.session.dialect.undoSession()
+	for _, st := range opened.before {
+		if err := a.do(ctx, st); err != nil {
+			return err
+		}
+	}
+	defer func() {
+		for _, st := range opened.after {
+			err = errors.Join(err, a.do(ctx, st))
+		}
+	}()
+	if err := a.do(ctx, plain("START TRANSACTION")); err != nil {
+		return err
+	}
+	for n := len(changes) - 1; n >= 0; n-- {
+		rows, err := a.session.change(ctx, changes[n].undo)
+		// What failed is shown by its table alone: the statement holds people's data.
+		shown := statement{sql: changes[n].undo, shown: "putting back a row of " + changes[n].table}
+		if err == nil && rows != 1 {
+			err = fmt.Errorf("%d rows match instead of one: the row was changed since", rows)
+		}
+		if err != nil {
+			_ = a.session.exec(ctx, "ROLLBACK")
+			return fmt.Errorf("nothing was changed; clone the server instead: %w", a.fail(shown, err))
+		}
+	}
+	return a.do(ctx, plain("COMMIT"))
+}
+
+// change sends a statement and says how many rows it changed.
+func (s *session) change(ctx context.Context, statement string) (rows int64, err error) {
+	err = s.guard(ctx, func() error {
+		res, err := s.conn.(driver.ExecerContext).ExecContext(ctx, statement, nil)
+		if err == nil {
+			rows, err = res.RowsAffected()
+		}
+		return err
+	})
+	return rows, err
+}
+
+// history follows a binary log to find the position before the transactions that are
+// taken back, domain by domain.
+type history struct {
+	heads  map[string]string // the last transaction of a domain before those taken back
+	cut    map[string]bool   // domains in which one taken back was met
+	mixed  string            // a transaction behind one that is taken back
+	linear bool              // MariaDB, where a position is one transaction of each domain
+}
+
+func newHistory(st *topology.State) *history {
+	return &history{heads: map[string]string{}, cut: map[string]bool{}, linear: st.Flavor == string(gtid.MariaDB)}
+}
+
+func domainOf(id string) string { domain, _, _ := strings.Cut(id, "-"); return domain }
+
+func (h *history) before(set gtid.Set) {
+	for domain, entries := range mariadbDomains(set.Heads()) {
+		h.heads[domain] = entries[0]
+	}
+}
+
+func (h *history) wanted(id gtid.Set) { h.cut[domainOf(id.String())] = true }
+
+func (h *history) unwanted(id gtid.Set) {
+	text := strings.NewReplacer("(", "", ")", "").Replace(id.String())
+	switch domain := domainOf(text); {
+	case h.cut[domain]:
+		h.mixed = text
+	default:
+		h.heads[domain] = text
+	}
+}
+
+// position is where the server stands without the extra transactions.
+func (h *history) position(r *reading, extra gtid.Set) (gtid.Set, error) {
+	if !h.linear {
+		return r.state.Executed.Subtract(extra), nil
+	}
+	if len(r.channels) > 0 {
+		return gtid.Set{}, nil // gtid_slave_pos tells what it received, and stays
+	}
+	if h.mixed != "" {
+		return gtid.Set{}, fmt.Errorf("%s comes after transactions of its domain that would be taken back, so no position is without them", h.mixed)
+	}
+	var entries []string
+	for _, head := range h.heads {
+		entries = append(entries, head)
+	}
+	return gtid.ParseMariaDB(strings.Join(entries, ","))
+}
