@@ -125,6 +125,11 @@ func (c *Client) Downtime(ctx context.Context, cluster string, r DowntimeRequest
 	return c.call(ctx, http.MethodPost, clusterPath(cluster, "downtime"), r, nil)
 }
 
+// Rejoin brings an instance back as a replica; the answer comes at the end.
+func (c *Client) Rejoin(ctx context.Context, cluster string, r RejoinRequest) (reply RejoinReply, err error) {
+	return reply, c.call(ctx, http.MethodPost, clusterPath(cluster, "rejoin"), r, &reply)
+}
+
 // Forget removes an instance from the cluster's known ones.
 func (c *Client) Forget(ctx context.Context, cluster, instance string) error {
 	return c.call(ctx, http.MethodDelete, clusterPath(cluster, "instances/"+url.PathEscape(instance)), nil, nil)

@@ -37,6 +37,7 @@ type fakeNode struct {
 	recoveries  []failover.Recovery
 	stored      []topology.Stored
 	transferred LeaderReply
+	rejoined    RejoinReply
 
 	mu    sync.Mutex
 	asked []any
@@ -85,6 +86,11 @@ func (n *fakeNode) Acknowledge(_ context.Context, cluster string, r AcknowledgeR
 func (n *fakeNode) Downtime(_ context.Context, cluster string, r DowntimeRequest) error {
 	return n.note(cluster, r)
 }
+
+func (n *fakeNode) Rejoin(_ context.Context, cluster string, r RejoinRequest) (RejoinReply, error) {
+	return n.rejoined, n.note(cluster, r)
+}
+
 func (n *fakeNode) Forget(_ context.Context, cluster string, instance topology.Addr) error {
 	return n.note(cluster, instance)
 }
@@ -105,7 +111,7 @@ func (n *fakeNode) KV(_ context.Context, cluster string, submit bool) ([]topolog
 // leading is a node that leads and answers with everything filled in.
 func leading() *fakeNode {
 	n := &fakeNode{name: "n1", leader: "http://127.0.0.1:1", leads: true}
-	for _, v := range []any{&n.heartbeat, &n.confirm, &n.probe, &n.status, &n.snapshot, &n.recovery, &n.recoveries, &n.stored, &n.transferred} {
+	for _, v := range []any{&n.heartbeat, &n.confirm, &n.probe, &n.status, &n.snapshot, &n.recovery, &n.recoveries, &n.stored, &n.transferred, &n.rejoined} {
 		fill(reflect.ValueOf(v).Elem())
 	}
 	return n

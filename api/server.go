@@ -68,6 +68,8 @@ type Node interface {
 	Recoveries() []failover.Recovery
 	Acknowledge(ctx context.Context, cluster string, r AcknowledgeRequest) error
 	Downtime(ctx context.Context, cluster string, r DowntimeRequest) error
+	// Rejoin brings an instance back as a replica; it answers at the end.
+	Rejoin(ctx context.Context, cluster string, r RejoinRequest) (RejoinReply, error)
 	Forget(ctx context.Context, cluster string, instance topology.Addr) error
 	// TransferLeadership hands the leadership over; only a leader can.
 	TransferLeadership(ctx context.Context, r LeaderRequest) (LeaderReply, error)
@@ -135,6 +137,12 @@ func (s *server) ofClusters(leader func(pattern string, h http.HandlerFunc)) {
 			return nil, fmt.Errorf("%w: a downtime needs an instance, host:port", ErrBadInput)
 		}
 		return nil, node.Downtime(r.Context(), r.PathValue("cluster"), q)
+	}))
+	leader("POST /v1/clusters/{cluster}/rejoin", handle(s, strict, func(r *http.Request, q RejoinRequest) (any, error) {
+		if q.Instance == "" {
+			return nil, fmt.Errorf("%w: a rejoin needs an instance, host:port", ErrBadInput)
+		}
+		return node.Rejoin(r.Context(), r.PathValue("cluster"), q)
 	}))
 	leader("DELETE /v1/clusters/{cluster}/instances/{instance}", handle(s, strict, func(r *http.Request, _ none) (any, error) {
 		a, err := topology.ParseAddr(r.PathValue("instance"))

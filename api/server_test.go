@@ -67,6 +67,10 @@ func roundTrips(t *testing.T, n *fakeNode, c *Client) {
 	wantAsked(t, n, "main", ack)
 	wantAnswer(t, nil, error(nil), c.Downtime(ctx, "main", downtime))
 	wantAsked(t, n, "main", downtime)
+	rejoin := filled[RejoinRequest]()
+	rejoined, err := c.Rejoin(ctx, "main", rejoin)
+	wantAnswer(t, n.rejoined, rejoined, err)
+	wantAsked(t, n, "main", rejoin)
 	for _, submit := range []bool{false, true} {
 		kv, err := c.KV(ctx, "main", submit)
 		wantAnswer(t, KVReply{Cluster: "main", Stores: n.stored}, kv, err)

@@ -82,6 +82,20 @@ type RecoveryReply struct {
 	Findings []failover.Finding `json:"findings,omitempty"`
 }
 
+// RejoinRequest asks to bring an instance back as a replica.
+type RejoinRequest struct {
+	failover.RejoinRequest
+	DryRun bool `json:"dry_run,omitempty"`
+}
+
+// RejoinReply says what was done, or for a dry run what would be.
+type RejoinReply struct {
+	Plan  []failover.Step       `json:"plan,omitempty"`  // of a dry run
+	Rows  int                   `json:"rows,omitempty"`  // of a dry run: changes of rows that would be taken back
+	Steps []failover.StepResult `json:"steps,omitempty"` // what was done
+	Error string                `json:"error,omitempty"`
+}
+
 // AcknowledgeRequest releases the anti-flap period. An empty Recovery means all
 // of the cluster.
 type AcknowledgeRequest struct {

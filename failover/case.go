@@ -21,9 +21,10 @@ type Case struct {
 	Request  *Request          `json:"request,omitempty"` // what an operator asks for now
 	Downtime []Downtime        `json:"downtime,omitempty"`
 	// Tries and Noticed are what the leader remembers of repairs and findings.
-	Tries   []Try     `json:"tries,omitempty"`
-	Noticed []Noticed `json:"noticed,omitempty"`
-	Rescued []Rescued `json:"rescued,omitempty"` // transactions that were saved as SQL, newest last
+	Tries   []Try       `json:"tries,omitempty"`
+	Noticed []Noticed   `json:"noticed,omitempty"`
+	Rescued []Rescued   `json:"rescued,omitempty"` // transactions that were saved as SQL, newest last
+	Rejoins []Rejoining `json:"rejoins,omitempty"`
 }
 
 // Downtime excuses an instance from recoveries until a time.

@@ -38,7 +38,7 @@ const (
 // rests on what replicas receive and never on their SQL threads.
 func Catalogue() []Problem {
 	return slices.Concat(primaryProblems, coPrimaryProblems, replicationProblems, semiSyncProblems,
-		intermediateProblems, writerProblems, replicaProblems, routingProblems, publicationProblems, structureProblems)
+		intermediateProblems, writerProblems, replicaProblems, rejoinProblems, routingProblems, publicationProblems, structureProblems)
 }
 
 // Explain finds a problem of the catalogue by its code.

@@ -220,7 +220,7 @@ func (p *planner) mayFollow(target, replica *topology.State) bool {
 // fromReturns says that the old primary becomes a replica now: always after a
 // switchover, after a failover as the policy says.
 func (p *planner) fromReturns(from *topology.Instance) bool {
-	return from.State.Member == "" && (p.in.Kind == KindSwitchover || p.p.Rejoin == RejoinAuto)
+	return from.State.Member == "" && (p.in.Kind == KindSwitchover || p.p.Rejoin != RejoinManual)
 }
 
 // astray says that an instance has to be moved to the target: the old primary,

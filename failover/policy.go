@@ -24,6 +24,7 @@ type Policy struct {
 	Rejoin     Rejoin         `yaml:"rejoin" json:"rejoin"`
 	// OnLeaseLoss must be the same on all nodes: the leader counts on it.
 	OnLeaseLoss OnLeaseLoss `yaml:"on_lease_loss" json:"on_lease_loss,omitempty"`
+	Clone       ClonePolicy `yaml:"clone" json:"clone"`
 	Repair      Repair      `yaml:"repair" json:"repair"`
 	Switchover  Switchover  `yaml:"switchover" json:"switchover"`
 	Readers     Readers     `yaml:"readers" json:"readers"`
@@ -163,13 +164,14 @@ const (
 	ErrantTolerate Errant = "tolerate"
 )
 
-// Rejoin says what happens to an old primary that returns: "auto" or "manual".
+// Rejoin says what happens to an old primary that returns: "auto", "manual" or "clone".
 type Rejoin string
 
 // How an old primary comes back. It is put read-only in either case.
 const (
 	RejoinAuto   Rejoin = "auto"
 	RejoinManual Rejoin = "manual"
+	RejoinClone  Rejoin = "clone" // as auto; one that diverged is cloned anew
 )
 
 // OnLeaseLoss says what a sidecar that lost its lease does with a proxy that
@@ -220,6 +222,7 @@ func DefaultPolicy() Policy {
 		Durability: Async, WaitCount: 1,
 		SemiSync: SemiSyncPolicy{Manage: true, Timeout: Infinite, Blocked: BlockedWait, Patience: d(10 * time.Second)},
 		GTID:     GTIDStrict, Errant: ErrantRefuse, Rejoin: RejoinAuto, OnLeaseLoss: LeaseLossFence,
+		Clone: ClonePolicy{Timeout: d(2 * time.Hour)},
 		Repair: Repair{
 			WritableReplica: true, WrongSource: true, Orphans: true, BrokenReplication: true, SaveExtra: true,
 			Stopped: StoppedLeave, Grace: d(time.Minute), ReadOnlyPrimary: ReadOnlyLeave, Ring: RingLeave,

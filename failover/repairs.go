@@ -40,8 +40,10 @@ func (f *facts) wantedRepairs() []Step {
 			add(f.breakRing())
 		case i.State.Writable():
 			add(f.closeStranger(i))
+		case f.rejoining(i.Addr) != nil:
 		default:
 			add(f.saveExtra(i))
+			add(f.autoClone(i))
 			if step, yes := f.repointStranger(i); yes {
 				add(step, true)
 				continue
@@ -73,7 +75,7 @@ func (f *facts) belongsUnder(i *topology.Instance) (source topology.Addr, why st
 		return "", ""
 	}
 	if !i.State.IsReplica() {
-		return f.primary, when(f.p.Rejoin == RejoinAuto, "%s has no source, and primary %s has all that it has", i.Addr, f.primary)
+		return f.primary, when(f.p.Rejoin != RejoinManual, "%s has no source, and primary %s has all that it has", i.Addr, f.primary)
 	}
 	source = f.s.SourceOf(i.Addr)
 	known := f.s.Instance(source)

@@ -24,6 +24,9 @@ var rules = []rule{
 	{"member", false, "change its primary with the tools of that cluster", func(_ *facts, x *contender, _ []*contender, _ wish) string {
 		return when(x.st.Member != "", "%s is managed by %s, which elects its own primary", x.addr(), x.st.Member)
 	}},
+	{"busy", false, "wait until that has ended", func(f *facts, x *contender, _ []*contender, _ wish) string {
+		return when(f.rejoining(x.addr()) != nil, "%s is being brought back", x.addr())
+	}},
 	{"no_replica", false, "it has to replicate from the primary", func(f *facts, x *contender, _ []*contender, _ wish) string {
 		switch {
 		case !x.inst.Fresh() || f.promoting(x.addr()):

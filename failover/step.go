@@ -15,7 +15,7 @@ type Step struct {
 	Do     Act           `json:"do"`
 	Target topology.Addr `json:"target,omitempty"` // the instance acted upon
 	Source topology.Addr `json:"source,omitempty"` // Repoint: the new source; StopReceiving: the old one, as Target calls it
-	Until  gtid.Set      `json:"until,omitzero"`   // CatchUp: what Target must have executed; SaveExtra: what is saved
+	Until  gtid.Set      `json:"until,omitzero"`   // CatchUp: what Target must have executed; SaveExtra, Discard: what is saved, taken back
 	Wait   Duration      `json:"wait,omitempty"`   // how long the step may take; 0: the executor's default
 	Mode   topology.Mode `json:"mode,omitempty"`   // CloseProxies: what they must acknowledge
 	// SemiSync says how to set semi-sync on Target (Promote, Repoint, SetSemiSync).
@@ -50,6 +50,10 @@ const (
 	// SaveExtra saves Target's transactions in Until as SQL: a repair that changes
 	// nothing on the server.
 	SaveExtra Act = "save_extra"
+	// Discard takes Target's transactions in Until back: a rejoin.
+	Discard Act = "discard"
+	// Clone replaces all of Target's data by those of Source: a rejoin.
+	Clone Act = "clone"
 	// Detach makes Target, a primary, forget its source: a repair.
 	Detach   Act = "detach"
 	RollBack Act = "roll_back" // commit the intent's end with Target as the open writer again
@@ -83,6 +87,8 @@ func (s Step) String() string {
 	switch s.Do {
 	case CloseProxies:
 		return fmt.Sprintf("proxies: writer %s", s.Mode)
+	case Clone:
+		return fmt.Sprintf("clone %s from %s", s.Target, s.Source)
 	case Repoint:
 		return fmt.Sprintf("repoint %s to %s", s.Target, s.Source)
 	case Conclude:

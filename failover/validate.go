@@ -43,8 +43,9 @@ func (p *Policy) Validate() error {
 	positive("semi_sync.patience", p.SemiSync.Patience)
 	oneOf(bad, "gtid", p.GTID, GTIDStrict, GTIDLastExecuted, GTIDDeclarative)
 	oneOf(bad, "errant", p.Errant, ErrantRefuse, ErrantTolerate)
-	oneOf(bad, "rejoin", p.Rejoin, RejoinAuto, RejoinManual)
 	oneOf(bad, "on_lease_loss", p.OnLeaseLoss, LeaseLossFence, LeaseLossHold)
+	oneOf(bad, "rejoin", p.Rejoin, RejoinAuto, RejoinManual, RejoinClone)
+	p.Clone.validate(bad)
 	p.Repair.validate(bad)
 	oneOf(bad, "readers.writer", p.Readers.Writer, WriterNever, WriterFallback, WriterAlways)
 	notNegative := func(key string, d Duration) {

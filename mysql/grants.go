@@ -68,6 +68,12 @@ func RescueGrants(flavor string, discard bool) []string {
 	return []string{"GRANT " + strings.Join(privileges, ", ") + " ON *.*" + account}
 }
 
+// CloneGrants lists what Remora's account needs besides [Grants] for MySQL's CLONE,
+// on both servers.
+func CloneGrants() []string {
+	return []string{"GRANT " + strings.Join(oracleClone, ", ") + " ON *.* TO `remora`@`%`"}
+}
+
 var (
 	mariadbRescue = []string{
 		"REPLICATION SLAVE", // the binary logs' contents
@@ -75,5 +81,6 @@ var (
 		"SELECT",            // the names and types of columns
 	}
 	oracleRescue      = []string{"SELECT"}
+	oracleClone       = []string{"CLONE_ADMIN", "BACKUP_ADMIN", "INSERT"} // INSERT: on mysql.plugin, to install it
 	discardPrivileges = []string{"INSERT", "UPDATE", "DELETE", "TRIGGER"} // TRIGGER: to see that there is none
 )

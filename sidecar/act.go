@@ -136,10 +136,8 @@ func (d *decider) execute(ctx context.Context, step failover.Step) failover.Step
 	err := d.ports.Consensus.Verify(bounded)
 	if err != nil {
 		err = fmt.Errorf("%s: this node may not lead any more, so nothing was touched: %w", step, err)
-	} else if step.Do == failover.SaveExtra {
-		err = d.rescue(bounded, step)
 	} else {
-		err = d.ports.Servers[d.cluster].Do(bounded, step)
+		err = d.perform(bounded, step)
 	}
 	if err != nil {
 		res.Error = err.Error()
@@ -149,6 +147,20 @@ func (d *decider) execute(ctx context.Context, step failover.Step) failover.Step
 	defer stop()
 	d.observer.now(again, []topology.Addr{step.Target})
 	return res
+}
+
+// perform does a step that may be done now.
+func (d *decider) perform(ctx context.Context, step failover.Step) error {
+	switch step.Do {
+	case failover.SaveExtra:
+		return d.rescue(ctx, step)
+	case failover.Discard:
+		return d.discard(ctx, step)
+	case failover.Clone:
+		return d.clone(ctx, step)
+	default:
+		return d.ports.Servers[d.cluster].Do(ctx, step)
+	}
 }
 
 // agree commits what a step of the plan wants committed.

@@ -300,27 +300,27 @@ func (d *decider) repair(ctx context.Context, c *failover.Case, steps []failover
 		if !failover.Due(c, step) {
 			continue
 		}
-		if step.Do == failover.SaveExtra { // it reads for long, and changes nothing
+		if step.Do == failover.SaveExtra || step.Do == failover.Clone { // they take long, and nobody is to wait for them
 			d.repairBeside(ctx, c, step)
 			continue
 		}
-		done = d.repairOne(ctx, c, step) || done
+		done = d.repairOne(ctx, c, step) == "" || done
 	}
 	return done
 }
 
-// repairOne says whether a repair succeeded.
-func (d *decider) repairOne(ctx context.Context, c *failover.Case, step failover.Step) bool {
+// repairOne says why a repair failed; empty when it succeeded.
+func (d *decider) repairOne(ctx context.Context, c *failover.Case, step failover.Step) string {
 	res := d.execute(ctx, step)
 	d.mu.Lock()
 	tried := d.memory.tried(step, res, c.Policy.Repair)
 	d.mu.Unlock()
 	if res.Error != "" {
 		d.log.Warn("a repair failed", "cluster", d.cluster, "step", step.String(), "why", step.Why, "attempt", tried, "error", res.Error)
-		return false
+		return res.Error
 	}
 	d.log.Info("repaired", "cluster", d.cluster, "step", step.String(), "why", step.Why, "attempt", tried, "took", res.Took)
-	return true
+	return ""
 }
 
 // repairBeside does a repair beside everything else, once at a time.
@@ -333,8 +333,14 @@ func (d *decider) repairBeside(ctx context.Context, c *failover.Case, step failo
 	if busy {
 		return
 	}
+	if step.Do == failover.Clone {
+		d.setRejoining(failover.Rejoining{Instance: step.Target, Doing: key, Since: time.Now(), By: "the policy"})
+	}
 	d.background.Go(func() {
-		d.repairOne(ctx, c, step)
+		failure := d.repairOne(ctx, c, step)
+		if step.Do == failover.Clone {
+			d.endRejoining(step.Target, failure)
+		}
 		d.mu.Lock()
 		delete(d.mending, key)
 		d.mu.Unlock()

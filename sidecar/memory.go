@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/remora-ha/remora/failover"
+	"github.com/remora-ha/remora/topology"
 )
 
 // memory is what a leader remembers of a cluster from cycle to cycle: since when
@@ -13,13 +14,14 @@ import (
 type memory struct {
 	noticed []failover.Noticed
 	tries   []failover.Try
+	rejoins []failover.Rejoining
 }
 
 // remembering gives a case the leader's memory.
 func (d *decider) remembering(c failover.Case) failover.Case {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	c.Noticed, c.Tries = d.memory.noticed, d.memory.tries
+	c.Noticed, c.Tries, c.Rejoins = d.memory.noticed, d.memory.tries, d.memory.rejoins
 	return c
 }
 
@@ -79,4 +81,34 @@ func (m *memory) tried(step failover.Step, res failover.StepResult, policy failo
 	t.Last, t.Error = res.Started.Add(res.Took.D()), res.Error
 	m.tries = append(kept, t)
 	return t.Count
+}
+
+// rejoin notes what is being done to bring an instance back, in place of what was
+// said of it before. Since when stays while it is under way.
+func (m *memory) rejoin(r failover.Rejoining) {
+	kept := make([]failover.Rejoining, 0, len(m.rejoins)+1)
+	for _, old := range m.rejoins {
+		switch {
+		case old.Instance != r.Instance:
+			kept = append(kept, old)
+		case old.Error == "":
+			r.Since = old.Since
+		}
+	}
+	m.rejoins = append(kept, r)
+}
+
+// rejoined ends what is under way; a failure is remembered.
+func (m *memory) rejoined(a topology.Addr, failure string, now time.Time) {
+	kept := make([]failover.Rejoining, 0, len(m.rejoins))
+	for _, r := range m.rejoins {
+		if r.Instance == a {
+			if failure == "" {
+				continue
+			}
+			r.Error, r.Since = failure, now
+		}
+		kept = append(kept, r)
+	}
+	m.rejoins = kept
 }

@@ -66,6 +66,15 @@ func (s *Sidecar) Recover(ctx context.Context, cluster string, r api.RecoveryReq
 	return d.recover(ctx, r)
 }
 
+// Rejoin brings an instance back as a replica.
+func (s *Sidecar) Rejoin(ctx context.Context, cluster string, r api.RejoinRequest) (api.RejoinReply, error) {
+	d, err := s.decider(cluster)
+	if err != nil {
+		return api.RejoinReply{}, err
+	}
+	return d.rejoin(ctx, r)
+}
+
 // Recoveries lists the recoveries of all clusters, newest first; of an open one
 // with the steps that are not committed yet.
 func (s *Sidecar) Recoveries() []failover.Recovery {

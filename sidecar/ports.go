@@ -32,10 +32,12 @@ type Servers interface {
 	Close()
 }
 
-// Rescuer saves what a server has and its primary lacks.
+// Rescuer saves what a server has and its primary lacks, and takes it back.
 type Rescuer interface {
 	// SaveTransactions writes transactions of a server as SQL, up to a limit in bytes.
 	SaveTransactions(ctx context.Context, addr topology.Addr, want gtid.Set, w io.Writer, limit int) (mysql.Saved, error)
+	// Discard takes transactions of a server back; when dry it only says whether it could.
+	Discard(ctx context.Context, addr topology.Addr, extra gtid.Set, dry bool) (mysql.Discarded, error)
 }
 
 // Proxy is the node's own ProxySQL.

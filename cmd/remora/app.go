@@ -152,7 +152,7 @@ running sidecar, any of them: what only the leader can answer is passed on.`,
 	root.AddCommand(
 		a.runCommand(), a.configCommand(),
 		a.statusCommand(), a.topologyCommand(), a.recoveriesCommand(), a.hooksCommand(), a.snapshotCommand(), a.analyzeCommand(),
-		a.switchoverCommand(), a.failoverCommand(), a.ackCommand(), a.downtimeCommand(), a.forgetCommand(), a.nodeCommand(), a.leaderCommand(),
+		a.switchoverCommand(), a.failoverCommand(), a.ackCommand(), a.downtimeCommand(), a.forgetCommand(), a.rejoinCommand(), a.nodeCommand(), a.leaderCommand(),
 		a.kvCommand(), a.renderCommand(), a.watchdogCommand(), a.versionCommand(), exitCodesTopic(),
 	)
 	return root

@@ -40,6 +40,7 @@ type fakeNode struct {
 	stored    []topology.Stored
 	forgotten []topology.Addr
 	transfers []api.LeaderRequest
+	rejoins   []api.RejoinRequest
 	nodes     []string
 }
 
@@ -97,6 +98,16 @@ func (n *fakeNode) Acknowledge(_ context.Context, _ string, r api.AcknowledgeReq
 func (n *fakeNode) Downtime(_ context.Context, _ string, r api.DowntimeRequest) error {
 	n.downtimes = append(n.downtimes, r)
 	return n.refused
+}
+
+// Rejoin would, or does; a dry run is told from the real thing.
+func (n *fakeNode) Rejoin(_ context.Context, _ string, r api.RejoinRequest) (api.RejoinReply, error) {
+	n.rejoins = append(n.rejoins, r)
+	step := failover.Step{Do: failover.Discard, Target: r.Instance, Why: "it holds 5 transactions"}
+	if r.DryRun {
+		return api.RejoinReply{Plan: []failover.Step{step}, Rows: 7}, n.refused
+	}
+	return api.RejoinReply{Steps: []failover.StepResult{{Step: step}}}, n.refused
 }
 
 func (n *fakeNode) Forget(_ context.Context, _ string, a topology.Addr) error {

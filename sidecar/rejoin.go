@@ -1,0 +1,177 @@
+package sidecar
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/remora-ha/remora/api"
+	"github.com/remora-ha/remora/failover"
+	"github.com/remora-ha/remora/hooks"
+	"github.com/remora-ha/remora/topology"
+)
+
+const (
+	// rejoinSettle is how long a server whose data were changed may take until it
+	// can be read again.
+	rejoinSettle = time.Minute
+	// cloneKeep is how much of a clone command's output is kept, in bytes.
+	cloneKeep = 8 << 10
+)
+
+// rejoin answers an operator's request to bring an instance back. What it begins
+// goes on when the operator hangs up, and ends with the term.
+func (d *decider) rejoin(ctx context.Context, r api.RejoinRequest) (api.RejoinReply, error) {
+	d.ask(ctx, d.cluster, d.known(d.cluster), d.cfg.Clusters[d.cluster].Policy.Detection.Timeout.D())
+	if !d.takeTurn(ctx) {
+		return api.RejoinReply{}, ctx.Err()
+	}
+	c := d.remembering(d.caseOf(d.cluster, nil))
+	steps, refusal := failover.PlanRejoin(&c, r.RejoinRequest)
+	if refusal != nil {
+		d.endTurn()
+		return api.RejoinReply{}, &api.RefusedError{
+			Sentence: fmt.Sprintf("%s: %s is not brought back: %s", d.cluster, r.Instance, refusal), Refusals: []failover.Refusal{*refusal},
+		}
+	}
+	if r.DryRun {
+		d.endTurn()
+		return d.previewRejoin(ctx, steps)
+	}
+	d.setRejoining(failover.Rejoining{Instance: r.Instance, Doing: steps[0].String(), Since: time.Now(), By: r.By})
+	d.endTurn()
+
+	done := make(chan api.RejoinReply, 1)
+	d.background.Go(func() {
+		ctx, stop := d.untilTermEnds(ctx)
+		defer stop()
+		done <- d.runRejoin(ctx, r, steps)
+	})
+	select {
+	case reply := <-done:
+		if reply.Error != "" {
+			return reply, &api.RefusedError{Sentence: fmt.Sprintf("%s: %s could not be brought back: %s", d.cluster, r.Instance, reply.Error)}
+		}
+		return reply, nil
+	case <-ctx.Done():
+		return api.RejoinReply{}, ctx.Err()
+	}
+}
+
+// previewRejoin says what would be done, and whether transactions could be taken back.
+func (d *decider) previewRejoin(ctx context.Context, steps []failover.Step) (api.RejoinReply, error) {
+	reply := api.RejoinReply{Plan: steps}
+	for _, step := range steps {
+		if step.Do != failover.Discard || d.ports.Rescuers[d.cluster] == nil {
+			continue
+		}
+		found, err := d.ports.Rescuers[d.cluster].Discard(ctx, step.Target, step.Until, true)
+		if err != nil {
+			return reply, &api.RefusedError{Sentence: fmt.Sprintf("%s: %s is not brought back: %v", d.cluster, step.Target, err)}
+		}
+		reply.Rows = found.Rows
+	}
+	return reply, nil
+}
+
+// runRejoin does the steps, and then what a plain rejoin asks for.
+func (d *decider) runRejoin(ctx context.Context, r api.RejoinRequest, steps []failover.Step) api.RejoinReply {
+	var reply api.RejoinReply
+	do := func(step failover.Step) error {
+		d.setRejoining(failover.Rejoining{Instance: r.Instance, Doing: step.String(), Since: time.Now(), By: r.By})
+		res := d.execute(ctx, step)
+		reply.Steps = append(reply.Steps, res)
+		if res.Error != "" {
+			d.log.Warn("a rejoin failed", "cluster", d.cluster, "step", step.String(), "why", step.Why, "by", r.By, "took", res.Took, "error", res.Error)
+			if !step.Optional {
+				return errors.New(res.Error)
+			}
+			return nil
+		}
+		d.log.Info("rejoin", "cluster", d.cluster, "step", step.String(), "why", step.Why, "by", r.By, "took", res.Took)
+		return nil
+	}
+	err := d.rejoinSteps(ctx, r, steps, do)
+	if err != nil {
+		reply.Error = err.Error()
+	}
+	d.endRejoining(r.Instance, reply.Error)
+	d.evidence.changed.notify()
+	return reply
+}
+
+func (d *decider) rejoinSteps(ctx context.Context, r api.RejoinRequest, steps []failover.Step, do func(failover.Step) error) error {
+	for _, step := range steps {
+		if err := do(step); err != nil {
+			return err
+		}
+		if step.Do == failover.Repoint {
+			return nil
+		}
+	}
+	// Its data are others now: ask anew, as soon as it can be read.
+	plain := failover.RejoinRequest{Instance: r.Instance, By: r.By}
+	ctx, cancel := context.WithTimeout(ctx, rejoinSettle)
+	defer cancel()
+	for {
+		d.ask(ctx, d.cluster, d.known(d.cluster), d.cfg.Clusters[d.cluster].Policy.Detection.Timeout.D())
+		c := d.remembering(d.caseOf(d.cluster, nil))
+		c.Rejoins = nil // this one
+		again, refusal := failover.PlanRejoin(&c, plain)
+		if refusal == nil {
+			return do(again[0])
+		}
+		if refusal.Rule != "stale" && refusal.Rule != "primary" && refusal.Rule != "divergent" || ctx.Err() != nil {
+			return fmt.Errorf("its data are in place, and it cannot follow: %s", refusal)
+		}
+		pause(ctx, idleCycle)
+	}
+}
+
+// setRejoining and endRejoining keep what is under way for the cases.
+func (d *decider) setRejoining(r failover.Rejoining) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.memory.rejoin(r)
+}
+
+func (d *decider) endRejoining(a topology.Addr, failure string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.memory.rejoined(a, failure, time.Now())
+}
+
+// clone copies all data: by the policy's command, or as the server itself can.
+func (d *decider) clone(ctx context.Context, step failover.Step) error {
+	policy := d.cfg.Clusters[d.cluster].Policy
+	if policy.Clone.Command == "" {
+		return d.ports.Servers[d.cluster].Do(ctx, step)
+	}
+	o := failover.CloneOrder{
+		Cluster: d.cluster, Instance: step.Target, Donor: step.Source, Primary: d.ports.Consensus.State().Clusters[d.cluster].Route.Writer,
+	}
+	out := d.ports.Commands.Run(ctx, hooks.Command{
+		Args: hooks.Shell(o.Expand(policy.Clone.Command)), Env: o.Environment(), Timeout: policy.Clone.Timeout.D(), Keep: cloneKeep,
+	})
+	d.log.Info("clone command", "cluster", d.cluster, "instance", step.Target, "donor", step.Source, "exit", out.Exit, "took", out.Took, "output", out.Output)
+	if out.Err != nil {
+		return fmt.Errorf("the clone command: %w; it said: %s", out.Err, out.Output)
+	}
+	return nil
+}
+
+// discard takes transactions back.
+func (d *decider) discard(ctx context.Context, step failover.Step) error {
+	rescuer := d.ports.Rescuers[d.cluster]
+	if rescuer == nil {
+		return errors.New("this sidecar cannot read binary logs")
+	}
+	done, err := rescuer.Discard(ctx, step.Target, step.Until, false)
+	if err != nil {
+		return err
+	}
+	d.log.Warn("took transactions back that the primary lacks", "cluster", d.cluster, "instance", step.Target,
+		"set", step.Until.String(), "transactions", done.Transactions, "rows", done.Rows)
+	return nil
+}
