@@ -19,7 +19,8 @@ import (
 
 // The interruption walk: for every step of a failover, of a switchover and of one
 // that has to be rolled back, the leader's process is killed right after it, and
-// once more while it is under way. After each the others finish or roll back
+// once more while it is under way; and once it is stopped right before it, and goes
+// on when the others are done. After each the others finish or roll back
 // without help: one writable primary, routed by every proxy, the others its
 // replicas, nothing acknowledged lost.
 
@@ -40,13 +41,13 @@ func TestMeasureWalk(t *testing.T) {
 	for _, durability := range []string{"semi_sync", "async"} {
 		ctx, w := startWalk(t, fleet.Options{Topology: lab.Spec{Server: durable(durability)}, Policy: walked})
 		for _, kind := range []string{switchover, failing, dying} {
-			for _, moment := range []string{"after", "during"} {
+			for _, moment := range []string{"after", "during", "before"} {
 				w.ends = map[string]int{}
 				steps := 0
 				for w.interrupt(t, ctx, kind, fmt.Sprintf("%s %d", moment, steps+1)) {
 					steps++
 				}
-				fmt.Printf("MEASURED walk of a %s, %s, proxies %s: the leader was killed %s each of %d steps; ended %v\n",
+				fmt.Printf("MEASURED walk of a %s, %s, proxies %s: the leader was interrupted %s each of %d steps; ended %v\n",
 					kind, durability, w.ProxyKind(), moment, steps, w.ends)
 			}
 		}
@@ -60,6 +61,7 @@ func TestTheLeaderDiesBetweenSteps(t *testing.T) {
 		{switchover, "after 2"},
 		{switchover, "during 4"},
 		{failing, "after 2"},
+		{failing, "before 2"},
 		{dying, "after 1"},
 		{dying, "during 3"},
 	} {
@@ -117,6 +119,7 @@ type walker struct {
 	*fleet.Fleet
 	order    string // see internal/lab/walker
 	semiSync bool
+	leads    *lab.Process   // when the recovery began
 	ends     map[string]int // how many of the interrupted recoveries ended in what
 }
 
@@ -152,7 +155,7 @@ type one struct {
 	// load writes through the proxies whose clients must not notice a switchover;
 	// beside through that of a leader that stays dead for a while.
 	load, beside *lab.Load
-	killed       *lab.Process // nil: the recovery had no such step
+	struck       *lab.Process // who was killed or stopped; nil: the recovery had no such step
 }
 
 // interrupt begins a recovery whose leader dies as ordered, and waits until all is
@@ -168,9 +171,11 @@ func (w *walker) interrupt(t *testing.T, ctx context.Context, kind, order string
 	must(t, err)
 	leader, err := w.Leader(ctx)
 	must(t, err)
+	w.leads = leader
 	// One that dies after a step stays dead until the others are done; one that dies
 	// during a step is started again at once, as systemd does.
-	patient := strings.HasPrefix(order, "after")
+	// One that was stopped is woken when the others are done.
+	patient := !strings.HasPrefix(order, "during")
 	addrs, own := w.ClientAddrs(), slices.Index(w.Sidecars, leader)
 	o.beside, err = w.Lab.Load(ctx, lab.LoadOptions{Addrs: addrs[own : own+1], Writers: 1, Pace: 10 * time.Millisecond})
 	must(t, err)
@@ -179,25 +184,42 @@ func (w *walker) interrupt(t *testing.T, ctx context.Context, kind, order string
 	began := time.Now()
 	w.orders(t, order)
 	unlock := w.begin(t, ctx, o, own)
-	o.killed = w.over(t, ctx)
-	if o.killed != nil && !patient {
-		must(t, o.killed.Start(ctx))
+	o.struck = w.over(t, ctx)
+	if o.struck != nil && !patient {
+		must(t, o.struck.Start(ctx))
 	}
 	w.done(t, ctx, o)
 	took := time.Since(began)
 	unlock()
-	if o.killed != nil && patient {
-		must(t, o.killed.Start(ctx))
+	if o.struck != nil && patient {
+		w.back(t, ctx, o.struck)
 	}
 	if !o.from.Running() {
 		must(t, o.from.Start(ctx))
 	}
 	if err := w.Converged(ctx); err != nil {
-		t.Fatalf("%s, killed %s, with the steps %q: %v", kind, order, w.steps(), err)
+		t.Fatalf("%s, interrupted %s, with the steps %q: %v", kind, order, w.steps(), err)
 	}
 	w.judge(t, ctx, o, took)
 	w.clients(t, ctx, o, began, patient)
-	return o.killed != nil
+	return o.struck != nil
+}
+
+// back starts a sidecar that was killed, or wakes one that was stopped and waits
+// until it has come to the end of the step that it was about to take.
+func (w *walker) back(t *testing.T, ctx context.Context, p *lab.Process) {
+	t.Helper()
+	if !p.Running() {
+		must(t, p.Start(ctx))
+		return
+	}
+	must(t, p.Thaw())
+	eventually(t, ctx, "what it does when it is awake", func() (bool, string) {
+		steps := w.steps()
+		last := steps[len(steps)-1]
+		return strings.HasPrefix(last, "awake") || last == "end", last
+	})
+	t.Log(w.steps()[len(w.steps())-1])
 }
 
 // begin begins the recovery. What makes it impossible is lifted by unlock.
@@ -227,26 +249,34 @@ func (w *walker) begin(t *testing.T, ctx context.Context, o *one, leader int) (u
 			_ = lock.Close()
 		}
 	}
-	if _, err := w.AskSwitchover(ctx, leader, to, within); err != nil {
-		t.Logf("%s, to be killed %s: %v", o.kind, o.order, err) // it was killed before it answered
+	bounded, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	if _, err := w.AskSwitchover(bounded, leader, to, within); err != nil {
+		t.Logf("%s, to be interrupted %s: %v", o.kind, o.order, err) // the leader was struck before it answered
 	}
 	return unlock
 }
 
-// over waits until a sidecar has ended itself, or the recovery its last step.
-func (w *walker) over(t *testing.T, ctx context.Context) (killed *lab.Process) {
+// over waits until a sidecar has ended or stopped itself, or the recovery its last
+// step.
+func (w *walker) over(t *testing.T, ctx context.Context) (struck *lab.Process) {
 	t.Helper()
 	eventually(t, ctx, "the interruption", func() (bool, string) {
 		for _, p := range w.Sidecars {
 			if !p.Running() {
-				killed = p
+				struck = p
 				return true, ""
 			}
 		}
 		steps := w.steps()
+		if slices.Contains(steps, "stopped") {
+			struck = w.leads
+			must(t, struck.Freeze()) // it has done that itself; now the fleet knows
+			return true, ""
+		}
 		return slices.Contains(steps, "end"), fmt.Sprintf("the steps so far are %q", steps)
 	})
-	return killed
+	return struck
 }
 
 // done waits until there is a leader for whom no recovery is open and a primary is
@@ -277,7 +307,7 @@ func (w *walker) judge(t *testing.T, ctx context.Context, o *one, took time.Dura
 	case 1:
 		end = string(list[0].Outcome)
 	default:
-		t.Errorf("%s, killed %s: %d recoveries were begun", o.kind, o.order, len(list)-o.before)
+		t.Errorf("%s, interrupted %s: %d recoveries were begun", o.kind, o.order, len(list)-o.before)
 	}
 	wrong := map[string]bool{
 		switchover: false,
@@ -285,19 +315,22 @@ func (w *walker) judge(t *testing.T, ctx context.Context, o *one, took time.Dura
 		dying:      end != string(failover.Succeeded),
 	}[o.kind]
 	if wrong || (end == string(failover.Succeeded)) != (now != o.from) {
-		t.Errorf("%s, killed %s: it is on record as %q, and the primary is %s after %s", o.kind, o.order, end, now.Name, o.from.Name)
+		t.Errorf("%s, interrupted %s: it is on record as %q, and the primary is %s after %s", o.kind, o.order, end, now.Name, o.from.Name)
 	}
 	routed(t, ctx, w.Fleet, now.Addr)
 	for _, s := range w.DB.Servers {
 		row, err := s.Row(ctx, "SELECT @@global.read_only AS closed")
 		must(t, err)
 		if closed := row["closed"] != "0"; closed == (s == now) {
-			t.Errorf("%s, killed %s: %s is primary, and %s has read_only=%s", o.kind, o.order, now.Name, s.Name, row["closed"])
+			t.Errorf("%s, interrupted %s: %s is primary, and %s has read_only=%s", o.kind, o.order, now.Name, s.Name, row["closed"])
 		}
 	}
 	w.ends[end]++
 	steps := w.steps()
-	t.Logf("%s, killed %s, %q: %s after %s", o.kind, o.order, steps[len(steps)-1], end, took.Round(time.Millisecond))
+	if i := slices.Index(steps, "stopped"); i > 0 {
+		steps = steps[:i]
+	}
+	t.Logf("%s, interrupted %s, %q: %s after %s", o.kind, o.order, steps[len(steps)-1], end, took.Round(time.Millisecond))
 }
 
 // clients asks what they saw and what is left of what they wrote.
@@ -313,7 +346,7 @@ func (w *walker) clients(t *testing.T, ctx context.Context, o *one, began time.T
 		nothingLost(t, ctx, w.Fleet, l)
 		errs := l.Window(began, time.Now()).Failures
 		if o.kind != dying && len(errs) > 0 && (l == o.load || !patient) {
-			t.Errorf("%s, killed %s: clients saw %d errors, the first: %s", o.kind, o.order, len(errs), errs[0])
+			t.Errorf("%s, interrupted %s: clients saw %d errors, the first: %s", o.kind, o.order, len(errs), errs[0])
 		}
 	}
 }

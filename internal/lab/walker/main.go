@@ -6,9 +6,11 @@
 //
 // REMORA_WALK names a file with an order, "after 3" or "during 3": the leader that
 // begins the next recovery takes the file away and ends itself right after the
-// third step, or while the third is under way. A step may also be named, "after
-// commit route". What the leader did is written to the file's name with ".steps"
-// added, a line each; the last is "end" where the recovery had no such step.
+// third step, or while the third is under way. With "before 3" it stops itself with
+// SIGSTOP instead, when all is ready for the third step, and takes it when it is
+// woken. A step may also be named, "after commit route". What the leader did is
+// written to the file's name with ".steps" added, a line each: "stopped" and "awake"
+// where it was, and "end" where the recovery had no such step.
 package main
 
 import (

@@ -32,7 +32,7 @@ type walk struct {
 	steps  int
 	at     int // the step to end at; 0: the one that is called name
 	name   string
-	moment string // "after" or "during"
+	moment string // "after", "during" or "before"
 }
 
 // watch puts itself between the sidecar and what it changes.
@@ -122,6 +122,12 @@ func (w *walk) step(what string, into time.Duration, do func() error) error {
 	switch {
 	case !last:
 		return do()
+	case moment == "before":
+		w.note("stopped")
+		_ = syscall.Kill(os.Getpid(), syscall.SIGSTOP)
+		err := do()
+		w.note(fmt.Sprintf("awake: %v", err))
+		return err
 	case moment == "during":
 		go func() { _ = do() }()
 		time.Sleep(into)
