@@ -21,10 +21,11 @@ const (
 	unfitFor = time.Second
 	// handoverTime bounds one handing over.
 	handoverTime = 2 * time.Second
-	// handoverPause is how long a node that handed over, or tried in vain, waits
-	// until it does so again for the same kind of reason: the leadership must not
-	// wander while a network flaps.
+	// handoverPause is how long a node that handed over waits until it does so again:
+	// the leadership must not wander while a network flaps. One that tried in vain
+	// tries again after handoverRetry.
 	handoverPause = 30 * time.Second
+	handoverRetry = 5 * time.Second
 )
 
 // fitness is how well a node is placed to lead.
@@ -118,7 +119,7 @@ func (t *term) yield(ctx context.Context) {
 // mayHandOver says whether enough time has passed since this node's last handing
 // over. A disk that hangs waits for nothing.
 func (s *Sidecar) mayHandOver(self *fitness) bool {
-	return len(self.trouble) > 0 || s.handedOver.IsZero() || time.Since(s.handedOver) >= handoverPause
+	return len(self.trouble) > 0 || !time.Now().Before(s.nextHandover)
 }
 
 // resign gives the leadership to another node because of what speaks against
@@ -128,7 +129,7 @@ func (t *term) resign(ctx context.Context, self fitness, to string) {
 	t.log.Warn(why)
 	t.handing.Store(&why)
 	defer t.handing.Store(nil)
-	t.handedOver = time.Now()
+	t.nextHandover = time.Now().Add(handoverPause)
 	bounded, cancel := context.WithTimeout(ctx, handoverTime)
 	defer cancel()
 	err := t.ports.Consensus.TransferLeadership(bounded, to)
@@ -140,7 +141,8 @@ func (t *term) resign(ctx context.Context, self fitness, to string) {
 		return // it is over, however it went
 	}
 	if len(t.troubles()) == 0 {
-		t.log.Warn("the leadership was not handed over; this node leads on", "to", to, "error", err)
+		t.log.Warn("the leadership was not handed over; this node leads on, and tries again", "to", to, "after", handoverRetry, "error", err)
+		t.nextHandover = time.Now().Add(handoverRetry)
 		return
 	}
 	// Raft itself hangs with the disk and goes on sending heartbeats, which keep the

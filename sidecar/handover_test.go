@@ -141,10 +141,10 @@ func TestALeaderThatCannotReachWhatOthersReachHandsOver(t *testing.T) {
 				if got := l.handed(); len(got) > 0 {
 					t.Errorf("it was handed over after half of the time, to %v", got)
 				}
-				// It fails, and is tried again after the pause and not before.
-				<-time.After(handoverPause)
+				// It fails, and is tried again after a while and not before.
+				<-time.After(handoverRetry)
 				if got := l.handed(); len(got) > 1 {
-					t.Errorf("within the pause it was tried %d times", len(got))
+					t.Errorf("at first it was tried %d times", len(got))
 				}
 				<-time.After(2 * unfitFor)
 				if got := l.handed(); !slices.Equal(got, tc.want) {
@@ -162,6 +162,31 @@ func TestALeaderThatCannotReachWhatOthersReachHandsOver(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A node that handed over and was elected again stays the leader for a while, even
+// if another one is better placed again.
+func TestTheLeadershipDoesNotWander(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l, end := lead(t, map[string]topology.Reach{"n1": topology.Refused})
+		<-time.After(3 * unfitFor)
+		again, endAgain := context.WithCancel(context.Background())
+		defer endAgain()
+		l.raft.mu.Lock()
+		l.raft.endTerm = endAgain
+		l.raft.mu.Unlock()
+		l.raft.terms <- consensus.Term{Ctx: again, Number: 2}
+		<-time.After(handoverPause - 4*unfitFor)
+		if got := l.handed(); !slices.Equal(got, []string{"n2"}) {
+			t.Errorf("within the pause it was handed to %v", got)
+		}
+		<-time.After(4 * unfitFor)
+		if got := l.handed(); !slices.Equal(got, []string{"n2", "n2"}) {
+			t.Errorf("after the pause it was handed to %v", got)
+		}
+		end()
+		<-l.ran
+	})
 }
 
 func TestALeaderWhoseDiskHangsHandsOverOrLeaves(t *testing.T) {

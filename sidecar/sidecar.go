@@ -35,10 +35,10 @@ type Sidecar struct {
 	leaseFile *leaseFile
 	proxies   *proxies
 	disk      diskHealth
-	// handedOver is when this node last gave the leadership away by itself; for the
-	// loop that leads.
-	handedOver time.Time
-	acked      *acknowledged
+	// nextHandover is when this node may give the leadership away by itself again; for
+	// the loop that leads.
+	nextHandover time.Time
+	acked        *acknowledged
 	// agreed is notified after the ledger changed.
 	agreed signal
 	// proxyBroke is notified when the connection to the proxy breaks.

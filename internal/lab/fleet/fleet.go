@@ -131,7 +131,7 @@ func (f *Fleet) startSidecars(ctx context.Context, opts Options) error {
 		name := fmt.Sprintf("node%d", i+1)
 		p, err := f.Lab.Sidecar(ctx, lab.SidecarOptions{
 			Name: name, Binary: f.Binary, Host: f.Nodes[i], Disk: opts.Disk,
-			Config: f.config(i, nodes.String(), filepath.Join(f.Lab.Dir(), name, "data", "raft"), opts),
+			Config: f.config(i, nodes.String(), f.DataDir(i), opts),
 			Env: append([]string{
 				"REMORA_MYSQL_PASSWORD=" + lab.RemoraUser.Password,
 				"REMORA_REPLICATION_PASSWORD=" + lab.ReplUser.Password,
@@ -181,6 +181,11 @@ log: {level: %s}
       %s
 `, i+1, dataDir, members, lab.RemoraUser.Name, lab.ReplUser.Name, f.Proxies[i].AdminAddr, lab.AdminUser.Name, f.LeaseFile(i), logLevel(), f.outside(i),
 		f.listen(i), Cluster, f.DB.Servers[0].Addr, WriterHostgroup, ReaderHostgroup, policy)
+}
+
+// DataDir is where sidecar i, from 0, keeps its log.
+func (f *Fleet) DataDir(i int) string {
+	return filepath.Join(f.Lab.Dir(), fmt.Sprintf("node%d", i+1), "data", "raft")
 }
 
 // LeaseFile is where sidecar i, from 0, writes its lease.
@@ -266,6 +271,9 @@ func cluster(s api.Status) api.ClusterStatus {
 // patience is how long a fleet may take to be well, also on a busy machine.
 const patience = 2 * time.Minute
 
+// recently is how long ago a running sidecar was heard at most: a few heartbeats.
+const recently = time.Second
+
 // Converged waits until the fleet is well: a leader, an open writer, every
 // running server a replica of it with both threads, no recovery open, and every
 // proxy of a running sidecar at the newest epoch.
@@ -303,6 +311,10 @@ func (f *Fleet) unwell(s api.Status) string {
 		return fmt.Sprintf("%d of %d servers are known", len(c.Instances), len(f.DB.Servers))
 	}
 	for i, n := range s.Nodes {
+		// What the leader was told by a process that has ended since proves nothing.
+		if f.Sidecars[i].Running() && !f.Sidecars[i].Frozen() && (n.Heard == nil || n.Heard.D() > recently) {
+			return n.Name + " is not heard"
+		}
 		if f.Sidecars[i].Running() && !f.Sidecars[i].Frozen() && f.Proxies[i].Running() && n.Applied[Cluster] < c.Epoch {
 			return fmt.Sprintf("%s's proxy applied epoch %d of %d: %s", n.Name, n.Applied[Cluster], c.Epoch, strings.Join(n.Trouble, "; "))
 		}

@@ -49,7 +49,7 @@ func TestTheLeadershipMoves(t *testing.T) {
 	must(t, f.Converged(ctx))
 
 	// Opening a pipe that nobody reads hangs as a disk does.
-	file := filepath.Join(f.Lab.Dir(), first.Name, "raft", "disk-test")
+	file := filepath.Join(f.DataDir(slices.Index(f.Sidecars, first)), "disk-test")
 	pipe := file + ".pipe"
 	must(t, syscall.Mkfifo(pipe, 0o600))
 	must(t, os.Rename(pipe, file))

@@ -216,10 +216,10 @@ func (w *walker) back(t *testing.T, ctx context.Context, p *lab.Process) {
 	must(t, p.Thaw())
 	eventually(t, ctx, "what it does when it is awake", func() (bool, string) {
 		steps := w.steps()
-		last := steps[len(steps)-1]
-		return strings.HasPrefix(last, "awake") || last == "end", last
+		return slices.ContainsFunc(steps, func(s string) bool { return strings.HasPrefix(s, "awake") }), fmt.Sprintf("%q", steps)
 	})
-	t.Log(w.steps()[len(w.steps())-1])
+	steps := w.steps()
+	t.Logf("%q", steps[slices.Index(steps, "stopped"):])
 }
 
 // begin begins the recovery. What makes it impossible is lifted by unlock.

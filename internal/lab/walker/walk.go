@@ -126,7 +126,10 @@ func (w *walk) step(what string, into time.Duration, do func() error) error {
 		w.note("stopped")
 		_ = syscall.Kill(os.Getpid(), syscall.SIGSTOP)
 		err := do()
+		w.mu.Lock()
+		defer w.mu.Unlock()
 		w.note(fmt.Sprintf("awake: %v", err))
+		w.armed = false // what it does from now on is no part of this recovery
 		return err
 	case moment == "during":
 		go func() { _ = do() }()
