@@ -21,6 +21,8 @@ import (
 const (
 	intoAct    = 3 * time.Millisecond
 	intoCommit = 500 * time.Microsecond
+	// untilStopped is how long the kernel may take to stop all threads.
+	untilStopped = 20 * time.Millisecond
 )
 
 // walk counts the steps of a recovery.
@@ -125,6 +127,7 @@ func (w *walk) step(what string, into time.Duration, do func() error) error {
 	case moment == "before":
 		w.note("stopped")
 		_ = syscall.Kill(os.Getpid(), syscall.SIGSTOP)
+		time.Sleep(untilStopped)
 		err := do()
 		w.mu.Lock()
 		defer w.mu.Unlock()
