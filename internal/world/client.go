@@ -46,23 +46,26 @@ var errHeld = errors.New("9001: max connect timeout reached while reaching the h
 
 func (c *client) write(ctx context.Context) {
 	a := c.w.history.begin(c.id)
-	before, by, err := c.proxy.execute(ctx, a.id)
+	before, by, foreign, err := c.proxy.execute(ctx, a.id)
 	switch {
 	case err == nil:
 		c.w.history.acknowledge(a, before, by)
-		c.w.checks.acknowledged(a.id, c.w.server(by))
+		if !foreign {
+			c.w.checks.acknowledged(a.id, c.w.server(by))
+		}
 	case errors.Is(err, errHeld), errors.Is(err, errReadOnly), errors.Is(err, errRefused):
 		c.w.history.reject(a)
 	}
 }
 
-// execute sends a client's write to the writer, when there is one.
-func (x *proxy) execute(ctx context.Context, id int) (before int, by topology.Addr, err error) {
+// execute sends a client's write to the writer, when there is one; `foreign` says
+// that an operator's hand routed it.
+func (x *proxy) execute(ctx context.Context, id int) (before int, by topology.Addr, foreign bool, err error) {
 	bounded, cancel := context.WithTimeout(ctx, clientPatience)
 	defer cancel()
 	st, err := x.choose(bounded)
 	if err != nil {
-		return 0, "", err
+		return 0, "", false, err
 	}
 	s := st.server
 	defer func() {
@@ -88,18 +91,18 @@ func (x *proxy) execute(ctx context.Context, id int) (before int, by topology.Ad
 	select {
 	case got := <-answers:
 		if err := x.awake(bounded); err != nil {
-			return 0, "", err
+			return 0, "", false, err
 		}
 		select {
 		case <-st.ended:
-			return 0, "", errLost
+			return 0, "", false, errLost
 		default:
-			return got.before, s.addr, got.err
+			return got.before, s.addr, st.foreign, got.err
 		}
 	case <-st.ended:
-		return 0, "", errLost
+		return 0, "", false, errLost
 	case <-bounded.Done():
-		return 0, "", errLost
+		return 0, "", false, errLost
 	}
 }
 
@@ -126,7 +129,7 @@ func (x *proxy) choose(ctx context.Context) (*statement, error) {
 		x.w.mu.Lock()
 		up, thaw, changed, writers := x.up, x.thaw, x.changed, x.writers()
 		if up && thaw == nil && len(writers) == 1 { // of two, max_num_online_servers hands out none
-			st := &statement{server: x.w.server(writers[0]), ended: make(chan struct{})}
+			st := &statement{server: x.w.server(writers[0]), foreign: x.foreign, ended: make(chan struct{})}
 			x.using[st] = true
 			x.w.mu.Unlock()
 			return st, nil

@@ -45,8 +45,9 @@ const (
 
 // statement is a client's, on its way to a server.
 type statement struct {
-	server *server
-	ended  chan struct{} // closed when the proxy ends the session
+	server  *server
+	foreign bool          // an operator's hand routed it
+	ended   chan struct{} // closed when the proxy ends the session
 }
 
 func newProxy(w *World, name, host string) *proxy {
