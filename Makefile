@@ -20,12 +20,15 @@ T ?= 30s
 CHAOS_T = $(if $(filter file,$(origin T)),30m,$(T))
 SEED ?=
 ONLY ?=
+# Which faults of a simulated schedule to keep, as a shrunk one says; which sabotages: make sabotage S=lease
+KEEP ?=
+S ?=
 
 # Tests build the programs that they start, within their own time-outs: compile those beforehand.
 COMPILE = go build ./...
 
 .DEFAULT_GOAL := help
-.PHONY: help build test race lint demo chaos measure walk fuzz cover clean
+.PHONY: help build test race lint demo chaos measure walk sim sabotage fuzz cover clean
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -69,6 +72,14 @@ measure: ## Take the long measurements of docs/benchmarks.md (WHAT=kill N=20 for
 
 walk: ## Kill the leader at every step of every kind of recovery, on real servers
 	@$(MAKE) --no-print-directory measure WHAT=walk
+
+sim: ## Play schedules of faults in the simulated world (N=20000 SEED=1); SEED=7 alone plays one and shows it
+	@scripts/deps build
+	SIM_N=$(N) SIM_SEED=$(SEED) SIM_KEEP=$(KEEP) go test -count 1 -timeout 6h -run '^TestSchedules$$' $(if $(N),,-v) ./internal/world
+
+sabotage: ## Prove that the simulation finds mistakes: each within 2,000 schedules (S=lease for some)
+	@scripts/deps build
+	SIM_SABOTAGE='$(or $(S),all)' go test -count 1 -timeout 2h -v -run '^TestSabotages$$' ./internal/world
 
 fuzz: ## Fuzz every parser for a while (T=30s each)
 	@scripts/deps build

@@ -45,6 +45,9 @@ func NewSchedule(seed uint64) Schedule {
 		f.For = min(f.For.Round(time.Millisecond), healed-f.At)
 		s.Faults = append(s.Faults, f)
 	}
+	if r.IntN(10) == 0 {
+		s.Faults = append(s.Faults, d.latecomer(first)...)
+	}
 	s.mild()
 	slices.SortStableFunc(s.Faults, func(a, b Fault) int { return int(a.At - b.At) })
 	return s
@@ -63,6 +66,19 @@ func (s *Schedule) mild() {
 		if f := &s.Faults[i]; sidecars && f.Kind == FreezeProxy {
 			f.Kind = KillProxy
 		}
+	}
+}
+
+// latecomer is a node that misses what the first fault begins, and whose ledger is
+// slow to catch up when it comes back.
+func (d *drawer) latecomer(first time.Duration) []Fault {
+	n := d.r.IntN(len(nodeNames))
+	others := slices.Delete(slices.Clone(nodeNames), n, n+1)
+	at := max(faultsFrom, first-time.Second/2).Round(time.Millisecond)
+	delay := 50*time.Millisecond + time.Duration(d.r.Int64N(int64(250*time.Millisecond)))
+	return []Fault{
+		{At: at, For: 4 * time.Second, Kind: KillHost, Who: []string{nodeNames[n]}},
+		{At: at, For: 8 * time.Second, Kind: Slow, Who: []string{nodeNames[n]}, Whom: others, Delay: delay.Round(time.Millisecond)},
 	}
 }
 
