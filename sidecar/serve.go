@@ -95,7 +95,7 @@ func Serve(ctx context.Context, cfg Config, log *slog.Logger, version string, ch
 
 // openPorts connects the loops with the real world.
 func openPorts(cfg Config, token string, ports *Ports, log *slog.Logger) (err error) {
-	adapters, confirm := map[string]mysql.Config{}, confirmed(ports)
+	adapters, confirm := map[string]mysql.Config{}, Confirmed(ports)
 	ports.Servers, ports.Rescuers = map[string]Servers{}, map[string]Rescuer{}
 	for name, c := range cfg.Clusters {
 		a, err := cfg.MySQL.adapter(c.Policy.Detection)

@@ -12,9 +12,9 @@ import (
 // one, or a machine that was suspended, finds it older.
 const quorumAge = 100 * time.Millisecond
 
-// confirmed makes sure, before each statement of an act, that this node leads: by
+// Confirmed makes sure, before each statement of an act, that this node leads: by
 // a quorum round that began within quorumAge, a new one where need be.
-func confirmed(ports *Ports) func(context.Context) error {
+func Confirmed(ports *Ports) func(context.Context) error {
 	var last atomic.Int64 // when the newest round that succeeded began
 	last.Store(int64(-quorumAge))
 	return func(ctx context.Context) error {

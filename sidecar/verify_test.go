@@ -11,7 +11,7 @@ import (
 func TestAStatementIsSentOnlyOnAYoungQuorumRound(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		raft := newFakeRaft("n1")
-		may := confirmed(&Ports{Consensus: raft, Clock: goClock()})
+		may := Confirmed(&Ports{Consensus: raft, Clock: goClock()})
 		depose := func(err error) {
 			raft.mu.Lock()
 			defer raft.mu.Unlock()

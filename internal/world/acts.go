@@ -13,7 +13,10 @@ import (
 // acts carries out a plan's steps on the servers for one sidecar, with the
 // meaning that package mysql gives them: each looks first, does what is missing
 // and reads it back, so that doing it twice is harmless.
-type acts struct{ p *process }
+type acts struct {
+	p       *process
+	confirm func(context.Context) error // asked before a server is changed
+}
 
 // Close implements sidecar.Servers.
 func (acts) Close() {}
@@ -35,7 +38,10 @@ func (a acts) Do(ctx context.Context, step failover.Step) error {
 	if err := w.net.pass(ctx, host, s.host, SQLPort); err != nil {
 		return fail(err)
 	}
-	err := a.act(ctx, s, step)
+	err := a.confirm(ctx)
+	if err == nil {
+		err = a.act(ctx, s, step)
+	}
 	// The answer may be lost though the act was done.
 	if lost := w.net.pass(ctx, s.host, host, SQLPort); err == nil {
 		err = lost

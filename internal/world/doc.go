@@ -25,7 +25,7 @@
 //
 // # What is not modelled
 //
-// SQL, privileges, MySQL's flavor, Consul and HAProxy, hooks, the suspend of a machine
-// and its clocks: the tests against real processes are for those. A frozen sidecar is one whose
-// network, adapters and disk do not answer: its goroutines cannot be stopped.
+// SQL, privileges, MySQL's flavor, Consul and HAProxy, hooks: the tests against real
+// processes are for those. A frozen sidecar is one whose network, adapters and disk do
+// not answer: its goroutines cannot be stopped.
 package world

@@ -37,6 +37,8 @@ const (
 	FailActs    FaultKind = "fail acts"        // it cannot be read, and does nothing
 	Kill        FaultKind = "kill the sidecar" // SIGKILL
 	FreezeNode  FaultKind = "freeze the sidecar"
+	Suspend     FaultKind = "suspend"
+	SetClock    FaultKind = "set the clock of"
 	HangDisk    FaultKind = "hang the disk of" // of a sidecar
 	KillProxy   FaultKind = "kill the proxy"   // by its angel it is back at once, or later
 	FreezeProxy FaultKind = "freeze the proxy"
@@ -180,6 +182,16 @@ func (w *World) strikeNode(f Fault, x *node) func() {
 	case FreezeNode:
 		x.freeze()
 		return x.unfreeze
+	case Suspend: // as FreezeNode, but the clocks tell it
+		x.freeze()
+		w.mu.Lock()
+		x.slept += f.For
+		w.mu.Unlock()
+		return x.unfreeze
+	case SetClock:
+		w.mu.Lock()
+		x.set += f.Delay
+		w.mu.Unlock()
 	case HangDisk:
 		d := x.disk
 		d.hang()

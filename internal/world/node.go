@@ -24,7 +24,9 @@ type node struct {
 
 	life    sync.Mutex // starts and kills take turns
 	disk    *disk
-	running *process // nil: the sidecar is not running
+	slept   time.Duration // in suspends
+	set     time.Duration // by which the time of day was moved
+	running *process      // nil: the sidecar is not running
 }
 
 // process is one life of a sidecar. It cannot be stopped from outside as an
@@ -65,14 +67,16 @@ func (n *node) start() error {
 		p.stop()
 		return fmt.Errorf("start raft of %s: %w", n.name, err)
 	}
-	p.sidecar = sidecar.New(cfg, sidecar.Ports{
-		Prober:  p.prober,
-		Servers: map[string]sidecar.Servers{Cluster: acts{p}},
-		Proxy:   admin{p, n.proxy}, Ladder: n.w.ladder(p), ProxyBroke: p.broke,
+	ports := sidecar.Ports{
+		Prober: p.prober,
+		Proxy:  admin{p, n.proxy}, Ladder: n.w.ladder(p), ProxyBroke: p.broke,
 		Consensus: raftPort{p.raft, p},
+		Clock:     p.clock,
 		Disk:      diskPort{n.disk},
 		Peer:      func(name string) sidecar.Peer { return peer{p, n.w.node(name)} },
-	}, log, "world")
+	}
+	ports.Servers = map[string]sidecar.Servers{Cluster: acts{p, sidecar.Confirmed(&ports)}}
+	p.sidecar = sidecar.New(cfg, ports, log, "world")
 	n.w.mu.Lock()
 	n.running = p
 	n.w.checks.started(n.proxy)
@@ -85,6 +89,15 @@ func (n *node) start() error {
 	})
 	n.w.running.Go(func() { n.w.checks.follow(p) })
 	return nil
+}
+
+// clock is the machine's, as its sidecar reads it.
+func (p *process) clock() sidecar.Instant {
+	n := p.node
+	ran := time.Since(n.w.began)
+	n.w.mu.Lock()
+	defer n.w.mu.Unlock()
+	return sidecar.Instant{Boot: ran, Mono: ran - n.slept, Wall: time.Now().Add(n.set).Round(0)}
 }
 
 // kill ends the sidecar's process as SIGKILL does.

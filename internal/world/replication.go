@@ -172,6 +172,10 @@ func (s *server) apply() {
 	}
 	for len(s.relay) > 0 {
 		t := s.relay[0]
+		if early := s.delay - time.Since(s.got[t]); early > 0 {
+			s.wakeAfter(early)
+			return
+		}
 		if _, known := s.at[t]; !known {
 			if h := s.head(); h != nil && t.seq <= h.seq {
 				s.sql, s.sqlError = false, "1950: an attempt was made to binlog GTID "+t.gtid()+", which would create an out-of-order sequence number with "+h.gtid()
@@ -183,6 +187,20 @@ func (s *server) apply() {
 		s.relay = s.relay[1:]
 	}
 	s.notify()
+}
+
+// wakeAfter lets the SQL thread go on later; the caller holds the mutex.
+func (s *server) wakeAfter(d time.Duration) {
+	if s.waking {
+		return
+	}
+	s.waking = true
+	time.AfterFunc(d, func() {
+		s.w.mu.Lock()
+		defer s.w.mu.Unlock()
+		s.waking = false
+		s.apply()
+	})
 }
 
 // stall holds the SQL thread up for a while.

@@ -56,7 +56,7 @@ var sabotages = []sabotage{
 	},
 	{
 		// Where errant transactions are seen, they refuse before this is asked.
-		name: "sort divergent sets, and see no errant transactions", file: "failover/choice.go",
+		name: "sort divergent sets, and see no errant transactions", file: "failover/history.go",
 		old:    "	default:\n		return gtid.Divergent\n",
 		new:    "	default:\n		return gtid.Ahead\n",
 		breaks: "invariant 5",
@@ -82,7 +82,7 @@ var sabotages = []sabotage{
 	},
 	{
 		name: "make a divergent old primary a replica", file: "failover/repairs.go",
-		old:    "if !f.prim.Fresh() || f.downtime(i.Addr) != nil || !f.prim.State.Covers(i.State) {",
+		old:    "if !f.prim.Fresh() || f.downtime(i.Addr) != nil || !f.covers(f.prim.State, i.State) {",
 		new:    "if !f.prim.Fresh() || f.downtime(i.Addr) != nil {",
 		breaks: "invariant 5",
 	},

@@ -57,7 +57,7 @@ func NewSchedule(seed uint64) Schedule {
 // sidecar is dead or frozen is closed by nobody but the watchdog, which is no part
 // of the world; one whose sidecar is cut off, only by a ladder.
 func (s *Schedule) mild() {
-	kinds := []FaultKind{Kill, FreezeNode, KillHost, HangDisk}
+	kinds := []FaultKind{Kill, FreezeNode, KillHost, HangDisk, Suspend}
 	if !s.Ladder {
 		kinds = append(kinds, Partition, Slow)
 	}
@@ -98,7 +98,7 @@ func (d *drawer) fault(i int) Fault {
 	if i == 0 && r.IntN(4) > 0 {
 		f.Kind = pick(r, Crash, Crash, Freeze, Partition, Partition, Switchover, Switchover, PowerLoss)
 	} else {
-		f.Kind = pick(r, Crash, Freeze, Lag, Nonsense, Crowded, FailActs, Kill, Kill, FreezeNode, FreezeNode, HangDisk, KillProxy, KillProxy,
+		f.Kind = pick(r, Crash, Freeze, Lag, Nonsense, Crowded, FailActs, Kill, Kill, FreezeNode, FreezeNode, Suspend, SetClock, HangDisk, KillProxy, KillProxy,
 			FreezeProxy, FreezeProxy, KillHost, Partition, Partition, Partition, Slow, Switchover, CloseServer, OpenServer, StopReplica, Errant,
 			EditProxy, LoseDisk, PowerLoss)
 	}
@@ -113,7 +113,7 @@ func (d *drawer) fault(i int) Fault {
 		f.Who = []string{d.server(true)}
 	case Lag, StopReplica, Errant, Switchover, LoseDisk, OpenServer:
 		f.Who = []string{d.server(false)}
-	case Kill, FreezeNode, HangDisk, KillHost:
+	case Kill, FreezeNode, Suspend, SetClock, HangDisk, KillHost:
 		f.Who = []string{pick(r, "leader", "leader", "n1", "n2", "n3")}
 	case KillProxy, FreezeProxy:
 		f.Who = []string{pick(r, nodeNames...)}
@@ -125,11 +125,14 @@ func (d *drawer) fault(i int) Fault {
 		f.Who, f.Whom = d.split()
 		f.Delay, f.Loss = time.Duration(r.Int64N(int64(300*time.Millisecond))).Round(time.Millisecond), float64(r.IntN(3))/10
 	}
+	if f.Kind == SetClock {
+		f.Delay = time.Duration(r.Int64N(int64(20*time.Second)) - int64(10*time.Second)).Round(time.Millisecond)
+	}
 	if f.Kind == PowerLoss {
 		f.For = max(f.For, 6*time.Second) // shorter, and old GTIDs would name new transactions: no set can show that
 	}
 	switch f.Kind {
-	case Switchover, CloseServer, OpenServer, StopReplica, Errant, EditProxy:
+	case Switchover, CloseServer, OpenServer, StopReplica, Errant, EditProxy, SetClock:
 		f.For = 0
 	}
 	return f

@@ -56,6 +56,8 @@ type server struct {
 	received   *txn   // newest that was received
 	pulse      int    // changes with everything that comes from the source
 	stalled    time.Time
+	delay      time.Duration // what the SQL thread takes for a transaction
+	waking     bool
 	attached   map[topology.Addr]bool // replicas that read the log; true: as semi-sync replicas
 	semiSource bool
 	semiWait   int

@@ -91,6 +91,7 @@ func New(o Options) *World {
 	w.servers[0].semiSource = o.SemiSync
 	for _, s := range w.servers[1:] {
 		s.readOnly, s.source, s.semiRepl = true, w.servers[0].addr, o.SemiSync
+		s.delay = pick(rng, 0, 0, 10*time.Millisecond, 300*time.Millisecond)
 		s.startSQL()
 		s.startIO()
 	}
