@@ -264,7 +264,7 @@ func (p *planner) rollBack(why string) {
 		p.add(Step{Do: SetReadOnly, Target: p.in.To, Why: fmt.Sprintf("rolled back: %s; %s must not take writes", why, p.in.To)})
 	}
 	if !from.Fresh() || !from.State.Writable() {
-		p.add(Step{Do: SetWritable, Target: p.in.From, Why: fmt.Sprintf("rolled back: %s; %s takes writes again", why, p.in.From)})
+		p.add(Step{Do: SetWritable, Target: p.in.From, SemiSync: p.returningSemiSync(from), Why: fmt.Sprintf("rolled back: %s; %s takes writes again", why, p.in.From)})
 	}
 	again := p.receiveAgain()
 	if len(again) > 0 && p.p.Durability == SemiSync && len(p.acknowledgers()) < p.waitCount(from) && p.s.Taken.Before(p.in.At.Add(patience)) {
@@ -279,6 +279,15 @@ func (p *planner) rollBack(why string) {
 		steps = append(steps, back)
 	}
 	p.add(steps...)
+}
+
+// returningSemiSync is how the old primary is opened again: closing it may have cost
+// it its semi-sync.
+func (p *planner) returningSemiSync(from *topology.Instance) *SemiSyncPlan {
+	if p.p.Durability != SemiSync {
+		return nil
+	}
+	return p.sourceSemiSync(p.waitCount(from))
 }
 
 // receiveAgain lets replicas that were stopped for the fence receive from the old

@@ -1,7 +1,6 @@
 package mysql
 
 import (
-	"context"
 	"fmt"
 	"strings"
 	"testing"
@@ -172,11 +171,9 @@ func TestAPrimaryThatWaitsForAcknowledgementsIsClosedWithoutTellingAnyone(t *tes
 	const clients = 12
 	told := make(chan error, clients)
 	for n := range clients {
-		conn, err := primary.DB().Conn(testContext(t))
-		must(t, err)
-		t.Cleanup(func() { _ = conn.Close() })
+		ctx, conn := testContext(t), client(t, primary, lab.AppUser)
 		go func() {
-			_, err := conn.ExecContext(context.Background(), fmt.Sprintf("INSERT INTO lab.writes VALUES (1, %d)", n))
+			_, err := conn.ExecContext(ctx, fmt.Sprintf("INSERT INTO lab.writes VALUES (1, %d)", n))
 			told <- err
 		}()
 	}

@@ -224,6 +224,8 @@ func provision(opts ProxyOptions) ([]string, error) {
 		// Executing a statement again that may have been executed would hide what happened to it.
 		"mysql-query_retries_on_failure":   "0",
 		"mysql-connect_timeout_server_max": "10000",
+		// Ending a session that waits for an acknowledgement lets others commit without it.
+		"mysql-kill_backend_connection_when_disconnect": "false",
 	}
 	for name, value := range opts.Variables {
 		variables[name] = value

@@ -1,6 +1,8 @@
 package fleet_test
 
 import (
+	"context"
+	"database/sql"
 	"fmt"
 	"slices"
 	"strings"
@@ -10,6 +12,7 @@ import (
 	"github.com/remora-ha/remora/failover"
 	"github.com/remora-ha/remora/internal/lab"
 	"github.com/remora-ha/remora/internal/lab/fleet"
+	"github.com/remora-ha/remora/topology"
 )
 
 // promotion is the step that opened the new primary.
@@ -123,4 +126,51 @@ func TestABlockedPrimaryIsLetGoAndHeldAgain(t *testing.T) {
 	semiSync("1")
 	must(t, f.Converged(ctx))
 	nothingLost(t, ctx, f, load)
+}
+
+// TestWhoDisconnectsAcknowledgesNothing: clients give up while commits stand still, one after the other. MariaDB commits
+// in groups, and ends the wait of a whole group with the session that waits for it.
+func TestWhoDisconnectsAcknowledgesNothing(t *testing.T) {
+	ctx, f, load := start(t, measured, lab.LoadOptions{})
+	load.Stop()
+	primary, err := f.Primary(ctx)
+	must(t, err)
+	eventually(t, ctx, "the time-out to be infinite", func() (bool, string) {
+		c := snapshot(t, ctx, f)
+		have := c.Snapshot.State(topology.Addr(primary.Addr)).SemiSync
+		return have.Binds(), fmt.Sprintf("%+v", have)
+	})
+	others, err := replicas(ctx, f)
+	must(t, err)
+	must(t, each(ctx, others, (*lab.Server).StopReceiver))
+	const clients = 10
+	told := make([]chan error, clients)
+	leave := make([]context.CancelFunc, clients)
+	for i := range clients {
+		db, err := sql.Open("mysql", f.Proxies[0].DSN(lab.AppUser, "lab"))
+		must(t, err)
+		t.Cleanup(func() { _ = db.Close() })
+		var client context.Context
+		client, leave[i] = context.WithCancel(ctx)
+		t.Cleanup(leave[i])
+		told[i] = make(chan error, 1)
+		go func() {
+			_, err := db.ExecContext(client, fmt.Sprintf("INSERT INTO lab.writes VALUES (77, %d)", i))
+			told[i] <- err
+		}()
+	}
+	eventually(t, ctx, "all to commit", func() (bool, string) {
+		row, err := primary.Row(ctx, "SELECT COUNT(*) AS n FROM information_schema.PROCESSLIST WHERE INFO LIKE 'INSERT INTO lab.writes%'")
+		return err == nil && row["n"] == fmt.Sprint(clients), fmt.Sprint(row, err)
+	})
+	for i := range clients {
+		leave[i]()
+		err := <-told[i]
+		if err == nil {
+			t.Fatalf("client %d was told that its write is committed, and no replica has it", i)
+		}
+		hold(ctx, 100*time.Millisecond) // for what the proxy does about it
+	}
+	must(t, each(ctx, others, (*lab.Server).StartReceiver))
+	must(t, f.Converged(ctx))
 }
