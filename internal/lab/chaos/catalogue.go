@@ -50,6 +50,14 @@ var catalogue = []fault{
 		i := s.follower()
 		return together(killed(s.f.Sidecars[i]), killed(s.f.DB.Servers[s.primary].Process)).without(i)
 	}},
+	{name: "primary left to a proxy without sidecar", means: "a ProxySQL and its clients still reach the old primary; only durability keeps them out", make: func(s *scene) blow {
+		i := s.follower()
+		return together(killed(s.f.Sidecars[i]), s.leftTo(i)).without(i)
+	}},
+	{name: "primary left to a proxy with a frozen sidecar", means: "the same, and on its return the sidecar believes that nothing happened", make: func(s *scene) blow {
+		i := s.anyNode()
+		return together(frozen(s.f.Sidecars[i]), s.leftTo(i)).without(i)
+	}},
 
 	// Disks.
 	{name: "primary's disk full", means: "commits wait for room; no failover", alone: true, make: func(s *scene) blow {

@@ -123,6 +123,14 @@ func (s *scene) isolated(hosts ...*lab.Host) blow {
 	return b
 }
 
+// leftTo cuts the primary off from all but one node.
+func (s *scene) leftTo(node int) blow {
+	db := s.db(s.primary)
+	b := apart([]*lab.Host{db}, s.f.Network.Others(db, s.node(node)))
+	b.detail = fmt.Sprintf("%s cut from all but %s", db.Name, s.node(node).Name)
+	return b
+}
+
 // unplugged takes a host's cable out.
 func (s *scene) unplugged(h *lab.Host) blow {
 	return blow{
