@@ -33,8 +33,11 @@ const bound = 2 * time.Minute
 // forever is how long a commit waits for an acknowledgement: durability fences only where it never goes on without.
 const forever = 60 * 24 * time.Hour
 
-// diskSize is that of each server's and each sidecar's disk; half an hour of writes fits.
-const diskSize = 1 << 30
+// The sizes of each server's and each sidecar's disk: half an hour of writes fits.
+const (
+	serverDisk  = 512 << 20
+	sidecarDisk = 64 << 20
+)
 
 // Faults names all kinds of faults, each with what it means.
 func Faults() (all [][2]string) {
@@ -101,11 +104,11 @@ func start(ctx context.Context, l *lab.Lab, opts Options) (*run, error) {
 	}
 	var err error
 	c.f, err = fleet.Start(ctx, l, fleet.Options{
-		Hosts: true, Disk: diskSize, StandIn: opts.StandIn,
+		Hosts: true, Disk: sidecarDisk, StandIn: opts.StandIn,
 		// A recovery every half minute is what this is for.
 		Policy: "anti_flap: 0s\nlag: {when_all: promote}",
 		Topology: lab.Spec{Server: lab.ServerOptions{
-			Flavor: lab.MariaDB, SemiSync: true, SemiSyncTimeout: forever, Appliers: 4, Disk: diskSize,
+			Flavor: lab.MariaDB, SemiSync: true, SemiSyncTimeout: forever, Appliers: 4, Disk: serverDisk,
 			ExtraArgs: []string{"--skip-slave-start=0"}, // a server that is started again replicates again, as those of a lab do not
 		}},
 	})
