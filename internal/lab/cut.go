@@ -24,10 +24,11 @@ func (c Cut) String() string {
 	if c.Reject {
 		verb = "rejected"
 	}
-	return fmt.Sprintf("from %s to %s %s", hostNames(c.From), hostNames(c.To), verb)
+	return fmt.Sprintf("from %s to %s %s", HostNames(c.From), HostNames(c.To), verb)
 }
 
-func hostNames(hosts []*Host) string {
+// HostNames joins names for a sentence.
+func HostNames(hosts []*Host) string {
 	names := make([]string, len(hosts))
 	for i, h := range hosts {
 		names[i] = h.Name

@@ -105,21 +105,13 @@ func cut(cuts ...lab.Cut) blow {
 
 // apart cuts both ways.
 func apart(a, b []*lab.Host) blow {
-	return blow{detail: fmt.Sprintf("%s cut from %s", names(a), names(b)), cuts: lab.Apart(a, b)}
-}
-
-func names(hosts []*lab.Host) string {
-	all := make([]string, len(hosts))
-	for i, h := range hosts {
-		all[i] = h.Name
-	}
-	return strings.Join(all, "+")
+	return blow{detail: fmt.Sprintf("%s cut from %s", lab.HostNames(a), lab.HostNames(b)), cuts: lab.Apart(a, b)}
 }
 
 // isolated cuts hosts off from all others.
 func (s *scene) isolated(hosts ...*lab.Host) blow {
 	b := apart(hosts, s.f.Network.Others(hosts...))
-	b.detail = names(hosts) + " cut from all others"
+	b.detail = lab.HostNames(hosts) + " cut from all others"
 	return b
 }
 

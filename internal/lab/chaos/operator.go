@@ -97,7 +97,7 @@ func broken(ctx context.Context, s *lab.Server) string {
 // rebuild makes a server anew as a replica of the primary, from a consistent copy of its rows. Its binary logs are read
 // before they go. Its cable is out meanwhile, so that nobody takes it for an empty replica.
 func (c *run) rebuild(ctx context.Context, s, primary *lab.Server) (err error) {
-	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	ctx, cancel := context.WithTimeout(ctx, 90*time.Second)
 	defer cancel()
 	host := c.f.Network.Hosts[len(c.f.Nodes)+slices.Index(c.f.DB.Servers, s)]
 	if err := c.f.Network.Unplug(ctx, host); err != nil {

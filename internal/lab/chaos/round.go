@@ -37,7 +37,11 @@ type Round struct {
 func (r Round) Converged() time.Duration { return r.Well.Sub(r.Healed) }
 
 func (r Round) String() string {
-	s := fmt.Sprintf("%s  %s: %s; held %s", r.Struck.Format(time.TimeOnly), r.Fault, r.Detail, r.Healed.Sub(r.Struck).Round(100*time.Millisecond))
+	s := r.Struck.Format(time.TimeOnly) + "  " + r.Fault
+	if r.Detail != "" {
+		s += ": " + r.Detail
+	}
+	s += "; held " + r.Healed.Sub(r.Struck).Round(100*time.Millisecond).String()
 	if len(r.Backs) > 0 {
 		s += "; writes back after " + spread(r.Backs)
 	}

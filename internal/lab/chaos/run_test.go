@@ -113,7 +113,7 @@ func TestTheTableAligns(t *testing.T) {
 func TestTheTimelineIsWellFormed(t *testing.T) {
 	r, acked, reigns, f := exampleReport()
 	plot := newTimeline(&r, acked, reigns, f)
-	if len(plot.Faults) != 2 || len(plot.Writers) != 2 || len(plot.Clients) != 2 || len(plot.Clients[1].Gaps) != 3 {
+	if len(plot.Faults) != 2 || len(plot.Writers) != 2 || len(plot.Clients) != 2 || len(plot.Clients[1].Gaps) != 3 || len(plot.Names) != 2 {
 		t.Errorf("%d faults, %d writers, clients %+v", len(plot.Faults), len(plot.Writers), plot.Clients)
 	}
 	if a := plot.Faults[0]; a.X <= plotLeft || a.After()+a.Settle >= plot.Faults[1].X {

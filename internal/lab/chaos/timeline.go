@@ -13,10 +13,12 @@ import (
 )
 
 // timeline is a plot: faults as bands, from the blow to the end and on to when all was well, the acknowledged writes per
-// second, who wrote, and for each client when it was acknowledged nothing for a second or more.
+// second, who wrote, for each client when it was acknowledged nothing for a second or more, and a list of the faults.
 type timeline struct {
 	Title         string
 	Width, Height float64
+	PlotHeight    float64 // without the list
+	Names         []tick  // the list
 	Ticks         []tick
 	Faults        []band
 	Rate          string // points of a polyline
@@ -27,7 +29,7 @@ type timeline struct {
 }
 
 type tick struct {
-	X    float64
+	X, Y float64
 	Text string
 }
 
@@ -53,6 +55,7 @@ const (
 	clientPitch = 12.0
 	rateTop     = 60.0
 	rateHeight  = 150.0
+	listColumns = 4
 	// gapLeast is the shortest silence of a client that is drawn.
 	gapLeast = time.Second
 )
@@ -91,8 +94,21 @@ func newTimeline(r *Report, acked []lab.Write, reigns []reign, f *fleet.Fleet) t
 		}
 	}
 	t.clients(r, acked, len(f.Nodes), x)
-	t.Height = clientsTop + clientPitch*float64(len(t.Clients)) + 20
+	t.PlotHeight = clientsTop + clientPitch*float64(len(t.Clients)) + 20
+	t.list(r.Rounds)
 	return t
+}
+
+// list names the rounds in columns below the plot.
+func (t *timeline) list(rounds []Round) {
+	lines := (len(rounds) + listColumns - 1) / listColumns
+	for i, r := range rounds {
+		t.Names = append(t.Names, tick{
+			X: plotLeft + plotWidth/listColumns*float64(i/lines), Y: t.PlotHeight + clientPitch*float64(i%lines+1),
+			Text: fmt.Sprintf("%d. %s", i+1, r.Fault),
+		})
+	}
+	t.Height = t.PlotHeight + clientPitch*float64(lines+1)
 }
 
 // rate draws the acknowledged writes of each second.
@@ -159,17 +175,18 @@ var plot = template.Must(template.New("timeline").Funcs(template.FuncMap{"text":
 {{end}}{{range .Clients}}<text x="4" y="{{.TextY}}">{{text .Text}}</text><rect x="70" y="{{.Y}}" width="1500" height="8" fill="#8fc99a"/>
 {{range .Gaps}}<rect x="{{printf "%.1f" .X}}" y="{{.Y}}" width="{{printf "%.1f" .W}}" height="8" fill="#c0392b"><title>{{.Text}}</title></rect>
 {{end}}{{end}}{{range .Ticks}}<line x1="{{printf "%.1f" .X}}" x2="{{printf "%.1f" .X}}" y1="44" y2="{{$.AxisY}}" stroke="#ccc" stroke-width="0.5"/><text x="{{printf "%.1f" .X}}" y="{{$.TickY}}" text-anchor="middle">{{.Text}}</text>
+{{end}}{{range .Names}}<text x="{{printf "%.0f" .X}}" y="{{.Y}}">{{text .Text}}</text>
 {{end}}</svg>
 `))
 
 // Bands, AxisY and TickY, After, LegendX and TextY place what the template draws.
-func (t timeline) Bands() float64 { return t.Height - 64 }
+func (t timeline) Bands() float64 { return t.PlotHeight - 64 }
 
 // AxisY is where the lines of the ticks end.
-func (t timeline) AxisY() float64 { return t.Height - 16 }
+func (t timeline) AxisY() float64 { return t.PlotHeight - 16 }
 
 // TickY is where the times stand.
-func (t timeline) TickY() float64 { return t.Height - 5 }
+func (t timeline) TickY() float64 { return t.PlotHeight - 5 }
 
 // After is where a fault has ended.
 func (b band) After() float64 { return b.X + b.W }
