@@ -57,10 +57,10 @@ func (s Summary) String() string {
 	return at(s.Min) + " / " + at(s.Median) + " / " + at(s.Max)
 }
 
-// spread is a summary for a line of text.
+// spread is a median with the extremes, for a line of text.
 func spread(figures []float64) string {
 	s := summary(figures)
-	return fmt.Sprintf("%.2f s (clients from %.2f to %.2f s)", s.Median/1000, s.Min/1000, s.Max/1000)
+	return fmt.Sprintf("%.2f s (%.2f to %.2f)", s.Median/1000, s.Min/1000, s.Max/1000)
 }
 
 // judge ends the load, reads every server's logs and compares.

@@ -43,7 +43,7 @@ func (r Round) String() string {
 	}
 	s += "; held " + r.Healed.Sub(r.Struck).Round(100*time.Millisecond).String()
 	if len(r.Backs) > 0 {
-		s += "; writes back after " + spread(r.Backs)
+		s += "; writes back after " + spread(r.Backs) + ", longest pause " + spread(r.Pauses)
 	}
 	if r.State != "" {
 		return s + "; NOT WELL: " + r.State
