@@ -22,6 +22,11 @@ type Options struct {
 	Only    []string
 	Writers int // clients, spread over the nodes; 0 for 9
 	StandIn bool
+	// Async replicates without semi-sync, where writes that were acknowledged can be lost, and a proxy that is left behind
+	// makes two writers: the judge has to find both.
+	Async bool
+	// Rounds ends the run after as many, also before T; 0 for no such end.
+	Rounds int
 	// HoldFrom and HoldTo bound how long a fault lasts; 0 for 5 s and 12 s.
 	HoldFrom, HoldTo time.Duration
 	Out              io.Writer // progress, for people; nil for none
@@ -71,7 +76,7 @@ func Run(ctx context.Context, l *lab.Lab, opts Options) (Report, error) {
 	if err != nil {
 		return Report{}, err
 	}
-	for time.Since(c.began) < c.opts.T && len(c.report.Broken) == 0 {
+	for time.Since(c.began) < c.opts.T && len(c.report.Broken) == 0 && (opts.Rounds == 0 || len(c.report.Rounds) < opts.Rounds) {
 		r, err := c.round(ctx, d.draw())
 		if err := errors.Join(ctx.Err(), err); err != nil {
 			return c.report, err
@@ -108,7 +113,7 @@ func start(ctx context.Context, l *lab.Lab, opts Options) (*run, error) {
 		// A recovery every half minute is what this is for; and where a failover is refused, the primary that returns is to go on.
 		Policy: "anti_flap: 0s\nlag: {when_all: promote}\nrepair: {read_only_primary: restarted}",
 		Topology: lab.Spec{Server: lab.ServerOptions{
-			Flavor: lab.MariaDB, SemiSync: true, SemiSyncTimeout: forever, Appliers: 4, Disk: serverDisk,
+			Flavor: lab.MariaDB, SemiSync: !opts.Async, SemiSyncTimeout: forever, Appliers: 4, Disk: serverDisk,
 			ExtraArgs: []string{"--skip-slave-start=0"}, // a server that is started again replicates again, as those of a lab do not
 		}},
 	})

@@ -48,13 +48,13 @@ func judge(acked []lab.Write, survived map[row]struct{}, l *logs) (Verdict, []re
 		key := row{w.Writer, w.Seq}
 		if _, there := survived[key]; !there {
 			v.Lost++
-			v.sample("lost: %v; the logs have it as %v", w, l.commits[key])
+			v.sample(v.Lost, "lost: %v; the logs have it as %v", w, l.commits[key])
 		}
 		for _, c := range l.commits[key] {
 			if by := late(reigns, c); by > 0 {
 				v.Late++
 				v.Overlap = max(v.Overlap, by)
-				v.sample("late: %v was executed by server %d as number %d, %s after its successor's first", w, c.server, c.number, by)
+				v.sample(v.Late, "late: %v was executed by server %d as number %d, %s after its successor's first", w, c.server, c.number, by)
 			}
 		}
 	}
@@ -73,8 +73,9 @@ func judge(acked []lab.Write, survived map[row]struct{}, l *logs) (Verdict, []re
 	return v, reigns
 }
 
-func (v *Verdict) sample(format string, args ...any) {
-	if len(v.Samples) < 20 {
+// sample keeps the first ten of a kind.
+func (v *Verdict) sample(nth int, format string, args ...any) {
+	if nth <= 10 {
 		v.Samples = append(v.Samples, fmt.Sprintf(format, args...))
 	}
 }

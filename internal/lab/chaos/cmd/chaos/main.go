@@ -27,6 +27,7 @@ func run() int {
 	list := flag.Bool("list", false, "list the faults")
 	writers := flag.Int("writers", 9, "writing clients, spread over the nodes")
 	standIn := flag.Bool("stand-in", false, "use the stand-in even where a ProxySQL is found")
+	async := flag.Bool("async", false, "replicate without semi-sync: what the promises are worth without it")
 	report := flag.String("report", "chaos-report", "where the report is written, as .json and .svg")
 	verbose := flag.Bool("v", false, "tell of every process")
 	flag.Parse()
@@ -38,7 +39,7 @@ func run() int {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
-	opts := chaos.Options{T: *t, Seed: *seed, Writers: *writers, StandIn: *standIn, Out: os.Stdout}
+	opts := chaos.Options{T: *t, Seed: *seed, Writers: *writers, StandIn: *standIn, Async: *async, Out: os.Stdout}
 	for name := range strings.SplitSeq(*only, ",") {
 		if name = strings.TrimSpace(name); name != "" {
 			opts.Only = append(opts.Only, name)
