@@ -11,7 +11,7 @@ TESTFLAGS ?= -p 2 -timeout 15m
 PKG ?= ./...
 RUN ?=
 # Which measurement, and how often: make measure WHAT=switchover,kill N=20 (each has its own N otherwise); of switchover,
-# kill, freeze, leader, cut, quiet, haproxy, kvchaos and walk
+# kill, freeze, leader, cut, cut-lease, quiet, haproxy, kvchaos and walk
 WHAT ?= all
 N ?=
 # How long each parser is fuzzed: make fuzz T=5m
