@@ -219,26 +219,32 @@ func (s *Server) Closed(ctx context.Context) (bool, error) {
 	return row["closed"] == "1", err
 }
 
-// StartReplication and StopReplication concern both threads of a replica.
+// StartReplication starts both threads of a replica.
 func (s *Server) StartReplication(ctx context.Context) error {
 	return s.Exec(ctx, s.engine.words().start)
 }
+
+// StopReplication stops both.
 func (s *Server) StopReplication(ctx context.Context) error {
 	return s.Exec(ctx, s.engine.words().stop)
 }
 
-// StartReceiver and StopReceiver concern the thread that receives from the source.
+// StartReceiver starts the thread that receives from the source.
 func (s *Server) StartReceiver(ctx context.Context) error {
 	return s.Exec(ctx, s.engine.words().startReceiver)
 }
+
+// StopReceiver stops it.
 func (s *Server) StopReceiver(ctx context.Context) error {
 	return s.Exec(ctx, s.engine.words().stopReceiver)
 }
 
-// StartApplier and StopApplier concern the thread that applies what was received.
+// StartApplier starts the thread that applies what was received.
 func (s *Server) StartApplier(ctx context.Context) error {
 	return s.Exec(ctx, s.engine.words().startApplier)
 }
+
+// StopApplier stops it.
 func (s *Server) StopApplier(ctx context.Context) error {
 	return s.Exec(ctx, s.engine.words().stopApplier)
 }
