@@ -17,8 +17,8 @@ const attempts = 3
 // route.Epoch, and reads back. It returns what the proxy now does; with an error
 // too, as far as that is known. With nothing to change it reads, and no more.
 //
-// A fenced route also ends the sessions that are attached to a server of the
-// writer hostgroup, and Apply returns when they are gone.
+// It also ends the sessions that are attached to a server of the writer hostgroup
+// which the route closes, and returns when they are gone.
 //
 // Errors: ErrStaleEpoch, ErrConflict (both: nothing was changed), ErrUnreachable,
 // ErrRefused, ErrNotReadBack.
@@ -51,6 +51,7 @@ func (a *Admin) apply(ctx context.Context, route topology.Route, hg Hostgroups) 
 		return topology.Proxy{}, false, err
 	}
 	a.warn(s, route.Cluster, hg)
+	attached := attachedTo(s, route, hg)
 	var drift []string
 	if s.applied == route.Epoch && s.epoch == route.Epoch {
 		drift = a.plan(s, route, hg).drift(s, hg)
@@ -67,16 +68,33 @@ func (a *Admin) apply(ctx context.Context, route topology.Route, hg Hostgroups) 
 			return topology.Proxy{}, changed, err
 		}
 	}
-	if route.Mode == topology.Fenced || route.Writer == "" {
-		if n, err := a.endSessions(ctx, hg, ""); err != nil {
+	for _, addr := range attached {
+		if n, err := a.endSessions(ctx, hg, addr); err != nil {
 			p := a.describe(s, route, hg, drift)
 			p.Epoch = 0 // a session that is attached could go on writing: that is no fence
 			return p, changed, err
 		} else if n > 0 {
-			a.log.Info("sessions ended", "cluster", route.Cluster, "hostgroup", hg.Writer, "sessions", n)
+			a.log.Info("sessions ended", "cluster", route.Cluster, "hostgroup", hg.Writer, "server", addr, "sessions", n)
 		}
 	}
 	return a.describe(s, route, hg, drift), changed, nil
+}
+
+// attachedTo names the servers whose sessions a route ends, judged by what runtime did
+// before: all of the writer hostgroup ("") where the route has no open writer, else
+// those that were in use there and are not its writer. A statement that another hand
+// let through to an old writer would otherwise be answered whenever that one thaws.
+func attachedTo(s *state, route topology.Route, hg Hostgroups) []topology.Addr {
+	if route.Mode == topology.Fenced || route.Writer == "" {
+		return []topology.Addr{""}
+	}
+	var list []topology.Addr
+	for _, r := range s.runtime {
+		if r.Hostgroup == hg.Writer && r.Status != offlineHard && r.addr() != route.Writer {
+			list = append(list, r.addr())
+		}
+	}
+	return list
 }
 
 // settle executes plans until a reading shows that nothing is left to do, and

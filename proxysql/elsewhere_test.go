@@ -58,3 +58,28 @@ func TestAFenceHoldsBackATransactionThatReadElsewhere(t *testing.T) {
 		}
 	})
 }
+
+// Another hand opens an old writer that is frozen: what a client sent there may not be
+// answered when it thaws, after the proxy was put in line.
+func TestWhatAnotherHandLetThroughIsEnded(t *testing.T) {
+	l := lab.ForTest(t, lab.Options{})
+	s, err := l.Server(within(t), lab.ServerOptions{Name: "db", Writable: true})
+	must(t, err)
+	must(t, s.Exec(within(t), "CREATE DATABASE lab"))
+	onProxies(t, func(t *testing.T, b *bench) {
+		old := topology.MustParseAddr(s.Addr)
+		r := topology.Route{Cluster: "main", Epoch: 1, Writer: "127.0.0.1:1", Mode: topology.Open, Known: []topology.Addr{old, "127.0.0.1:1"}}
+		b.apply(t, r)
+		sqlExec(t, b.Proxy, "UPDATE mysql_servers SET status = CASE port WHEN 1 THEN 'OFFLINE_HARD' ELSE 'ONLINE' END WHERE hostgroup_id = 10",
+			"LOAD MYSQL SERVERS TO RUNTIME")
+		c := openClient(t, b)
+		c.exec(t, "BEGIN")
+		c.exec(t, "SELECT 1")
+		if p := b.apply(t, r); p.Epoch != 1 || p.Writer != r.Writer {
+			t.Errorf("applied: %+v", p)
+		}
+		if left := table(t, b.Proxy, attachedSQL(tens, old)); left != "" {
+			t.Errorf("attached to the old writer is session %s", left)
+		}
+	})
+}

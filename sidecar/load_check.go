@@ -188,30 +188,39 @@ func (c *Config) validateLadder(bad complain) {
 		}
 		positive(bad, at+".timeout", r.Timeout)
 		sum += r.Timeout
-		if !oneOf(bad, at+".rung", r.Rung, rungStop, rungFilter, rungHook) {
-			continue
-		}
-		if r.Rung != rungStop && r.PIDFile != "" {
-			bad(at+".pid_file", "is for the rung stop, not for %s", r.Rung)
-		}
-		if r.Rung != rungFilter && r.User != "" {
-			bad(at+".user", "is for the rung filter, not for %s", r.Rung)
-		}
-		switch {
-		case r.Rung == rungStop && (r.PIDFile == "") == (len(r.Command) == 0):
-			bad(at, "give the rung stop a pid_file of ProxySQL or a command that stops it, and not both")
-		case r.Rung == rungStop && r.PIDFile != "" && !filepath.IsAbs(r.PIDFile):
-			bad(at+".pid_file", "%q is not an absolute path", r.PIDFile)
-		case r.Rung == rungHook && len(r.Command) == 0:
-			bad(at, "give the rung hook a command, a list of words")
-		case r.Rung == rungFilter && len(r.Command) > 0:
-			bad(at+".command", "is for the rungs stop and hook, not for filter")
-		case r.Rung == rungFilter && r.User == "":
-			bad(at, "give the rung filter the user that ProxySQL runs as")
+		if oneOf(bad, at+".rung", r.Rung, rungStop, rungFilter, rungHook) {
+			r.validate(at, bad)
 		}
 	}
 	if half := c.Lease.FenceTime / 2; sum > half {
 		bad("proxysql.when_hung", "its rungs may take %s, and half of lease.fence_time, which is theirs, is %s; raise fence_time to %s", sum, half, 2*sum)
+	}
+}
+
+// validate checks that a rung has what it needs and nothing else.
+func (r *RungConfig) validate(at string, bad complain) {
+	for _, key := range []struct {
+		name  string
+		given bool
+		rungs []string
+	}{
+		{"pid_file", r.PIDFile != "", []string{rungStop}},
+		{"command", len(r.Command) > 0, []string{rungStop, rungHook}},
+		{"user", r.User != "", []string{rungFilter}},
+	} {
+		if key.given && !slices.Contains(key.rungs, r.Rung) {
+			bad(at+"."+key.name, "is for the rung %s, not for %s", strings.Join(key.rungs, " or "), r.Rung)
+		}
+	}
+	switch {
+	case r.Rung == rungStop && (r.PIDFile == "") == (len(r.Command) == 0):
+		bad(at, "give the rung stop a pid_file of ProxySQL or a command that stops it, and not both")
+	case r.PIDFile != "" && !filepath.IsAbs(r.PIDFile):
+		bad(at+".pid_file", "%q is not an absolute path", r.PIDFile)
+	case r.Rung == rungHook && len(r.Command) == 0:
+		bad(at, "give the rung hook a command, a list of words")
+	case r.Rung == rungFilter && r.User == "":
+		bad(at, "give the rung filter the user that ProxySQL runs as")
 	}
 }
 

@@ -214,10 +214,13 @@ func (a admin) Apply(ctx context.Context, route topology.Route, _ proxysql.Hostg
 		return p, err
 	}
 	drift := a.x.drift(route)
-	a.x.set(route)
-	if route.Mode == topology.Fenced || route.Writer == "" {
-		a.x.end(func(*statement) bool { return true })
+	closed := map[topology.Addr]bool{} // by the route
+	for addr, status := range a.x.rows {
+		closed[addr] = status != offlineHard && addr != route.Writer
 	}
+	a.x.set(route)
+	fenced := route.Mode == topology.Fenced || route.Writer == ""
+	a.x.end(func(st *statement) bool { return fenced || closed[st.server.addr] })
 	p := a.x.read(route)
 	p.Drift = drift
 	a.x.w.mu.Unlock()
