@@ -155,13 +155,14 @@ const (
 	SemiSync Durability = "semi_sync"
 )
 
-// Errant says what errant transactions do to a candidate: "refuse" or "tolerate".
+// Errant says what errant transactions do to a candidate: "refuse", "tolerate" or "inject".
 type Errant string
 
 // What errant transactions do.
 const (
 	ErrantRefuse   Errant = "refuse"
 	ErrantTolerate Errant = "tolerate"
+	ErrantInject   Errant = "inject" // refuse, and have the primary commit empty ones in their place; MySQL only
 )
 
 // Rejoin says what happens to an old primary that returns: "auto", "manual" or "clone".

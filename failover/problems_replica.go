@@ -98,6 +98,9 @@ var replicaProblems = []Problem{
 				if f.prim.Fresh() && !i.State.Writable() {
 					words += "; " + f.rescueWords(i, extra)
 				}
+				if why := f.whyNotInject(i); f.p.Errant == ErrantInject && why != "" {
+					words += "; they are not injected: " + why
+				}
 				return words, !extra.Empty()
 			})
 		},

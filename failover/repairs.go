@@ -44,6 +44,7 @@ func (f *facts) wantedRepairs() []Step {
 		default:
 			add(f.saveExtra(i))
 			add(f.autoClone(i))
+			add(f.inject(i))
 			if step, yes := f.repointStranger(i); yes {
 				add(step, true)
 				continue

@@ -8,6 +8,38 @@ import (
 	"github.com/remora-ha/remora/topology"
 )
 
+func TestErrantTransactionsAreInjected(t *testing.T) {
+	policy := func(p *Policy) { p.Errant = ErrantInject }
+	errant := func() *build {
+		return primary("a").replica("b").replica("c").oracle(map[string]string{"a": "a:1-100", "b": "a:1-100,b:1-2", "c": "a:1-100"}).policy(policy)
+	}
+	own := uuid("b") + ":1-2"
+	for name, tt := range map[string]struct {
+		b    *build
+		want string
+	}{
+		"saved first":            {errant(), "save extra b:3306"},
+		"then injected":          {errant().rescued("b", own, ""), "inject a:3306"},
+		"at once if not saved":   {errant().repair(func(r *Repair) { r.SaveExtra = false }), "inject a:3306"},
+		"not by default":         {errant().rescued("b", own, "").policy(func(p *Policy) { p.Errant = ErrantRefuse }), ""},
+		"not in downtime":        {errant().rescued("b", own, "").downtime("b"), ""},
+		"not on a closed server": {errant().rescued("b", own, "").change("a", func(st *topology.State) { st.ReadOnly, st.SuperReadOnly = true, true }), ""},
+		"nor thousands":          {primary("a").replica("b").oracle(map[string]string{"a": "a:1-100", "b": "a:1-100,b:1-1001"}).policy(policy).repair(func(r *Repair) { r.SaveExtra = false }), ""},
+		"nor on MariaDB":         {primary("a").replica("b", has("0-1-100", "0-1-100,0-2-101")).policy(policy).rescued("b", "0-2-101", ""), ""},
+	} {
+		if got := Stage(Repairs(&tt.b.c)).String(); got != tt.want {
+			t.Errorf("%s: repairs are %q, want %q", name, got, tt.want)
+		}
+	}
+	var said string
+	for _, x := range Analyze(&primary("a").replica("b", has("0-1-100", "0-1-100,0-2-101")).policy(policy).c) {
+		said += x.Sentence
+	}
+	if !strings.Contains(said, "they are not injected: MariaDB orders") {
+		t.Errorf("on MariaDB the finding says %q", said)
+	}
+}
+
 func (b *build) rescued(name, set, note string) *build {
 	b.c.Rescued = append(b.c.Rescued, Rescued{Instance: at(name), Set: gtid.MustParse(set), Node: "s1", File: "/r/x.sql", Transactions: 5, Changes: 7, Note: note})
 	return b

@@ -15,7 +15,7 @@ type Step struct {
 	Do     Act           `json:"do"`
 	Target topology.Addr `json:"target,omitempty"` // the instance acted upon
 	Source topology.Addr `json:"source,omitempty"` // Repoint: the new source; StopReceiving: the old one, as Target calls it
-	Until  gtid.Set      `json:"until,omitzero"`   // CatchUp: what Target must have executed; SaveExtra, Discard: what is saved, taken back
+	Until  gtid.Set      `json:"until,omitzero"`   // CatchUp: what Target must have executed; SaveExtra, Discard, Inject: what is saved, taken back, injected
 	Wait   Duration      `json:"wait,omitempty"`   // how long the step may take; 0: the executor's default
 	Mode   topology.Mode `json:"mode,omitempty"`   // CloseProxies: what they must acknowledge
 	// SemiSync says how to set semi-sync on Target (Promote, Repoint, SetSemiSync).
@@ -54,6 +54,9 @@ const (
 	Discard Act = "discard"
 	// Clone replaces all of Target's data by those of Source: a rejoin.
 	Clone Act = "clone"
+	// Inject commits empty transactions in the place of those in Until on Target, the
+	// primary: a repair.
+	Inject Act = "inject"
 	// Detach makes Target, a primary, forget its source: a repair.
 	Detach   Act = "detach"
 	RollBack Act = "roll_back" // commit the intent's end with Target as the open writer again

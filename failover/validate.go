@@ -42,7 +42,7 @@ func (p *Policy) Validate() error {
 	positive("semi_sync.timeout", Duration(p.SemiSync.Timeout))
 	positive("semi_sync.patience", p.SemiSync.Patience)
 	oneOf(bad, "gtid", p.GTID, GTIDStrict, GTIDLastExecuted, GTIDDeclarative)
-	oneOf(bad, "errant", p.Errant, ErrantRefuse, ErrantTolerate)
+	oneOf(bad, "errant", p.Errant, ErrantRefuse, ErrantTolerate, ErrantInject)
 	oneOf(bad, "on_lease_loss", p.OnLeaseLoss, LeaseLossFence, LeaseLossHold)
 	oneOf(bad, "rejoin", p.Rejoin, RejoinAuto, RejoinManual, RejoinClone)
 	p.Clone.validate(bad)

@@ -54,7 +54,7 @@ func (s *Servers) Close() {
 var ErrNotMine = errors.New("not an act on a database server")
 
 // Do carries out SetReadOnly, StopReceiving, Drain, CatchUp, Promote, Repoint,
-// SetWritable, SetSemiSync, StartReplica, Detach and Clone; any other act is ErrNotMine. It returns nil when what the step wants has been read
+// SetWritable, SetSemiSync, StartReplica, Detach, Inject and Clone; any other act is ErrNotMine. It returns nil when what the step wants has been read
 // back from the server, and does nothing where that was so before. It is bounded by
 // ctx and by the step's Wait (by Config.ActTimeout when that is 0); a SetReadOnly
 // that failed takes up to half a second more to withdraw what still waits on the
@@ -82,6 +82,8 @@ func (s *Servers) Do(ctx context.Context, step failover.Step) error {
 		act = (*actor).startReplica
 	case failover.Detach:
 		act = (*actor).detach
+	case failover.Inject:
+		act = (*actor).inject
 	case failover.Clone:
 		act = (*actor).clone
 	default:
