@@ -32,6 +32,7 @@ type stage struct {
 	idle  map[topology.Addr]bool          // it does not receive
 	of    map[topology.Addr]topology.Addr // who replicates from whom
 	wr    map[topology.Addr]bool          // who takes writes
+	has   map[topology.Addr]string        // who executed something else than all others
 	acts  []string
 	ran   []string                                        // command lines, in the order of their begin
 	env   map[string][]string                             // of each command line
@@ -73,6 +74,9 @@ func (s *stage) probe(a topology.Addr) topology.View {
 	st := &topology.State{
 		Flavor: "mariadb", Version: "10.11.6-MariaDB", ServerID: uint32(a[0]), ReadOnly: !s.wr[a], LogBin: true, LogReplicaUpdates: true,
 		BinlogFormat: "ROW", GTIDMode: "ON", GTIDStrict: true, Executed: gtid.MustParse("0-1-100"),
+	}
+	if own := s.has[a]; own != "" {
+		st.Executed = gtid.MustParse(own)
 	}
 	if src := s.of[a]; src != "" {
 		one := topology.Source{Addr: src, IO: topology.ThreadYes, SQL: topology.ThreadYes, GTID: true, Received: st.Executed, Heartbeat: topology.Duration(time.Second), Lag: &zero, Silence: &zero}
