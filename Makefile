@@ -54,10 +54,10 @@ lint: ## Run the linters; builds the pinned golangci-lint on first use
 	@scripts/deps build
 	@scripts/lint $(PKG)
 
-demo: ## Start three of each, switch over, kill the primary, and show what clients saw
+demo: ## Start three of each, switch over, kill the primary, and show what clients saw (FLAVOR=mysql for MySQL)
 	@scripts/deps test
 	$(COMPILE)
-	go run ./examples/demo
+	$(if $(FLAVOR),REMORA_FLAVOR=$(FLAVOR)) go run ./examples/demo
 
 chaos: ## Play faults of every kind in network namespaces for 30 minutes and judge (T=5m SEED=7; needs root)
 	@scripts/deps test

@@ -38,7 +38,7 @@ func (a *actor) clone(ctx context.Context, step failover.Step) error {
 		return err
 	}
 	for _, c := range r.channels {
-		if err := a.stop(ctx, r, c, a.session.dialect.stop(c.Channel)); err != nil {
+		if err := a.stopBoth(ctx, r, c); err != nil {
 			return err
 		}
 	}

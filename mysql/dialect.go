@@ -131,6 +131,7 @@ type channel struct {
 	relayPos           int
 	user               string
 	tls                bool
+	halfway            bool // MySQL's receiver stopped in the middle of a transaction
 }
 
 // readAll says whether the SQL thread waits at the end of the relay log.

@@ -63,7 +63,7 @@ func (a *actor) discard(ctx context.Context, extra gtid.Set, dry bool) (Discarde
 		return p.done, err
 	}
 	for _, c := range r.channels {
-		if err := a.stop(ctx, r, c, a.session.dialect.stop(c.Channel)); err != nil {
+		if err := a.stopBoth(ctx, r, c); err != nil {
 			return Discarded{}, err
 		}
 	}

@@ -47,6 +47,7 @@ var oraclePrivileges = []string{
 	"SYSTEM_VARIABLES_ADMIN",  // semi-sync, super_read_only
 	"PROCESS",
 	"CONNECTION_ADMIN", // KILL, super_read_only, and a connection when all are taken
+	"SYSTEM_USER",      // KILL of root's sessions, and of an SQL thread that waits for the rest of a transaction
 	"RELOAD",           // RESET REPLICA
 }
 

@@ -34,7 +34,7 @@ const oracleStatus = "SHOW GLOBAL STATUS WHERE Variable_name IN ('Uptime','Threa
 
 // oracleHeartbeats has no row where the performance schema is off.
 const oracleHeartbeats = "SELECT c.CHANNEL_NAME AS channel, c.HEARTBEAT_INTERVAL AS period, s.COUNT_RECEIVED_HEARTBEATS AS beats," +
-	" s.LAST_HEARTBEAT_TIMESTAMP AS last, s.LAST_QUEUED_TRANSACTION AS queued" +
+	" s.LAST_HEARTBEAT_TIMESTAMP AS last, s.LAST_QUEUED_TRANSACTION AS queued, s.QUEUEING_TRANSACTION AS queueing" +
 	" FROM performance_schema.replication_connection_configuration c" +
 	" LEFT JOIN performance_schema.replication_connection_status s ON s.CHANNEL_NAME = c.CHANNEL_NAME"
 
@@ -116,6 +116,7 @@ func oracleChannel(line row, names channelNames, heartbeats result) (*channel, e
 		if beat["channel"] == c.Channel {
 			c.Heartbeat, _ = beat.seconds("period")
 			pulse = append(pulse, beat["beats"], beat["last"], beat["queued"])
+			c.halfway = c.IO == topology.ThreadNo && beat["queueing"] != ""
 		}
 	}
 	c.pulse = strings.Join(pulse, " ")

@@ -41,7 +41,7 @@ func (a *actor) forgetSources(ctx context.Context, r *reading) error {
 			a.log.Warn("forgot a source with a relay log that is not applied", "received", c.Received.String(), "executed", r.state.Executed.String())
 		}
 		if c.IO != topology.ThreadNo || c.SQL != topology.ThreadNo {
-			if err := a.stop(ctx, r, c, a.session.dialect.stop(c.Channel)); err != nil {
+			if err := a.stopBoth(ctx, r, c); err != nil {
 				return err
 			}
 		}

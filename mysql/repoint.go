@@ -96,7 +96,7 @@ func (a *actor) setSource(ctx context.Context, r *reading, step failover.Step) e
 		before = adopt
 	case c.IO != topology.ThreadNo || c.SQL != topology.ThreadNo:
 		p.channel, p.plain = c.Channel, !c.tls
-		if err := a.stop(ctx, r, *c, d.stop(c.Channel)); err != nil {
+		if err := a.stopBoth(ctx, r, *c); err != nil {
 			return err
 		}
 	default:

@@ -1,5 +1,5 @@
 // Command demo shows Remora's main job on real servers: three sidecars keep a
-// MariaDB cluster writable through three proxies, first in a planned switchover,
+// MariaDB or MySQL cluster writable through three proxies, first in a planned switchover,
 // then when the primary is killed, then when it comes back. It measures what the
 // clients see, writes demo-report.json, and fails when a promise was broken.
 //
@@ -64,7 +64,7 @@ func (d *demo) run(ctx context.Context) (err error) {
 	if noConsul != nil {
 		d.out.say("Without Consul and HAProxy: %v", noConsul)
 	}
-	d.out.say("Starting 3 MariaDB servers, 3 proxies, 3 sidecars, Consul and 3 HAProxys (the first time the programs are built, which takes a minute) …")
+	d.out.say("Starting 3 servers of %s, 3 proxies, 3 sidecars, Consul and 3 HAProxys (the first time the programs are built, which takes a minute) …", lab.DefaultFlavor())
 	l, err := lab.New(ctx, lab.Options{})
 	if err != nil {
 		return err
@@ -159,6 +159,9 @@ func (d *demo) play(ctx context.Context) error {
 		return err
 	}
 	d.out.say("%s replicates from %s %s after its start.", r.From.Name, r.To.Name, took.Round(time.Millisecond))
+	if r.From.Flavor() == lab.MySQL {
+		d.out.say("MySQL keeps what it had written when it was killed, also what no replica got and no client was told of. Where there was such, the server was kept out, and then set up anew.")
+	}
 	return d.add(ctx, back, promise{pause: 2 * time.Second, noErrors: true})
 }
 
