@@ -24,7 +24,7 @@ func diverge(t *testing.T, ctx context.Context, f *fleet.Fleet, writes ...string
 	others, err := replicas(ctx, f)
 	must(t, err)
 	for _, s := range others {
-		must(t, s.Exec(ctx, "STOP SLAVE IO_THREAD"))
+		must(t, s.StopReceiver(ctx))
 	}
 	must(t, old.Exec(ctx, writes...))
 	must(t, old.Kill())
