@@ -266,3 +266,43 @@ func TestAFrozenProxyIsStoppedWithItsAngel(t *testing.T) {
 		t.Error("it serves, or the angel has started another one")
 	}
 }
+
+// A ProxySQL that is frozen when a failover begins is killed, and the leader is told
+// at what epoch, so that it goes on.
+func TestAFailoverGoesOnPastAFrozenProxy(t *testing.T) {
+	l := lab.ForTest(t, lab.Options{})
+	d := startDaemon(t, l)
+	f := newFollower()
+	ladder, err := newLadder([]RungConfig{{Rung: rungStop, PIDFile: d.pidFile, Timeout: topology.Duration(10 * time.Second)}}, d.admin, f.log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.ports.Ladder = ladder
+	f.ports.Proxy = proxysql.New(proxysql.Config{Addr: d.admin, User: lab.AdminUser.Name, Password: lab.AdminUser.Password}, nil, nil)
+	ctx, stop := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- f.Run(ctx) }()
+	defer func() {
+		stop()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	}()
+	f.routed(t)
+	told := func() topology.Proxy { return f.proxies.all()["main"] }
+	await(t, "the route", func() bool { return told().Mode == topology.Open && told().Epoch > 0 })
+	child := d.child(t)
+	if err := syscall.Kill(child, syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	f.begin(t, failover.KindFailover)
+	epoch := f.raft.State().Clusters["main"].Intent.Epoch
+	await(t, "the fence", func() bool { return told().Holds(epoch) })
+	if p := told(); p.Cut != "stopped" || p.Epoch >= epoch {
+		t.Errorf("the leader is told %+v", p)
+	}
+	if p, err := readProcess(child); err == nil && !p.ended {
+		t.Errorf("it runs: %+v", p)
+	}
+	await(t, "the end to be seen", func() bool { return told().Gone && told().Holds(epoch) })
+}
