@@ -139,6 +139,7 @@ func (s *server) setReadOnly(ctx context.Context) error {
 		return errLost
 	}
 	s.endSessions()
+	s.closed = s.closed || !s.readOnly
 	s.readOnly = true
 	s.notify()
 	return nil
@@ -189,7 +190,7 @@ func (s *server) open(plan *failover.SemiSyncPlan) error {
 
 func (s *server) openLocked(plan *failover.SemiSyncPlan) {
 	s.setSemiSync(plan)
-	s.readOnly = false
+	s.readOnly, s.closed = false, false
 	s.notify()
 	s.w.checks.look("%s takes writes", s.addr)
 }

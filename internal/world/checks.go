@@ -46,9 +46,14 @@ func (c *checks) follow(p *process) {
 
 // agreed looks at a newer ledger.
 func (c *checks) agreed(state *ledger.State) {
-	before := c.now.Route.Writer
+	before, last := c.now.Route.Writer, c.now.Last()
 	c.index, c.now = state.Index, state.Clusters[Cluster]
 	writer := c.now.Route.Writer
+	if r := c.now.Last(); r != nil && (last == nil || last.Intent.ID != r.Intent.ID) && r.Outcome == failover.RolledBack {
+		if from := c.w.server(r.Intent.From); from.up && from.readOnly && from.closed {
+			c.w.failLocked("invariant 8: the %s to %s was rolled back, and %s was left read-only", r.Intent.Kind, r.Intent.To, from.addr)
+		}
+	}
 	if before == "" || writer == before {
 		return
 	}

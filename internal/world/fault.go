@@ -159,7 +159,7 @@ func (s *server) touch(kind FaultKind) {
 	switch kind {
 	case CloseServer:
 		s.endSessions()
-		s.readOnly = true
+		s.readOnly, s.closed = true, false
 	case OpenServer:
 		s.readOnly = false
 	case StopReplica:

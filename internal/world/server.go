@@ -39,6 +39,7 @@ type server struct {
 	born     int // counts starts: connections to an earlier life are broken
 	started  time.Time
 	readOnly bool
+	closed   bool   // by Remora, and nothing happened to it since
 	log      []*txn // the binary log: everything executed, in order
 	at       map[*txn]int
 	got      map[*txn]time.Time // when each was written or received here
@@ -244,7 +245,7 @@ func (s *server) crash(lose bool) {
 	if !s.up {
 		return
 	}
-	s.up = false
+	s.up, s.closed = false, false
 	s.born++
 	s.stopIO()
 	s.endSessions()

@@ -90,7 +90,8 @@ func (w *World) Finish() {
 		return
 	}
 	before := w.history.acknowledged()
-	if !w.await(convergence, func() bool { return w.history.acknowledged() >= before+2*len(w.nodes) }) {
+	write := func() bool { return w.history.acknowledged() >= before+2*len(w.nodes) }
+	if !w.await(convergence/2, write) && !(w.cloneByHand() && w.await(convergence/2, write)) {
 		w.fail("invariant 6: converged, and yet clients cannot write: %s", w.sentence())
 		return
 	}
@@ -116,6 +117,42 @@ func (w *World) openByHand() bool {
 	s.readOnly = false
 	s.notify()
 	return true
+}
+
+// cloneByHand does what an operator does who reads that a primary waits for
+// acknowledgements and no replica can follow it: to clone those that have diverged.
+func (w *World) cloneByHand() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	primary := w.server(w.checks.now.Route.Writer)
+	if !w.options.SemiSync || primary == nil {
+		return false
+	}
+	cloned := false
+	for _, s := range w.servers {
+		if s == primary || !s.up || primary.has(s) && s.sqlError == "" {
+			continue
+		}
+		w.eventLocked("an operator clones %s from %s", s.addr, primary.addr)
+		s.forget()
+		s.become(primary)
+		cloned = true
+	}
+	return cloned
+}
+
+// become copies another server's data and replicates from it; the caller holds
+// the mutex.
+func (s *server) become(o *server) {
+	s.log, s.at, s.counted, s.heads = nil, map[*txn]int{}, 0, nil
+	for _, t := range o.log {
+		if o.commits[t] == nil {
+			s.append(t)
+		}
+	}
+	s.synced, s.readOnly, s.source, s.semiSource, s.semiRepl = len(s.log), true, o.addr, false, true
+	s.startSQL()
+	s.startIO()
 }
 
 // sentence is what the leader says of its last cycle.

@@ -3,6 +3,7 @@ package world
 import (
 	"fmt"
 	"os"
+	"runtime/debug"
 	"slices"
 	"strconv"
 	"strings"
@@ -48,6 +49,7 @@ func TestSchedules(t *testing.T) {
 	if v := os.Getenv(envUntil); v != "" {
 		until = strings.Split(v, "|")
 	}
+	defer debug.SetGCPercent(debug.SetGCPercent(400)) // worlds are small and short
 	r := run{t: t, n: n, from: from, until: until, began: time.Now()}
 	stop := r.progress()
 	t.Run("all", func(t *testing.T) {
