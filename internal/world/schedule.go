@@ -15,6 +15,7 @@ type Schedule struct {
 	Servers  int
 	SemiSync bool
 	Ladder   bool
+	Hold     bool
 	Faults   []Fault
 }
 
@@ -28,7 +29,7 @@ const (
 // NewSchedule draws one from a seed.
 func NewSchedule(seed uint64) Schedule {
 	r := rand.New(rand.NewPCG(seed, 0))
-	s := Schedule{Seed: seed, Servers: pick(r, 3, 3, 3, 4, 5), SemiSync: r.IntN(2) == 0, Ladder: r.IntN(2) == 0}
+	s := Schedule{Seed: seed, Servers: pick(r, 3, 3, 3, 4, 5), SemiSync: r.IntN(2) == 0, Ladder: r.IntN(2) == 0, Hold: r.IntN(6) == 0}
 	d := drawer{r: r, s: &s}
 	first := faultsFrom + time.Duration(r.Int64N(int64(3*time.Second)))
 	for i := range 1 + r.IntN(5) {
@@ -194,6 +195,9 @@ func (s Schedule) String() string {
 	if s.Ladder {
 		durability += ", with a ladder"
 	}
+	if s.Hold {
+		durability += ", on_lease_loss: hold"
+	}
 	fmt.Fprintf(&b, "seed %d: %d servers, %s\n", s.Seed, s.Servers, durability)
 	for _, f := range s.Faults {
 		fmt.Fprintf(&b, "  %s\n", f)
@@ -213,7 +217,7 @@ type Outcome struct {
 // Run plays the schedule in a new world. It must be called in a bubble of
 // testing/synctest.
 func (s Schedule) Run(o Options) Outcome {
-	o.Seed, o.Servers, o.SemiSync, o.Ladder = s.Seed, s.Servers, s.SemiSync, s.Ladder
+	o.Seed, o.Servers, o.SemiSync, o.Ladder, o.Hold = s.Seed, s.Servers, s.SemiSync, s.Ladder, s.Hold
 	w := New(o)
 	if err := w.Start(); err != nil {
 		w.fail("%v", err)

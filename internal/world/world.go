@@ -26,6 +26,7 @@ type Options struct {
 	Servers  int // 3 to 5
 	SemiSync bool
 	Ladder   bool // a proxy that hangs is killed
+	Hold     bool // a sidecar without a lease leaves its proxy as it is
 	// Log gets what the sidecars log, nil for nothing.
 	Log *slog.Logger
 	// AfterStep is called after each step of a recovery with its number, from 1,
@@ -150,7 +151,7 @@ func (w *World) config(name string) sidecar.Config {
 	for _, n := range nodeNames {
 		cfg.Nodes = append(cfg.Nodes, sidecar.NodeConfig{Name: n, Raft: raftAddr(n), API: n + ":8000"})
 	}
-	cfg.Lease = sidecar.LeaseConfig{Heartbeat: d(500 * time.Millisecond), TTL: d(3 * time.Second), FenceTime: d(time.Second)}
+	cfg.Lease.Heartbeat, cfg.Lease.TTL, cfg.Lease.FenceTime = d(500*time.Millisecond), d(3*time.Second), d(time.Second)
 	p := failover.DefaultPolicy()
 	p.Detection.Interval, p.Detection.Timeout, p.Detection.Fresh = d(500*time.Millisecond), d(500*time.Millisecond), d(1500*time.Millisecond)
 	p.Detection.Heartbeat = d(w.timing.Beat)
@@ -159,6 +160,9 @@ func (w *World) config(name string) sidecar.Config {
 	p.Repair.Stopped, p.Repair.Grace, p.Repair.ReadOnlyPrimary = failover.StoppedStart, d(time.Second), failover.ReadOnlyOpen
 	if w.options.SemiSync {
 		p.Durability = failover.SemiSync
+	}
+	if w.options.Hold {
+		p.OnLeaseLoss = failover.LeaseLossHold
 	}
 	cfg.Policy = p
 	var seeds []topology.Addr
