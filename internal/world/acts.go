@@ -27,7 +27,7 @@ func (a acts) Do(ctx context.Context, step failover.Step) error {
 	if s == nil {
 		return fmt.Errorf("%s: no such server", step)
 	}
-	w.checks.actBegins(a.p, ctx, step)
+	w.checks.actBegins(ctx, a.p, step)
 	fail := func(err error) error {
 		w.event("%s: %s failed: %v", a.p.node.name, step, err)
 		return fmt.Errorf("%s: %w", step, err)

@@ -129,7 +129,7 @@ func (c *checks) leads(s *server) bool {
 }
 
 // actBegins holds invariant 3: every act follows a quorum round of its own.
-func (c *checks) actBegins(p *process, ctx context.Context, step failover.Step) {
+func (c *checks) actBegins(ctx context.Context, p *process, step failover.Step) {
 	p.mu.Lock()
 	ok, dead := p.verified[ctx], p.dead
 	p.mu.Unlock()

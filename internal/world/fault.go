@@ -79,7 +79,6 @@ func (f Fault) String() string {
 // strike begins a fault; the returned function ends it.
 func (w *World) strike(f Fault, n int) (heal func()) {
 	w.event("fault: %s", f)
-	heal = func() {}
 	var ends []func()
 	for _, who := range f.Who {
 		ends = append(ends, w.strikeOne(f, n, who))

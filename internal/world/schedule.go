@@ -28,7 +28,7 @@ const (
 
 // NewSchedule draws one from a seed.
 func NewSchedule(seed uint64) Schedule {
-	r := rand.New(rand.NewPCG(seed, 0))
+	r := draws(seed, 0)
 	s := Schedule{Seed: seed, Servers: pick(r, 3, 3, 3, 4, 5), SemiSync: r.IntN(2) == 0, Ladder: r.IntN(2) == 0, Hold: r.IntN(6) == 0}
 	d := drawer{r: r, s: &s}
 	first := faultsFrom + time.Duration(r.Int64N(int64(3*time.Second)))
@@ -46,8 +46,11 @@ func NewSchedule(seed uint64) Schedule {
 		f.For = min(f.For.Round(time.Millisecond), healed-f.At)
 		s.Faults = append(s.Faults, f)
 	}
-	if r.IntN(10) == 0 {
+	switch r.IntN(20) {
+	case 0, 1:
 		s.Faults = append(s.Faults, d.latecomer(first)...)
+	case 2, 3:
+		s.Faults = append(s.Faults, fork(first)...)
 	}
 	s.mild()
 	slices.SortStableFunc(s.Faults, func(a, b Fault) int { return int(a.At - b.At) })
@@ -81,6 +84,21 @@ func (d *drawer) latecomer(first time.Duration) []Fault {
 		{At: at, For: 4 * time.Second, Kind: KillHost, Who: []string{nodeNames[n]}},
 		{At: at, For: 8 * time.Second, Kind: Slow, Who: []string{nodeNames[n]}, Whom: others, Delay: delay.Round(time.Millisecond)},
 	}
+}
+
+// fork is a replica that goes a way of its own, and then the death of the primary.
+func fork(first time.Duration) []Fault {
+	first = first.Round(time.Millisecond)
+	return []Fault{
+		{At: first, For: 7 * time.Second, Kind: Partition, Who: []string{"a"}, Whom: []string{"b"}, Traffic: SQLPort},
+		{At: first + 200*time.Millisecond, Kind: Errant, Who: []string{"b"}},
+		{At: first + 4*time.Second, For: 4 * time.Second, Kind: Crash, Who: []string{"a"}},
+	}
+}
+
+// draws are what a seed gives, in several streams.
+func draws(seed, stream uint64) *rand.Rand {
+	return rand.New(rand.NewPCG(seed, stream)) //nolint:gosec // a schedule is to be drawn again
 }
 
 func pick[T any](r *rand.Rand, from ...T) T { return from[r.IntN(len(from))] }

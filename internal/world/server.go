@@ -69,10 +69,9 @@ type server struct {
 	probers map[*prober]bool
 	changed chan struct{} // closed and replaced when the log grew or roles changed
 
-	executed    gtid.Set // of the first `counted` entries
-	heads       []string
-	counted     int
-	promotedFor string // the intent under which it was promoted last
+	executed gtid.Set // of the first `counted` entries
+	heads    []string
+	counted  int
 }
 
 // serverFault is how a server misbehaves beyond being down or frozen.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
 	"sync"
 	"time"
 
@@ -74,7 +73,7 @@ var nodeNames = []string{"n1", "n2", "n3"}
 // New makes a world at rest: a is the primary, all others replicate from it. It
 // must be called in a bubble of testing/synctest.
 func New(o Options) *World {
-	rng := rand.New(rand.NewPCG(o.Seed, 1))
+	rng := draws(o.Seed, 1)
 	w := &World{options: o, timing: usual, began: time.Now()}
 	w.ctx, w.end = context.WithCancel(context.Background())
 	w.net = newNetwork(rng)
@@ -110,7 +109,7 @@ func (w *World) Start() error {
 		return fmt.Errorf("the world did not settle at its beginning: %s", w.unsettled())
 	}
 	for i, n := range w.nodes {
-		c := &client{w: w, id: i, proxy: n.proxy, rng: rand.New(rand.NewPCG(w.options.Seed, uint64(100+i)))}
+		c := &client{w: w, id: i, proxy: n.proxy, rng: draws(w.options.Seed, uint64(100+i))}
 		w.running.Go(func() { c.run(w.ctx) })
 	}
 	return nil
