@@ -19,7 +19,10 @@ func halfway(t *testing.T, primary, replica *lab.Server) {
 		whole := look(t, primary).Executed
 		must(t, replica.StartReceiver(testContext(t)))
 		before := relayed(t, replica)
-		eventually(t, "a part of it", func() (bool, string) { now := relayed(t, replica); return now > before+1_000_000, fmt.Sprint(before, now) })
+		eventually(t, "a part of it", func() (bool, string) {
+			now := relayed(t, replica)
+			return now > before+1_000_000, fmt.Sprint(before, now)
+		})
 		must(t, replica.StopReceiver(testContext(t)))
 		if st := look(t, replica); !st.Received().Contains(whole) {
 			t.Logf("received %d bytes of it", relayed(t, replica)-before)

@@ -51,11 +51,12 @@ func TestASidecarStartsFenced(t *testing.T) {
 
 func TestALeaseOfANewerLedgerRoutesNothing(t *testing.T) {
 	inVirtualTime(t, func(t *testing.T, f follower, after func(time.Duration)) {
-		f.routed(t)
-		behind := f.raft.State().Index + 1
+		behind := f.raft.State().Index + 3
 		f.peer.mu.Lock()
 		f.peer.index = func() uint64 { return behind } // the leader has an entry that this node has not
 		f.peer.mu.Unlock()
+		after(time.Second) // a heartbeat has brought it
+		f.routed(t)
 		after(time.Second)
 		if f.proxy.called("apply") {
 			t.Fatal("a route was applied that may not be the current one")
