@@ -24,6 +24,8 @@ type LoadOptions struct {
 	// Timeout is how long a writer waits for an answer before it gives the connection up; 0 for 15 s, which is more
 	// than a proxy holds a query.
 	Timeout time.Duration
+	// Timeouts, where given, are in its place for one writer each, in turn.
+	Timeouts []time.Duration
 	// User is whom the writers connect as; the zero value for AppUser.
 	User User
 }
@@ -69,12 +71,16 @@ func (l *Lab) Load(ctx context.Context, opts LoadOptions) (*Load, error) {
 			host = opts.Hosts[i%len(opts.Hosts)]
 		}
 		cfg := host.dsn(opts.Addrs[i%len(opts.Addrs)], opts.User, "")
-		cfg.Timeout = opts.Timeout
+		patience := opts.Timeout
+		if len(opts.Timeouts) > 0 {
+			patience = opts.Timeouts[i%len(opts.Timeouts)]
+		}
+		cfg.Timeout = patience
 		connector, err := mysql.NewConnector(cfg)
 		if err != nil {
 			return nil, fmt.Errorf("start a load: %w", err)
 		}
-		load.writers = append(load.writers, &writer{load: load, id: first + i, connector: connector})
+		load.writers = append(load.writers, &writer{load: load, id: first + i, connector: connector, patience: patience})
 	}
 	runCtx, cancel := context.WithCancel(l.ctx)
 	load.cancel = cancel

@@ -15,6 +15,7 @@ type writer struct {
 	load      *Load
 	id        int
 	connector driver.Connector
+	patience  time.Duration // with one answer
 
 	mu      sync.Mutex
 	acked   []ack
@@ -79,13 +80,13 @@ func (w *writer) wait(ctx context.Context, until time.Time) bool {
 }
 
 func (w *writer) connect(ctx context.Context) (driver.Conn, error) {
-	ctx, cancel := context.WithTimeout(ctx, w.load.opts.Timeout)
+	ctx, cancel := context.WithTimeout(ctx, w.patience)
 	defer cancel()
 	return w.connector.Connect(ctx)
 }
 
 func (w *writer) write(ctx context.Context, conn driver.Conn, seq int64) error {
-	ctx, cancel := context.WithTimeout(ctx, w.load.opts.Timeout)
+	ctx, cancel := context.WithTimeout(ctx, w.patience)
 	defer cancel()
 	execer, ok := conn.(driver.ExecerContext)
 	if !ok {

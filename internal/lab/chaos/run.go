@@ -128,7 +128,11 @@ func start(ctx context.Context, l *lab.Lab, opts Options) (*run, error) {
 		return nil, err
 	}
 	c.report.Servers, c.report.Proxies = "MariaDB "+row["v"], c.f.ProxyKind()
-	if c.load, err = c.f.Load(ctx, lab.LoadOptions{Writers: opts.Writers, Pace: 50 * time.Millisecond}); err != nil {
+	if c.load, err = c.f.Load(ctx, lab.LoadOptions{
+		Writers: opts.Writers, Pace: 50 * time.Millisecond,
+		// Half of them give up, as applications do, just while commits stand still: that must not acknowledge anything.
+		Timeouts: []time.Duration{15 * time.Second, 3 * time.Second},
+	}); err != nil {
 		return nil, err
 	}
 	c.began = time.Now()
