@@ -124,7 +124,7 @@ func (l *Lab) Server(ctx context.Context, opts ServerOptions) (*Server, error) {
 }
 
 // Renew starts the server anew on a data directory that is as fresh as at its first start: it has executed nothing, and
-// replicates from no one.
+// replicates from no one. It has another replication id, for a replica leaves out what a server of its own id wrote.
 func (s *Server) Renew(ctx context.Context) error {
 	ctx, leave, err := s.lab.enter(ctx)
 	if err != nil {
@@ -146,6 +146,8 @@ func (s *Server) Renew(ctx context.Context) error {
 	if err := s.lab.copyTemplate(ctx, s.engine, s.program, s.data); err != nil {
 		return fmt.Errorf("renew %s: %w", s.Name, err)
 	}
+	s.ServerID = int(s.lab.serverIDs.Add(1))
+	s.Process.opts.Args = s.args(s.lab, s.data)
 	return s.Start(ctx)
 }
 

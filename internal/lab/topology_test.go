@@ -157,6 +157,26 @@ func TestKilledPrimaryDropsTheUnacknowledged(t *testing.T) {
 	}
 }
 
+// A server that is set up anew gets all from the beginning, also what it had written itself.
+func TestARenewedServerReplicatesItsOwnWrites(t *testing.T) {
+	t.Parallel()
+	ctx := within(t)
+	l := lab.ForTest(t, lab.Options{})
+	top, err := l.Topology(ctx, lab.Spec{Servers: 2})
+	must(t, err)
+	must(t, top.Primary().Exec(ctx, "INSERT INTO lab.writes VALUES (1, 1)"))
+	must(t, top.CaughtUp(ctx))
+	must(t, top.Primary().Renew(ctx))
+	must(t, top.Servers[1].StopReplication(ctx))
+	must(t, top.Primary().Replicate(ctx, top.Servers[1], 0))
+	pos, err := top.Servers[1].Position(ctx)
+	must(t, err)
+	must(t, top.Primary().Applied(ctx, pos))
+	if got := row(t, top.Primary(), "SELECT COUNT(*) AS n FROM lab.writes")["n"]; got != "1" {
+		t.Errorf("it has %s rows", got)
+	}
+}
+
 func TestChainAndDelay(t *testing.T) {
 	t.Parallel()
 	ctx := within(t)
