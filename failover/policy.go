@@ -226,7 +226,7 @@ func DefaultPolicy() Policy {
 		Clone: ClonePolicy{Timeout: d(2 * time.Hour)},
 		Repair: Repair{
 			WritableReplica: true, WrongSource: true, Orphans: true, BrokenReplication: true, SaveExtra: true,
-			Stopped: StoppedLeave, Grace: d(time.Minute), ReadOnlyPrimary: ReadOnlyLeave, Ring: RingLeave,
+			Stopped: StoppedLeave, Grace: d(time.Minute), ReadOnlyPrimary: ReadOnlyRestarted, Ring: RingLeave,
 			Attempts: 5, Window: d(10 * time.Minute), Backoff: d(2 * time.Second),
 		},
 		Switchover: Switchover{Timeout: d(10 * time.Second), MaxLag: d(time.Second), Drain: d(2 * time.Second)},

@@ -111,7 +111,7 @@ func start(ctx context.Context, l *lab.Lab, opts Options) (*run, error) {
 	c.f, err = fleet.Start(ctx, l, fleet.Options{
 		Hosts: true, Disk: sidecarDisk, StandIn: opts.StandIn,
 		// A recovery every half minute is what this is for; and where a failover is refused, the primary that returns is to go on.
-		Policy: "anti_flap: 0s\nlag: {when_all: promote}\nrepair: {read_only_primary: restarted}",
+		Policy: "anti_flap: 0s\nlag: {when_all: promote}",
 		Topology: lab.Spec{Server: lab.ServerOptions{
 			Flavor: lab.MariaDB, SemiSync: !opts.Async, SemiSyncTimeout: forever, Appliers: 4, Disk: serverDisk,
 			ExtraArgs: []string{"--skip-slave-start=0"}, // a server that is started again replicates again, as those of a lab do not
