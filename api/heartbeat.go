@@ -18,9 +18,9 @@ type Heartbeat struct {
 	// Proxies is the state of the sidecar's own ProxySQL by cluster; nil where
 	// the sidecar has none (a witness).
 	Proxies map[string]topology.Proxy `json:"proxies,omitempty"`
-	// Newest is the newest epoch that the sidecar ever acknowledged, as its disk
-	// remembers it.
-	Newest uint64 `json:"newest,omitempty"`
+	// Acknowledged is the newest epoch of each cluster that the sidecar ever
+	// acknowledged, as its disk remembers it.
+	Acknowledged map[string]uint64 `json:"acknowledged,omitempty"`
 	// Files are those that the sidecar renders, each with its state.
 	Files []topology.File `json:"files,omitempty"`
 	// Trouble is what keeps the sidecar from leading, in sentences: its disk hangs.

@@ -120,14 +120,11 @@ func (a *acknowledged) epoch(cluster string) uint64 {
 	return a.kept[cluster]
 }
 
-// newest is the newest of all clusters.
-func (a *acknowledged) newest() (epoch uint64) {
+// all are the newest of every cluster that are on disk.
+func (a *acknowledged) all() map[string]uint64 {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	for _, e := range a.kept {
-		epoch = max(epoch, e)
-	}
-	return epoch
+	return maps.Clone(a.kept)
 }
 
 // writeDurably puts a file in place that outlives a crash of the machine, or

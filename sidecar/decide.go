@@ -270,7 +270,7 @@ func (d *decider) route(ctx context.Context, c *failover.Case) bool {
 		return false
 	}
 	want := failover.ReadersOf(c)
-	lost := d.evidence.newest() > cl.Route.Epoch // the ledger was, and sidecars route nothing that is older than what they know
+	lost := d.evidence.newest(d.cluster) > cl.Route.Epoch // the ledger was, and sidecars route nothing that is older than what they know
 	if slices.Equal(want, cl.Route.Readers) && !lost {
 		d.readersAt = time.Time{}
 		return false

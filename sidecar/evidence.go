@@ -34,8 +34,8 @@ type report struct {
 	proxies map[string]topology.Proxy
 	files   []topology.File
 	trouble []string
-	newest  uint64 // epoch that it ever acknowledged
-	fenced  bool   // an operator said so after it was heard last
+	acked   map[string]uint64 // the newest epoch of each cluster that it ever acknowledged
+	fenced  bool              // an operator said so after it was heard last
 }
 
 func newEvidence(lease LeaseConfig, began time.Duration) *evidence {
@@ -65,7 +65,7 @@ func (e *evidence) take(h api.Heartbeat, now time.Time) bool {
 	}
 	r.seq, r.started, r.heard = h.Seq, h.Started, now
 	r.proxies, r.files, r.trouble = h.Proxies, h.Files, h.Trouble
-	r.newest, r.fenced = max(r.newest, h.Newest), false
+	r.acked, r.fenced = h.Acknowledged, false
 	e.putViews(r, h.Views, now)
 	e.mu.Unlock()
 	e.changed.notify()
@@ -158,12 +158,12 @@ func (e *evidence) proxies(cluster string, nodes []string, now time.Duration, ho
 	return list
 }
 
-// newest is the newest epoch that any sidecar ever acknowledged.
-func (e *evidence) newest() (epoch uint64) {
+// newest is the newest epoch of a cluster that any sidecar ever acknowledged.
+func (e *evidence) newest(cluster string) (epoch uint64) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	for _, r := range e.nodes {
-		epoch = max(epoch, r.newest)
+		epoch = max(epoch, r.acked[cluster])
 	}
 	return epoch
 }

@@ -142,7 +142,7 @@ func TestTheEndOfALeaseClosesNoProxyThatHung(t *testing.T) {
 func TestALostLedgerBeginsAboveWhatWasAcknowledged(t *testing.T) {
 	f := newFollower()
 	f.lead()
-	beat := api.Heartbeat{Node: "n3", Seq: 1, Started: time.Now(), Newest: 90}
+	beat := api.Heartbeat{Node: "n3", Seq: 1, Started: time.Now(), Acknowledged: map[string]uint64{"main": 90}}
 	for range 2 {
 		if _, err := f.Heartbeat(t.Context(), beat); err != nil {
 			t.Fatal(err)
@@ -153,7 +153,7 @@ func TestALostLedgerBeginsAboveWhatWasAcknowledged(t *testing.T) {
 	if epoch := f.raft.State().Clusters["main"].Route.Epoch; epoch <= 90 {
 		t.Errorf("the next epoch is %d", epoch)
 	}
-	beat.Newest = 400 // of a node that joins later
+	beat.Acknowledged = map[string]uint64{"main": 400} // of a node that joins later
 	if _, err := f.Heartbeat(t.Context(), beat); err != nil {
 		t.Fatal(err)
 	}

@@ -7,7 +7,6 @@ import (
 
 	"github.com/remora-ha/remora/api"
 	"github.com/remora-ha/remora/ledger"
-	"github.com/remora-ha/remora/topology"
 )
 
 // report sends heartbeats: on every tick, and at once after a change.
@@ -52,7 +51,7 @@ func (s *Sidecar) beat(ctx context.Context, seq uint64) error {
 	}
 	asked, now := s.lease.ask(), time.Now()
 	h := api.Heartbeat{Node: s.cfg.Node, Seq: seq, Started: s.started, Proxies: s.proxies.all(), Files: s.files(), Trouble: s.troubles(),
-		Newest: s.acked.newest()}
+		Acknowledged: s.acked.all()}
 	for _, v := range s.observer.views(nil) {
 		h.Views = append(h.Views, api.Age(v, now))
 	}
@@ -89,7 +88,7 @@ func (s *Sidecar) Heartbeat(ctx context.Context, h api.Heartbeat) (api.Heartbeat
 	want := ledger.Node{Name: node.Name, Raft: node.Raft, API: node.API, Proxy: !node.Witness}
 	state := s.ports.Consensus.State()
 	have := state.Nodes[h.Node]
-	newest := max(h.Newest, newestEpoch(h.Proxies))
+	newest := newestEpoch(h)
 	if want.Since = have.Since; want != have || newest > state.Base+state.Index { // the ledger was lost, and begins anew
 		if err := t.register(ctx, want, newest); err != nil {
 			return reply, err
@@ -106,9 +105,14 @@ func (s *Sidecar) Heartbeat(ctx context.Context, h api.Heartbeat) (api.Heartbeat
 	return reply, nil
 }
 
-// newestEpoch is the highest epoch that a node's proxy remembers.
-func newestEpoch(proxies map[string]topology.Proxy) (epoch uint64) {
-	for _, p := range proxies {
+// newestEpoch is the highest epoch of any cluster that a node's disk or its proxy
+// remembers. It says where the ledger's count has to go on; within one cluster
+// [evidence.newest] is compared.
+func newestEpoch(h api.Heartbeat) (epoch uint64) {
+	for _, e := range h.Acknowledged {
+		epoch = max(epoch, e)
+	}
+	for _, p := range h.Proxies {
 		epoch = max(epoch, p.Epoch)
 	}
 	return epoch
