@@ -20,9 +20,10 @@ type Case struct {
 	Stopped  *Recovery         `json:"stopped,omitempty"` // an automatic one after Last that a hook stopped before it began
 	Request  *Request          `json:"request,omitempty"` // what an operator asks for now
 	Downtime []Downtime        `json:"downtime,omitempty"`
-	// Tries and Noticed are what the leader remembers of repairs and findings.
+	// Tries, Noticed and Watch are what the leader remembers of repairs, findings and the writer.
 	Tries   []Try       `json:"tries,omitempty"`
 	Noticed []Noticed   `json:"noticed,omitempty"`
+	Watch   Watch       `json:"watch,omitzero"`
 	Rescued []Rescued   `json:"rescued,omitempty"` // transactions that were saved as SQL, newest last
 	Rejoins []Rejoining `json:"rejoins,omitempty"`
 }

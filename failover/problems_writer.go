@@ -20,7 +20,7 @@ var writerProblems = []Problem{
 	},
 	{
 		Code: "NoWriteableMaster", Priority: serious,
-		Explain: "The primary can be reached and has replicas, and it is read-only. One that restarted is opened again, for its configuration closed it; one that somebody closed is not: see the policy's repair.read_only_primary.",
+		Explain: "The primary can be reached and has replicas, and it is read-only. One that restarted and has not been open since is opened again, for its configuration closed it; one that somebody closed is not: see the policy's repair.read_only_primary.",
 		match: func(f *facts) []hit {
 			return hits(f.c.Intent == nil && f.prim.Fresh() && !f.prim.State.Writable(), func() hit {
 				return hit{f.primary, f.readOnlyPrimary(), nil}

@@ -2,6 +2,7 @@ package failover
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/remora-ha/remora/internal/gtid"
 	"github.com/remora-ha/remora/topology"
@@ -89,12 +90,12 @@ func (f *facts) openPrimary() (Step, bool) {
 // whyNotOpen says why a read-only writer stays so; empty when it is to be opened.
 // Everybody else must be known to be closed, and to have nothing that it lacks.
 func (f *facts) whyNotOpen() string {
-	restarted := f.prim.ReadAt.Add(-f.prim.State.Uptime.D()).After(f.s.Route.At)
+	hand := f.closedByHand()
 	switch policy := f.p.Repair.ReadOnlyPrimary; {
 	case policy == ReadOnlyLeave:
 		return "the policy's repair.read_only_primary is leave"
-	case policy == ReadOnlyRestarted && !restarted:
-		return fmt.Sprintf("it has not restarted since it was routed %s, so somebody closed it", f.ago(f.s.Route.At))
+	case policy == ReadOnlyRestarted && hand != "":
+		return hand
 	case f.s.Route.Mode != topology.Open:
 		return fmt.Sprintf("its route is %s", f.s.Route.Mode)
 	case f.downtime(f.primary) != nil:
@@ -118,6 +119,26 @@ func (f *facts) whyNotOpen() string {
 		if extra := f.lackedBy(f.prim.State, i.State); !extra.Empty() {
 			return fmt.Sprintf("%s has %s that it lacks: %s", i.Addr, count(extra.Count()), clip(extra))
 		}
+	}
+	return ""
+}
+
+// unwatched is how long before a leader's term a restart may be for the leader to
+// take it that nobody has opened and closed the server since. It covers a fleet that
+// lost its power with its servers.
+const unwatched = 10 * time.Minute
+
+// closedByHand says why somebody's hand may have closed the writer; empty when it was
+// its configuration, at a restart after which it has not been open.
+func (f *facts) closedByHand() string {
+	restart, w := f.prim.ReadAt.Add(-f.prim.State.Uptime.D()), f.c.Watch
+	switch {
+	case !restart.After(f.s.Route.At):
+		return fmt.Sprintf("it has not restarted since it was routed %s, so somebody closed it", f.ago(f.s.Route.At))
+	case w.Writer == f.primary && w.Open.After(restart):
+		return fmt.Sprintf("it took writes after its restart %s, so somebody closed it", f.ago(restart))
+	case restart.Before(w.Since.Add(-unwatched)):
+		return fmt.Sprintf("it restarted %s, long before this leader's term began, and somebody may have closed it since", f.ago(restart))
 	}
 	return ""
 }

@@ -42,6 +42,15 @@ func (b *build) noticed(code Code, name string, ago time.Duration) *build {
 	return b
 }
 
+// watched says for how long the leader has led, and when it last saw the writer open; 0 is never.
+func (b *build) watched(since, open time.Duration) *build {
+	b.c.Watch.Since = noon.Add(-since)
+	if open > 0 {
+		b.c.Watch.Writer, b.c.Watch.Open = at("a"), noon.Add(-open)
+	}
+	return b
+}
+
 func (b *build) tried(step string, count int, first, last time.Duration, err string) *build {
 	b.c.Tries = append(b.c.Tries, Try{Step: step, Count: count, First: noon.Add(-first), Last: noon.Add(-last), Error: err})
 	return b
@@ -106,6 +115,10 @@ func TestRepairsOfTheWriter(t *testing.T) {
 		{"alone as well", primary("a", readOnly()).repair(open), "set writable a:3306"},
 		{"after a restart", primary("a", restarted()).replica("b").repair(after), "set writable a:3306"},
 		{"not where somebody closed it", primary("a", readOnly(), with(func(st *topology.State) { st.Uptime = topology.Duration(2 * time.Hour) })).replica("b").repair(after), ""},
+		{"nor where somebody closed it after that", primary("a", restarted()).replica("b").repair(after).watched(time.Hour, 30*time.Second), ""},
+		{"it was open before the restart", primary("a", restarted()).replica("b").repair(after).watched(time.Hour, 61*time.Second), "set writable a:3306"},
+		{"a new leader knows a restart of late", primary("a", restarted()).replica("b").repair(after).watched(0, 0), "set writable a:3306"},
+		{"and not what came after an old one", primary("a", restarted(), with(func(st *topology.State) { st.Uptime = topology.Duration(11 * time.Minute) })).replica("b").repair(after).watched(0, 0), ""},
 		{"not while another takes writes", primary("a", readOnly()).replica("b").orphan("c", writable()).repair(open), "set read only c:3306"},
 		{"nor while one may", primary("a", readOnly()).replica("b").replica("c", gone()).repair(open), ""},
 		{"a dead one takes none", primary("a", readOnly()).replica("b").replica("c").kill("c").repair(open), "set writable a:3306"},

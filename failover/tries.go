@@ -27,6 +27,13 @@ type Noticed struct {
 	Since    time.Time     `json:"since"`
 }
 
+// Watch is what the present leader has seen of the routed writer.
+type Watch struct {
+	Since  time.Time     `json:"since"` // when its term began: it knows nothing of before
+	Writer topology.Addr `json:"writer,omitempty"`
+	Open   time.Time     `json:"open,omitzero"` // when the writer was last seen to take writes
+}
+
 // tried is what is known of attempts at a step within the policy's window; nil
 // without any.
 func (f *facts) tried(step Step) *Try {

@@ -61,6 +61,7 @@ func newDecider(t *term, cluster string) *decider {
 	return &decider{
 		term: t, cluster: cluster, turn: make(chan struct{}, 1), inFlight: map[topology.Addr]bool{}, mending: map[string]bool{},
 		detected: map[topology.Addr]time.Time{}, told: map[topology.Addr]told{},
+		memory: memory{watch: failover.Watch{Since: time.Now()}},
 	}
 }
 
@@ -104,7 +105,7 @@ func (d *decider) cycle(ctx context.Context) bool {
 	if handing != "" {
 		v.Decision.Sentence += "; " + handing
 	}
-	d.publish(v, c.Snapshot.Taken)
+	d.publish(v, &c.Snapshot)
 	d.detect(ctx, &c, v.Findings)
 	d.handOver(ctx)
 	d.startDue(ctx, &c)
@@ -139,10 +140,11 @@ func (d *decider) takeTurn(ctx context.Context) bool {
 func (d *decider) endTurn() { <-d.turn }
 
 // publish keeps the verdict for the status and says what is news in it.
-func (d *decider) publish(v failover.Verdict, taken time.Time) {
+func (d *decider) publish(v failover.Verdict, s *topology.Snapshot) {
 	d.mu.Lock()
 	d.verdict = v
-	appeared, gone := d.memory.notice(v.Findings, taken)
+	d.memory.look(s)
+	appeared, gone := d.memory.notice(v.Findings, s.Taken)
 	d.mu.Unlock()
 	d.say(v.Decision.Sentence)
 	for _, f := range appeared {

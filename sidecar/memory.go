@@ -15,14 +15,22 @@ type memory struct {
 	noticed []failover.Noticed
 	tries   []failover.Try
 	rejoins []failover.Rejoining
+	watch   failover.Watch
 }
 
 // remembering gives a case the leader's memory.
 func (d *decider) remembering(c failover.Case) failover.Case {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	c.Noticed, c.Tries, c.Rejoins = d.memory.noticed, d.memory.tries, d.memory.rejoins
+	c.Noticed, c.Tries, c.Rejoins, c.Watch = d.memory.noticed, d.memory.tries, d.memory.rejoins, d.memory.watch
 	return c
+}
+
+// look keeps when the routed writer was last seen to take writes.
+func (m *memory) look(s *topology.Snapshot) {
+	if w := s.Instance(s.Route.Writer); w.Fresh() && w.State.Writable() {
+		m.watch.Writer, m.watch.Open = w.Addr, w.ReadAt
+	}
 }
 
 // notice takes over the findings of a cycle. It says which are new and which are

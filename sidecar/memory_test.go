@@ -39,6 +39,26 @@ func TestMemoryOfFindings(t *testing.T) {
 	}
 }
 
+func TestMemoryOfTheWriter(t *testing.T) {
+	noon := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	look := func(m *memory, writer topology.Addr, reach topology.Verdict, readOnly bool) topology.Addr {
+		m.look(&topology.Snapshot{Route: topology.Route{Writer: writer}, Instances: []topology.Instance{
+			{Addr: writer, Reach: reach, ReadAt: noon, State: &topology.State{ReadOnly: readOnly}},
+		}})
+		return m.watch.Writer
+	}
+	var m memory
+	if got := look(&m, "a:3306", topology.Up, true) + look(&m, "a:3306", topology.Down, false); got != "" {
+		t.Errorf("%s was seen open", got)
+	}
+	if got := look(&m, "a:3306", topology.Up, false); got != "a:3306" || !m.watch.Open.Equal(noon) {
+		t.Errorf("%s was seen open at %s", got, m.watch.Open)
+	}
+	if got := look(&m, "b:3306", topology.Up, true); got != "a:3306" {
+		t.Errorf("%s was seen open", got)
+	}
+}
+
 func TestMemoryOfRepairs(t *testing.T) {
 	var m memory
 	noon := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
