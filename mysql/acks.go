@@ -11,12 +11,14 @@ import (
 // Without semi-sync the transactions that wait are committed, as they are after a
 // crash, and whoever waits for one is told so. So this is done only when each of
 // those sessions was ended before, and with it its client.
+//
+// It is for a server that closes. One that does not is to wait again: see resumeAcks.
 func (a *actor) freeAcks(ctx context.Context, s *session) error {
 	r, err := s.read(ctx)
 	if err != nil {
 		return a.fail(plain("the state"), err)
 	}
-	off, ok := s.dialect.freeAcks(r)
+	off, on, ok := s.dialect.freeAcks(r)
 	if !ok || r.state.SemiSync.Waiting == 0 {
 		return nil
 	}
@@ -29,11 +31,39 @@ func (a *actor) freeAcks(ctx context.Context, s *session) error {
 			return nil
 		}
 	}
+	if err := a.allowed(ctx); err != nil {
+		return a.fail(off, err)
+	}
+	a.acksOn = on // also where the answer does not come
 	if err := s.exec(ctx, off.sql); err != nil {
 		return a.fail(off, err)
 	}
 	a.log.Warn("sessions that were ended waited on for an acknowledgement; turned semi-sync off to be able to set read_only", "sessions", r.state.SemiSync.Waiting)
 	return nil
+}
+
+// resumeAcks switches semi-sync on again where freeAcks switched it off and the server
+// could not be closed: it goes on as primary, and must not acknowledge what it alone
+// has. The time of the act may be over, but not that of who leads: the next leader
+// finds it off and decides.
+func (a *actor) resumeAcks(ctx context.Context) {
+	on := a.acksOn
+	if on.sql == "" {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), withdrawLimit)
+	defer cancel()
+	err := a.allowed(ctx)
+	if err == nil {
+		err = a.elsewhere(ctx, func(s *session) error { return s.exec(ctx, on.sql) })
+	}
+	if err != nil {
+		a.log.Error("the server could not be closed, and semi-sync, which was switched off for that, not be switched on again: until it is, what it acknowledges may be lost with it",
+			"statement", on.shown, "error", err)
+		return
+	}
+	a.acksOn = statement{}
+	a.log.Warn("the server could not be closed; switched semi-sync on again")
 }
 
 // processes is the server's process list.

@@ -45,9 +45,9 @@ type dialect interface {
 	hastenStop(*reading) bool
 	// semiSync sets semi-sync as planned; an error when the server cannot.
 	semiSync(*reading, semiSyncPlan) ([]statement, error)
-	// freeAcks turns off what makes a session wait for an acknowledgement; ok is false
-	// where the end of a session ends its wait.
-	freeAcks(*reading) (off statement, ok bool)
+	// freeAcks turns off what makes a session wait for an acknowledgement, and on again;
+	// ok is false where the end of a session ends its wait.
+	freeAcks(*reading) (off, on statement, ok bool)
 	// busyWorker says of a line of the process list that it is a parallel thread which
 	// applies something now.
 	busyWorker(line row) bool

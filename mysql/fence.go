@@ -33,11 +33,21 @@ func (a *actor) closeWrites(ctx context.Context) error {
 	done := make(chan error, 1)
 	go func() { done <- a.session.exec(ctx, set.sql) }()
 	if err := a.awaitReadOnly(ctx, done); err != nil {
+		a.resumeAcks(ctx) // first: while read_only waits nobody commits
 		if Number(err) == 0 {
 			a.withdraw(ctx)
 		}
 		return a.fail(set, err)
 	}
+	if err := a.endAll(ctx, set); err != nil {
+		a.resumeAcks(ctx)
+		return err
+	}
+	return nil
+}
+
+// endAll makes sure that the server is read-only and ends its application sessions.
+func (a *actor) endAll(ctx context.Context, set statement) error {
 	r, err := a.read(ctx)
 	if err != nil {
 		return err
@@ -92,14 +102,20 @@ const withdrawLimit = 500 * time.Millisecond
 func (a *actor) withdraw(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), withdrawLimit)
 	defer cancel()
-	s, err := dial(ctx, a.addr, a.cfg)
-	if err == nil {
-		err = s.exec(ctx, s.dialect.kill(uint64(a.session.id)).sql)
-		s.close()
-	}
+	err := a.elsewhere(ctx, func(s *session) error { return s.exec(ctx, s.dialect.kill(uint64(a.session.id)).sql) })
 	if err != nil && Number(err) != erNoSuchThread {
 		a.log.Warn("cannot withdraw the statement that waits for read_only", "error", err)
 	}
+}
+
+// elsewhere does something over another connection: the act's own waits, or is gone.
+func (a *actor) elsewhere(ctx context.Context, do func(*session) error) error {
+	s, err := dial(ctx, a.addr, a.cfg)
+	if err != nil {
+		return err
+	}
+	defer s.close()
+	return do(s)
 }
 
 // endSessions ends all application sessions that it finds and says how many.
@@ -111,6 +127,9 @@ func (a *actor) endSessions(ctx context.Context, s *session) (int, error) {
 	ended := 0
 	for _, p := range applicationSessions(list, a.keep()) {
 		kill := s.dialect.kill(p.id)
+		if err := a.allowed(ctx); err != nil {
+			return ended, a.fail(kill, err)
+		}
 		switch err := s.exec(ctx, kill.sql); {
 		case Number(err) == erNoSuchThread:
 			continue

@@ -59,7 +59,7 @@ func (a *actor) killApplier(ctx context.Context, c channel) {
 	if len(appliers) != 1 {
 		return
 	}
-	if err := a.session.exec(ctx, a.session.dialect.kill(uint64(appliers[0])).sql); err != nil {
+	if err := a.do(ctx, a.session.dialect.kill(uint64(appliers[0]))); err != nil {
 		a.log.Warn("the SQL thread waits up to a minute for the rest of a transaction, and may not be killed: grant SYSTEM_USER", "error", err)
 		return
 	}

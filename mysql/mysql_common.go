@@ -192,8 +192,10 @@ func (oracle) semiSync(r *reading, plan semiSyncPlan) ([]statement, error) {
 	return statements, nil
 }
 
-func (oracle) freeAcks(r *reading) (statement, bool) {
-	return plain("SET GLOBAL rpl_semi_sync_%s_enabled=0", r.semiSync.source), r.semiSync.source != ""
+func (oracle) freeAcks(r *reading) (off, on statement, ok bool) {
+	const enabled = "SET GLOBAL rpl_semi_sync_%s_enabled=%d"
+	source := r.semiSync.source
+	return plain(enabled, source, 0), plain(enabled, source, 1), source != ""
 }
 
 // busyWorker: workers, and the SQL thread that gives them work, run as queries of

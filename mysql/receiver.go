@@ -39,7 +39,7 @@ func (a *actor) killReceiver(ctx context.Context) {
 			receivers = append(receivers, line.integer("Id"))
 		}
 	}
-	if len(receivers) != 1 || a.session.exec(ctx, a.session.dialect.kill(uint64(receivers[0])).sql) != nil {
+	if len(receivers) != 1 || a.do(ctx, a.session.dialect.kill(uint64(receivers[0]))) != nil {
 		return
 	}
 	for deadline := time.Now().Add(hastenWait); time.Now().Before(deadline); {

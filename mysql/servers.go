@@ -57,8 +57,8 @@ var ErrNotMine = errors.New("not an act on a database server")
 // SetWritable, SetSemiSync, StartReplica, Detach, Inject and Clone; any other act is ErrNotMine. It returns nil when what the step wants has been read
 // back from the server, and does nothing where that was so before. It is bounded by
 // ctx and by the step's Wait (by Config.ActTimeout when that is 0); a SetReadOnly
-// that failed takes up to half a second more to withdraw what still waits on the
-// server. An error is an [*Error].
+// that failed takes up to a second more to put semi-sync back and to withdraw what
+// still waits on the server. An error is an [*Error].
 func (s *Servers) Do(ctx context.Context, step failover.Step) error {
 	var act func(*actor, context.Context, failover.Step) error
 	switch step.Do {
@@ -125,6 +125,7 @@ type actor struct {
 	confirm func(context.Context) error
 	session *session
 	after   []statement // what a drain has to put back
+	acksOn  statement   // what a close that fails has to put back
 }
 
 // actSession makes literals mean what quote writes, whatever the server's sql_mode.

@@ -1,0 +1,124 @@
+package mysql
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/remora-ha/remora/failover"
+	"github.com/remora-ha/remora/internal/lab"
+	"github.com/remora-ha/remora/topology"
+)
+
+// kept holds up read_only by a lock of a session that is not ended, until unlock.
+func kept(t *testing.T, s *lab.Server) (cfg Config, unlock func()) {
+	t.Helper()
+	cfg = testConfig()
+	cfg.Keep = []string{"root"}
+	c := client(t, s, lab.User{Name: "root", Password: lab.RootUser.Password})
+	do(t, c, "LOCK TABLES lab.held WRITE")
+	return cfg, func() { do(t, c, "UNLOCK TABLES") }
+}
+
+// A leader that is deposed while its read_only waits ends nobody's session.
+func TestADeposedLeaderEndsNoSession(t *testing.T) {
+	top := replication(t, lab.Spec{Servers: 1})
+	primary := top.Primary()
+	locker := client(t, primary, lab.AppUser)
+	do(t, locker, "LOCK TABLES lab.writes WRITE")
+	s, asked, deposed := servers(t, testConfig()), 0, errors.New("deposed")
+	s.Confirm = func(context.Context) error {
+		if asked++; asked > 2 { // the bound of the wait, and read_only
+			return deposed
+		}
+		return nil
+	}
+	err := s.Do(testContext(t), failover.Step{Do: failover.SetReadOnly, Target: addr(primary), Wait: topology.Duration(time.Second)})
+	if err == nil {
+		t.Error("it succeeded")
+	}
+	if asked <= 2 {
+		t.Errorf("asked %d times whether it may go on", asked)
+	}
+	do(t, locker, "UNLOCK TABLES")
+	if !look(t, primary).Writable() {
+		t.Error("it was closed")
+	}
+}
+
+// waitingPrimary is one with a commit that no replica acknowledges.
+func waitingPrimary(t *testing.T) (*lab.Server, <-chan error) {
+	t.Helper()
+	top := bare(t, 2)
+	primary := top.Servers[0]
+	must(t, primary.Exec(testContext(t), "CREATE TABLE lab.held (id INT)"))
+	must(t, servers(t, testConfig()).Do(testContext(t), failover.Step{Do: failover.SetSemiSync, Target: addr(primary),
+		SemiSync: &failover.SemiSyncPlan{Source: true, WaitCount: 1, Timeout: topology.Forever}}))
+	ctx, c, told := testContext(t), client(t, primary, lab.AppUser), make(chan error, 1)
+	go func() {
+		_, err := c.ExecContext(ctx, "INSERT INTO lab.writes VALUES (1, 1)")
+		told <- err
+	}()
+	waits(t, primary)
+	return primary, told
+}
+
+// TestAPrimaryThatCouldNotBeClosedWaitsForItsReplicasAgain: to close MySQL, semi-sync is
+// switched off for those that wait and have no client any more. Where read_only does not
+// come all the same, the primary goes on, and would acknowledge what it alone has.
+func TestAPrimaryThatCouldNotBeClosedWaitsForItsReplicasAgain(t *testing.T) {
+	primary, told := waitingPrimary(t)
+	cfg, unlock := kept(t, primary)
+	if err := servers(t, cfg).Do(testContext(t), failover.Step{Do: failover.SetReadOnly, Target: addr(primary), Wait: topology.Duration(2 * time.Second)}); err == nil {
+		t.Fatal("it succeeded")
+	}
+	if err := <-told; err == nil {
+		t.Error("a client was told that its write is committed, and no replica has it")
+	}
+	if st := look(t, primary); !st.SemiSync.SourceEnabled || !st.Writable() {
+		t.Errorf("after it could not be closed: semi-sync on %t, writable %t", st.SemiSync.SourceEnabled, st.Writable())
+	}
+	unlock()
+	done := writing(t, primary, 2)
+	waits(t, primary)
+	select {
+	case err := <-done:
+		t.Errorf("a write ended that no replica has: %v", err)
+	default:
+	}
+}
+
+// TestADeposedLeaderLeavesSemiSyncOn: neither off, nor on where another decides by now.
+func TestADeposedLeaderLeavesSemiSyncOn(t *testing.T) {
+	only(t, lab.MySQL, "the end of a session ends its wait")
+	for name, until := range map[string]func(killed, off bool) bool{
+		"before it is switched off": func(killed, off bool) bool { return killed },
+		"after it is switched off":  func(killed, off bool) bool { return off },
+	} {
+		t.Run(name, func(t *testing.T) {
+			primary, _ := waitingPrimary(t)
+			cfg, unlock := kept(t, primary)
+			defer unlock()
+			s, deposed := servers(t, cfg), errors.New("deposed")
+			s.Confirm = func(ctx context.Context) error {
+				row, err := primary.Row(ctx, "SELECT (SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE COMMAND='Killed') AS killed, @@GLOBAL.rpl_semi_sync_source_enabled AS enabled")
+				if err != nil {
+					return err
+				}
+				if until(row["killed"] != "0", row["enabled"] == "0") {
+					return fmt.Errorf("%w: %v", deposed, row)
+				}
+				return nil
+			}
+			err := s.Do(testContext(t), failover.Step{Do: failover.SetReadOnly, Target: addr(primary), Wait: topology.Duration(2 * time.Second)})
+			if err == nil {
+				t.Fatal("it succeeded")
+			}
+			if on := look(t, primary).SemiSync.SourceEnabled; on != (name == "before it is switched off") {
+				t.Errorf("semi-sync is on: %t", on)
+			}
+		})
+	}
+}
