@@ -12,12 +12,14 @@ import (
 // choice is who becomes primary, from whom it takes what it lacks, and what is
 // lost; or why nobody does.
 type choice struct {
-	ranked   []*contender // the fit ones first, best first
-	best     *contender   // nil when nobody is fit
-	donor    *contender   // received more than best and is not fit itself; nil without one
-	lost     []string     // what would be lost, in sentences
-	refusals []Refusal    // why the best is not promoted
-	wait     bool         // time alone may change it
+	ranked   []*contender  // the fit ones first, best first
+	best     *contender    // nil when nobody is fit
+	donor    *contender    // received more than best and is not fit itself; nil without one
+	lost     []string      // what would be lost, in sentences
+	missing  gtid.Set      // the same as a set
+	unread   topology.Addr // who has to be read before it can be known or had; empty: nobody
+	refusals []Refusal     // why the best is not promoted
+	wait     bool          // time alone may change it
 }
 
 // ok says that the best may be promoted.
@@ -54,11 +56,29 @@ func (f *facts) choose(w wish) choice {
 		f.refuseNobody(&ch, w)
 		return ch
 	}
-	if w.kind == KindFailover {
-		f.refuseDivergent(&ch, sources, w)
-		ch.donor = f.pickDonor(ch.best, sources)
-		ch.lost = f.wouldLose(&ch)
-		f.refuseLoss(&ch, w)
+	f.weigh(&ch, sources, w)
+	return ch
+}
+
+// weigh finds the donor of the best and says what would be lost with it.
+func (f *facts) weigh(ch *choice, sources []*contender, w wish) {
+	if w.kind != KindFailover {
+		return
+	}
+	f.refuseDivergent(ch, sources, w)
+	ch.donor = f.pickDonor(ch.best, sources)
+	f.wouldLose(ch)
+	f.refuseLoss(ch, w)
+}
+
+// keep is the choice of one who was chosen before.
+func (f *facts) keep(ranked []*contender, a topology.Addr, w wish) choice {
+	ch := choice{ranked: ranked, best: find(ranked, a)}
+	if ch.best != nil && !ch.best.fit(w.forced) {
+		ch.best = nil
+	}
+	if ch.best != nil {
+		f.weigh(&ch, f.dataSources(ranked, w), w)
 	}
 	return ch
 }

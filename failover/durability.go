@@ -99,15 +99,19 @@ func (p *planner) mightAcknowledge(from *topology.State) (known []topology.Addr,
 	return known, max(unknown, from.SemiSync.Clients-(len(p.s.Instances)-1))
 }
 
-// left says that a reading made since the intent shows an instance not receiving
-// from the old primary, under whatever name.
-func (p *planner) left(i *topology.Instance) bool {
-	if !i.Fresh() || !i.ReadAt.After(p.in.At) {
+// left says that an instance is readable and has left the old primary.
+func (p *planner) left(i *topology.Instance) bool { return i.Fresh() && p.hasLeft(i) }
+
+// hasLeft says that the last reading of an instance was made since the intent and
+// shows it not receiving from the old primary, under whatever name.
+func (f *facts) hasLeft(i *topology.Instance) bool {
+	in := f.c.Intent
+	if in == nil || i.State == nil || !i.ReadAt.After(in.At) {
 		return false
 	}
 	for _, src := range i.State.Sources {
-		source := p.s.Resolve(src.Addr)
-		if src.IO != topology.ThreadNo && (source == p.in.From || p.s.Instance(source) == nil) {
+		source := f.s.Resolve(src.Addr)
+		if src.IO != topology.ThreadNo && (source == in.From || f.s.Instance(source) == nil) {
 			return false
 		}
 	}

@@ -7,6 +7,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"github.com/remora-ha/remora/internal/gtid"
 	"github.com/remora-ha/remora/topology"
 )
 
@@ -240,3 +241,63 @@ func TestAStaleProxyIsLeftBehindOnlyWhenTooFewMightAcknowledge(t *testing.T) {
 		t.Error("no plan ever left a proxy behind: nothing was tested")
 	}
 }
+
+// TestUnderSemiSyncNobodyIsPromotedWithoutAllThatWasReceived: whoever is not read
+// for a while, dies, or comes back on the way.
+func TestUnderSemiSyncNobodyIsPromotedWithoutAllThatWasReceived(t *testing.T) {
+	promoted, waited := 0, 0
+	rapid.Check(t, func(t *rapid.T) {
+		b := primary("a")
+		names := []string{"b", "c", "d", "e"}[:rapid.IntRange(2, 4).Draw(t, "replicas")]
+		all := gtid.Set{}
+		for _, name := range names {
+			received := drawn(t, name+" received", "0-1-97", "0-1-99", "0-1-100")
+			b.replica(name, has(received, drawn(t, name+" executed", "0-1-97", received)))
+			b.inst(name).State.Version = drawn(t, name+" version", "10.11.6-MariaDB", "10.11.6-MariaDB", "11.4.2-MariaDB")
+			b.rule(name, ServerRule{Promotion: drawn(t, name+" promotion", Neutral, Prefer, MustNot), DataCenter: drawn(t, name+" dc", "x", "y")})
+			all = all.Union(gtid.MustParse(received))
+		}
+		b.rule("a", ServerRule{DataCenter: "x"})
+		b.semiSync(1).kill("a")
+		if !b.commit() {
+			return
+		}
+		for range 60 {
+			stages := Remaining(&b.c)
+			if stages == nil {
+				return
+			}
+			for _, s := range stages[0] {
+				i := b.c.Snapshot.Instance(s.Target)
+				if s.Do == Promote {
+					promoted++
+					if had := b.c.Snapshot.State(s.Target).Received(); !had.Contains(all) {
+						t.Fatalf("%s with %s, and %s was received", s, had, all)
+					}
+				}
+				if i != nil && !i.Fresh() && s.Do != Retarget && s.Do != CommitRoute {
+					waited++
+					continue // it fails: nobody answers there
+				}
+				b.effect(s)
+			}
+			if b.c.Intent == nil || b.routed() {
+				return // what dies then is the next recovery's
+			}
+			b.pass(200 * time.Millisecond)
+			switch name := drawn(t, "who", names...); drawn(t, "what", "", "unread", "dies", "returns", "returns") {
+			case "unread":
+				b.unread(name)
+			case "dies":
+				b.died(name)
+			case "returns":
+				b.returns(name)
+			}
+		}
+	})
+	if promoted == 0 || waited == 0 {
+		t.Errorf("%d promotions, %d steps on who did not answer: nothing was tested", promoted, waited)
+	}
+}
+
+func (b *build) routed() bool { return newFacts(&b.c).routed() }

@@ -17,9 +17,8 @@ func (ch *choice) final() gtid.Set {
 	return set
 }
 
-// wouldLose lists, in sentences, what replicas hold and the chosen one will not.
-func (f *facts) wouldLose(ch *choice) []string {
-	var lost []string
+// wouldLose finds what replicas hold and the chosen one will not.
+func (f *facts) wouldLose(ch *choice) {
 	for _, x := range ch.ranked {
 		if x == ch.best || x.refused("no_replica") || x.refused("member") {
 			continue
@@ -29,11 +28,14 @@ func (f *facts) wouldLose(ch *choice) []string {
 			rest = f.legitimate(x.st.Received()).Beyond(ch.final())
 		}
 		if !rest.Empty() {
-			lost = append(lost, fmt.Sprintf("%s received by %s (read %s) that %s will not have: %s",
+			ch.lost = append(ch.lost, fmt.Sprintf("%s received by %s (read %s) that %s will not have: %s",
 				count(rest.Count()), x.addr(), f.ago(x.inst.ReadAt), ch.best.addr(), clip(rest)))
+			ch.missing = ch.missing.Union(rest)
+			if !x.inst.Fresh() {
+				ch.unread = x.addr()
+			}
 		}
 	}
-	return lost
 }
 
 // legitimate is the part of a set that the primary wrote: what counts of an
@@ -71,9 +73,17 @@ func (f *facts) expectedLoss(ch *choice) []string {
 // acknowledged, n-WaitCount+1 must have been read to be sure that one of them
 // has every acknowledged transaction; and nothing that was received may be left
 // behind.
+//
+// It is asked again until the chosen one takes writes: who holds what nobody else
+// has may die, or stay unread, when the recovery has begun. Only how the primary
+// waited is not asked again, for to close it may have cost it its semi-sync.
 func (f *facts) refuseLoss(ch *choice, w wish) {
-	if f.p.Durability != SemiSync || w.forced || w.open {
+	if f.p.Durability != SemiSync || w.forced {
 		return
+	}
+	change := "bring the other instance back, or force it"
+	if w.open {
+		change = "bring it back; only a server rule with ignore: true gives up what it holds"
 	}
 	lost := ch.lost
 	if f.p.GTID == GTIDDeclarative {
@@ -83,21 +93,24 @@ func (f *facts) refuseLoss(ch *choice, w wish) {
 		ch.refusals = append(ch.refusals, Refusal{
 			Rule: "durability", Subject: ch.best.addr(), Overridable: true,
 			Sentence: "acknowledged transactions may be lost: " + sentence,
-			Change:   "bring the other instance back, or force it",
+			Change:   change,
 		})
 	}
-	f.refuseUnguarded(ch)
+	if !w.open {
+		f.refuseUnguarded(ch)
+	}
 	read, unread := f.mayHaveAcknowledged(ch)
 	n, k := read+len(unread), f.waitCount(f.prim)
 	if ref := f.reference(); ref != nil && ref.SemiSync.SourceEnabled && ref.SemiSync.WaitCount > 0 {
 		k = min(k, ref.SemiSync.WaitCount) // it may have been degraded
 	}
 	if need := n - k + 1; len(unread) > 0 && read < need {
+		ch.unread = unread[0]
 		ch.refusals = append(ch.refusals, Refusal{
 			Rule: "durability", Subject: ch.best.addr(), Overridable: true,
 			Sentence: fmt.Sprintf("%s may hold acknowledged transactions that nobody else has and cannot be read: %d of %d semi-sync replicas are readable, %d are needed to be sure",
 				topology.JoinAddrs(unread), read, n, need),
-			Change: "bring it back, or force it",
+			Change: change,
 		})
 	}
 }
@@ -124,14 +137,15 @@ func (f *facts) refuseUnguarded(ch *choice) {
 // mayHaveAcknowledged counts the readable semi-sync replicas and names the others
 // that may have acknowledged something. The latter are none where the primary's
 // last reading, younger than theirs, counts no more semi-sync replicas than are
-// readable now.
+// readable now. One that was read when it had left the primary for the open intent
+// counts as readable: it received nothing more.
 func (f *facts) mayHaveAcknowledged(ch *choice) (read int, unread []topology.Addr) {
 	ref := f.reference()
 	accounted := ref != nil
 	for _, x := range ch.ranked {
 		switch {
 		case x.inst.State == nil || !x.direct || !x.st.SemiSync.ReplicaEnabled:
-		case x.inst.Fresh():
+		case x.inst.Fresh() || f.hasLeft(x.inst):
 			read++
 		default:
 			unread = append(unread, x.addr())

@@ -49,26 +49,28 @@ func (p *planner) fence() {
 	}
 }
 
-// retarget takes another one in To's place when To cannot be promoted or when
-// somebody fit received more. It says whether there is anybody to promote; if
-// not, the plan ends in going back to From, where that is alive, or in waiting.
+// retarget takes another one in To's place when To cannot be promoted, or not
+// without a loss, or when somebody fit received more. It says whether there is
+// anybody to promote; if not, the plan ends in going back to From, where that is
+// alive, or in waiting.
 func (p *planner) retarget(ch *choice, w wish) bool {
 	to := p.s.Instance(p.in.To)
-	current := find(ch.ranked, p.in.To)
-	fit := current != nil && current.fit(w.forced)
+	kept := p.keep(ch.ranked, p.in.To, w)
 	// Whether a To that cannot be read was opened is not known: it is waited for
 	// until it answers or is down.
 	settled := to == nil || to.Fresh() || to.Reach == topology.Down
 	switch {
-	case ch.ok() && ch.best.addr() != p.in.To && settled && (!fit || p.ahead(ch.best, current)):
+	case ch.ok() && ch.best.addr() != p.in.To && settled && (!kept.ok() || p.ahead(ch.best, kept.best)):
 		p.target = ch.best.addr()
-		p.add(Step{Do: Retarget, Target: p.target, Why: p.whyRetarget(fit)})
+		p.add(Step{Do: Retarget, Target: p.target, Why: p.whyRetarget(kept.ok())})
 		return true
-	case ch.ok() && fit:
+	case kept.ok():
 		return true
-	case p.s.Instance(p.in.From).Fresh() && settled && !fit:
+	case p.s.Instance(p.in.From).Fresh() && settled:
 		p.stages = nil // nobody takes over, so nobody is fenced off
 		p.rollBack(fmt.Sprintf("%s cannot be promoted, nobody else is fit, and %s answers again", p.in.To, p.in.From))
+	case p.p.Durability == SemiSync && settled && (!ch.missing.Empty() || ch.unread != ""):
+		p.add(p.awaitLost(ch))
 	default:
 		why := fmt.Sprintf("%s cannot be read (%s) and it is not known whether it was promoted", p.in.To, p.reach(p.in.To))
 		if len(ch.refusals) > 0 && settled {
@@ -77,6 +79,16 @@ func (p *planner) retarget(ch *choice, w wish) bool {
 		p.add(Step{Do: Drain, Target: p.in.To, Wait: p.p.Lag.Wait, Why: "waiting: " + why})
 	}
 	return false
+}
+
+// awaitLost waits for what alone would make a promotion lose nothing: that somebody
+// can be read, or that the target has what it lacks by another's hand.
+func (p *planner) awaitLost(ch *choice) Step {
+	target := p.in.To
+	if ch.unread != "" {
+		target = ch.unread
+	}
+	return Step{Do: CatchUp, Target: target, Until: ch.missing, Wait: Duration(time.Second), Why: "waiting: " + ch.refusals[0].String()}
 }
 
 func (p *planner) whyRetarget(fit bool) string {
