@@ -103,13 +103,24 @@ func (f *facts) contenders(w wish) []*contender {
 }
 
 // related says that an instance belongs under the primary, or under the one that
-// an open intent promotes; or did under the primary before.
+// an open intent promotes; or did under the primary before, or when the intent was
+// decided: it may have been moved to a target that died since.
 func (f *facts) related(a topology.Addr) bool {
 	orphan := func(o *topology.Instance) bool { return o.Addr == a }
 	if f.s.Under(a, f.primary) || f.promoting(a) || slices.ContainsFunc(f.orphans, orphan) {
 		return true
 	}
-	return f.c.Intent != nil && f.s.Under(a, f.c.Intent.To)
+	in := f.c.Intent
+	if in == nil {
+		return false
+	}
+	return f.s.Under(a, in.To) || slices.ContainsFunc(in.Replicas, func(r topology.Addr) bool { return a == r || f.s.Under(a, r) })
+}
+
+// opened says that an instance without a source may be one that the open intent
+// promotes, or was to promote before another took its place.
+func (f *facts) opened(a topology.Addr) bool {
+	return f.promoting(a) || f.c.Intent != nil && slices.Contains(f.c.Intent.Replicas, a)
 }
 
 // cannotFollow lists the readable replicas that could not replicate from x:

@@ -121,6 +121,10 @@ func TestAFailureDuringARecovery(t *testing.T) {
 		{"the candidate that alone has everything is forgotten", func(t *testing.T) *build {
 			return aheadAlone().until(t, CloseProxies).kill("c").rule("c", ServerRule{Ignore: true})
 		}, []string{"retarget b:3306", "repoint d:3306 to b:3306", "promote b:3306", "commit route b:3306", "conclude"}},
+		{"the candidate dies when others were moved to it", func(t *testing.T) *build {
+			b := donorAlone().until(t, Promote)
+			return b.kill("b").until(t, Retarget)
+		}, []string{"repoint d:3306 to c:3306", "catch up d:3306", "drain d:3306", "repoint c:3306 to d:3306", "promote d:3306", "commit route d:3306", "conclude"}},
 		{"one that may have acknowledged what nobody else has dies before it was stopped", func(t *testing.T) *build {
 			return primary("a").replica("b").replica("c").replica("d").semiSync(1).kill("a").begin().kill("d").acknowledge().stop("b", "c")
 		}, []string{"catch up d:3306"}},

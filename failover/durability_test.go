@@ -221,7 +221,7 @@ func TestAStaleProxyIsLeftBehindOnlyWhenTooFewMightAcknowledge(t *testing.T) {
 					continue
 				}
 				b.effect(s)
-				if s.Do == StopReceiving || s.Do == Repoint || s.Do == Promote {
+				if s.Do == StopReceiving || s.Do == Drain || s.Do == Repoint || s.Do == Promote {
 					receives[s.Target] = false
 				}
 				if b.c.Intent == nil || s.Do == CommitRoute {

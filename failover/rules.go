@@ -29,7 +29,7 @@ var rules = []rule{
 	}},
 	{"no_replica", false, "it has to replicate from the primary", func(f *facts, x *contender, _ []*contender, _ wish) string {
 		switch {
-		case !x.inst.Fresh() || f.promoting(x.addr()):
+		case !x.inst.Fresh() || f.opened(x.addr()):
 			return ""
 		case !x.st.IsReplica():
 			return fmt.Sprintf("%s is no replica", x.addr())
