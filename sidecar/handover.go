@@ -117,9 +117,10 @@ func (t *term) yield(ctx context.Context) {
 }
 
 // mayHandOver says whether enough time has passed since this node's last handing
-// over. A disk that hangs waits for nothing.
-func (s *Sidecar) mayHandOver(self *fitness) bool {
-	return len(self.trouble) > 0 || !time.Now().Before(s.nextHandover)
+// over, and no clone or discard would be cut down by it. A disk that hangs waits for
+// nothing.
+func (t *term) mayHandOver(self *fitness) bool {
+	return len(self.trouble) > 0 || !time.Now().Before(t.nextHandover) && t.rejoinUnderWay() == ""
 }
 
 // resign gives the leadership to another node because of what speaks against
@@ -193,18 +194,24 @@ func (t *term) chooseLeader(r api.LeaderRequest) (string, error) {
 			return "", &api.RefusedError{Sentence: fmt.Sprintf("the leadership stays with %s: %s %s of cluster %s is under way; ask again when it has ended", t.cfg.Node, cl.Intent.Kind, cl.Intent.ID, name)}
 		}
 	}
+	if under := t.rejoinUnderWay(); under != "" {
+		return "", &api.RefusedError{Sentence: fmt.Sprintf("the leadership stays with %s: %s, which would end halfway; ask again when it has ended (`remora status`)", t.cfg.Node, under)}
+	}
 	_, others := t.fitnesses()
 	slices.SortStableFunc(others, func(a, b fitness) int { return cmp.Compare(len(a.blind), len(b.blind)) })
+	var against []string
 	for _, o := range others {
-		if r.To == "" && o.heard && len(o.trouble) == 0 {
-			return o.node, nil
+		if r.To != "" && r.To != o.node {
+			continue
 		}
-		if r.To == o.node {
-			if words := o.words(); words != "" {
-				return "", &api.RefusedError{Sentence: fmt.Sprintf("the leadership stays with %s: %s would be a worse leader: %s; mend that, or name another node", t.cfg.Node, o.node, words)}
-			}
+		words := o.words()
+		switch {
+		case words == "":
 			return o.node, nil
+		case r.To != "":
+			return "", &api.RefusedError{Sentence: fmt.Sprintf("the leadership stays with %s: %s would be a worse leader: %s; mend that, or name another node", t.cfg.Node, o.node, words)}
 		}
+		against = append(against, o.node+": "+words)
 	}
-	return "", &api.RefusedError{Sentence: fmt.Sprintf("the leadership stays with %s: no other node is heard and well; `remora status` shows them", t.cfg.Node)}
+	return "", &api.RefusedError{Sentence: fmt.Sprintf("the leadership stays with %s: no other node is heard and well (%s); `remora status` shows them", t.cfg.Node, strings.Join(against, "; "))}
 }

@@ -265,6 +265,11 @@ func TestAnOperatorHandsTheLeadershipOver(t *testing.T) {
 		if _, err := ask("n9"); !errors.Is(err, api.ErrNotFound) || !strings.Contains(err.Error(), "n1, n2, n3") {
 			t.Errorf("to nobody: %v", err)
 		}
+		l.seen.Store(&map[string]topology.Reach{"n2": topology.Refused, "n3": topology.Refused})
+		<-time.After(time.Second)
+		if r, err := ask(""); !errors.As(err, &refused) || !strings.Contains(err.Error(), "n2: it cannot reach a:3306, which others reach; n3: it cannot reach a:3306") {
+			t.Errorf("to the best of two blind ones: %+v, %v", r, err)
+		}
 		l.begin(t, "switchover")
 		if _, err := ask("n3"); !errors.As(err, &refused) || !strings.Contains(err.Error(), "is under way") {
 			t.Errorf("during a recovery: %v", err)

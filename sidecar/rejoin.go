@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/remora-ha/remora/api"
@@ -50,10 +52,14 @@ func (d *decider) rejoin(ctx context.Context, r api.RejoinRequest) (api.RejoinRe
 	})
 	select {
 	case reply := <-done:
-		if reply.Error != "" {
+		switch {
+		case reply.Error == "":
+			return reply, nil
+		case slices.ContainsFunc(reply.Steps, func(res failover.StepResult) bool { return res.Step.Do != failover.SaveExtra }):
+			return reply, fmt.Errorf("%s: bringing %s back failed on its way, and it may have been changed: %s", d.cluster, r.Instance, reply.Error)
+		default: // only saved, or not even that
 			return reply, &api.RefusedError{Sentence: fmt.Sprintf("%s: %s could not be brought back: %s", d.cluster, r.Instance, reply.Error)}
 		}
-		return reply, nil
 	case <-ctx.Done():
 		return api.RejoinReply{}, ctx.Err()
 	}
@@ -140,6 +146,23 @@ func (d *decider) endRejoining(a topology.Addr, failure string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.memory.rejoined(a, failure, time.Now())
+}
+
+// rejoinUnderWay says what is being done to an instance; empty without any. It would
+// end with the term.
+func (t *term) rejoinUnderWay() string {
+	for _, name := range slices.Sorted(maps.Keys(t.deciders)) {
+		d := t.deciders[name]
+		d.mu.Lock()
+		rejoins := d.memory.rejoins
+		d.mu.Unlock()
+		for _, r := range rejoins {
+			if r.Error == "" {
+				return fmt.Sprintf("%s of cluster %s is being brought back: %s", r.Instance, name, r.Doing)
+			}
+		}
+	}
+	return ""
 }
 
 // clone copies all data: by the policy's command, or as the server itself can.

@@ -152,15 +152,32 @@ func TestACloneByCommand(t *testing.T) {
 		if _, err := d.rejoin(context.Background(), rejoin(false, true, false)); err == nil || !strings.Contains(err.Error(), "clone b:3306 from a:3306 since") {
 			t.Errorf("a second one: %v", err)
 		}
+		if under := d.rejoinUnderWay(); !strings.Contains(under, "b:3306 of cluster main is being brought back: clone b:3306 from a:3306") {
+			t.Errorf("under way is %q", under)
+		}
+		_, err := d.chooseLeader(api.LeaderRequest{})
+		if refused := (*api.RefusedError)(nil); !errors.As(err, &refused) || !strings.Contains(err.Error(), "clone b:3306 from a:3306") {
+			t.Errorf("handing over meanwhile: %v", err)
+		}
+		if d.mayHandOver(&fitness{blind: []topology.Addr{dbA}}) || !d.mayHandOver(&fitness{trouble: []string{"the disk hangs"}}) {
+			t.Error("a clone is cut down, or keeps the leadership on a node whose disk hangs")
+		}
 		pass(10 * time.Minute)
+		if under := d.rejoinUnderWay(); under != "" || !d.mayHandOver(&fitness{}) {
+			t.Errorf("afterwards %q is under way", under)
+		}
 		found("RejoinFailed: b:3306 could not be brought back")
 		found("no space")
 
+		_, err = d.rejoin(context.Background(), rejoin(false, true, false))
+		if refused := (*api.RefusedError)(nil); err == nil || errors.As(err, &refused) || !strings.Contains(err.Error(), "failed on its way") {
+			t.Errorf("a clone that failed halfway: %v", err)
+		}
 		fails = false
 		if _, err := d.rejoin(context.Background(), rejoin(false, true, false)); err != nil {
 			t.Errorf("%v", err)
 		}
-		s.want("commands", s.lines(), "copy a:3306 b:3306", "copy a:3306 b:3306")
+		s.want("commands", s.lines(), "copy a:3306 b:3306", "copy a:3306 b:3306", "copy a:3306 b:3306")
 		s.want("acts", s.done(), "read 0-1-(101..105) of b:3306", "repoint b:3306 to a:3306")
 		pass(time.Second)
 		if f := d.lastVerdict().Findings; len(f) > 1 || f[0].Code != "PolicyMismatch" { // the stage's heartbeat

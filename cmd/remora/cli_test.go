@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -139,6 +140,32 @@ func TestALostAnswerIsAskedForWithTheSameID(t *testing.T) {
 	c.run(t, "switchover", "main", "--node", "r1", "--node", "r2").want(t, exitOK, "a:3306 → b:3306")
 	if len(leader.asked) != 2 || leader.asked[0] != leader.asked[1] {
 		t.Errorf("asked %+v, want the same request twice", leader.asked)
+	}
+}
+
+// A rejoin has no id: who may have taken it is not asked again, nor is another.
+func TestARejoinIsSentOnce(t *testing.T) {
+	for name, fails := range map[string]error{
+		"its answer is lost": nil,
+		"it failed halfway":  errors.New("bringing d:3306 back failed on its way"),
+	} {
+		t.Run(name, func(t *testing.T) {
+			leader := leading()
+			leader.rejoinFails = fails
+			whole, lossy := leader.handler(), losing(1000, leader.handler())
+			h := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if len(leader.rejoins) == 0 || fails != nil {
+					whole.ServeHTTP(w, r)
+					return
+				}
+				lossy.ServeHTTP(w, r)
+			})
+			cli{transport: wire{"r1:3030": h, "r2:3030": h}}.run(t, "rejoin", "main", "d:3306", "--clone", "--yes", "--node", "r1", "--node", "r2").
+				want(t, exitUnknown, "look there before you ask again")
+			if len(leader.rejoins) != 2 {
+				t.Errorf("it was sent %d times with its dry run, want 2: %+v", len(leader.rejoins), leader.rejoins)
+			}
+		})
 	}
 }
 

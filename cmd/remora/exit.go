@@ -28,7 +28,8 @@ const exitHelp = `Exit codes of every command:
   4  a switchover or failover was begun and rolled back: the primary is what it
      was before
   5  the outcome is not known: the request may have been taken, or what it began
-     has not ended yet; the output names the recovery to ask for`
+     has not ended yet; the output names the recovery to ask for. A rejoin: it
+     also failed on its way, and the instance may have been changed`
 
 func exitCodesTopic() *cobra.Command {
 	return &cobra.Command{Use: "exit-codes", Short: "What the exit codes mean", Long: exitHelp}

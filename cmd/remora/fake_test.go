@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"io"
 	"log/slog"
@@ -29,6 +30,8 @@ type fakeNode struct {
 	status  api.Status
 	reply   api.RecoveryReply
 	refused error
+	// rejoinFails is how a rejoin fails on its way.
+	rejoinFails error
 	// history is what Recoveries answers, one after the other; the last stays.
 	history [][]failover.Recovery
 
@@ -107,7 +110,7 @@ func (n *fakeNode) Rejoin(_ context.Context, _ string, r api.RejoinRequest) (api
 	if r.DryRun {
 		return api.RejoinReply{Plan: []failover.Step{step}, Rows: 7}, n.refused
 	}
-	return api.RejoinReply{Steps: []failover.StepResult{{Step: step}}}, n.refused
+	return api.RejoinReply{Steps: []failover.StepResult{{Step: step}}}, cmp.Or(n.refused, n.rejoinFails)
 }
 
 func (n *fakeNode) Forget(_ context.Context, _ string, a topology.Addr) error {

@@ -229,6 +229,24 @@ func ask[T any](ctx context.Context, f *fleet, what string, do func(context.Cont
 	return none, unanswered
 }
 
+// askOnce is ask for what must not be asked for twice: another node is tried only
+// where a node cannot have heard of it. In doubt says that one may have.
+func askOnce[T any](ctx context.Context, f *fleet, what string, do func(context.Context, *api.Client) (T, error)) (v T, inDoubt bool, err error) {
+	unanswered := &unansweredError{what: what}
+	for _, node := range slices.Clone(f.nodes) {
+		v, err = askOne(ctx, f, node, do)
+		switch {
+		case err == nil:
+			return v, false, nil
+		case final(err):
+			return v, false, fmt.Errorf("%s: %w", what, err)
+		case unanswered.note(node, err):
+			return v, true, unanswered
+		}
+	}
+	return v, false, unanswered
+}
+
 // prefer asks a node first from now on: it has answered.
 func (f *fleet) prefer(node string) {
 	if i := slices.Index(f.nodes, node); i > 0 {

@@ -35,8 +35,8 @@ Either way the transactions are saved as SQL first (see remora status, or remora
 recoveries); --unsaved goes on where that fails. What will be done is said first, and
 asked for; without a terminal nothing is done unless --yes is given.
 
-Exits with 0 when it follows (dry run: it would go), 3 when refused; see remora help
-exit-codes.`,
+Exits with 0 when it follows (dry run: it would go), 3 when refused and nothing was
+changed, 5 when it failed on its way or its end was not seen; see remora help exit-codes.`,
 		Example: "  remora rejoin main db1:3306 --discard --dry-run",
 		Args:    takes("CLUSTER", "HOST:PORT"),
 		RunE: func(c *cobra.Command, args []string) (err error) {
@@ -64,12 +64,12 @@ exit-codes.`,
 
 func (a *app) rejoin(ctx context.Context, f *fleet, cluster string, r api.RejoinRequest, yes bool, wait time.Duration) error {
 	what := fmt.Sprintf("rejoining %s in %s", r.Instance, cluster)
-	send := func(r api.RejoinRequest) (api.RejoinReply, error) {
-		return ask(ctx, f, what, func(ctx context.Context, c *api.Client) (api.RejoinReply, error) { return c.Rejoin(ctx, cluster, r) })
+	send := func(r api.RejoinRequest) func(context.Context, *api.Client) (api.RejoinReply, error) {
+		return func(ctx context.Context, c *api.Client) (api.RejoinReply, error) { return c.Rejoin(ctx, cluster, r) }
 	}
 	dry := r
 	dry.DryRun = true
-	plan, err := send(dry)
+	plan, err := ask(ctx, f, what, send(dry))
 	if err != nil {
 		return err
 	}
@@ -84,12 +84,12 @@ func (a *app) rejoin(ctx context.Context, f *fleet, cluster string, r api.Rejoin
 		}
 	}
 	f.timeout = wait
-	reply, err := send(r)
+	reply, inDoubt, err := askOnce(ctx, f, what, send(r))
 	switch {
-	case isRefusal(err) != nil:
-		return err
+	case inDoubt:
+		return exitWith(exitUnknown, fmt.Errorf("%w\nit may go on, or have failed on its way: `remora status` says so (RejoinUnderWay, RejoinFailed); look there before you ask again", err))
 	case err != nil:
-		return exitWith(exitUnknown, fmt.Errorf("%w\nit is not known whether it goes on: ask `remora status`", err))
+		return err
 	case a.flags.json:
 		return a.printJSON(reply)
 	}
