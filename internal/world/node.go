@@ -44,6 +44,27 @@ type process struct {
 	dead     bool
 	verified map[context.Context]bool // calls of Verify that a majority answered, by their context
 	round    uint64                   // of such calls
+	leases   []leaseGot
+}
+
+// leaseGot is a lease that a process was told of, with the ledger's index that it
+// needs.
+type leaseGot struct {
+	at    time.Time
+	index uint64
+}
+
+// needs is the index that the leases ask for that came long enough ago to bind
+// whatever is under way.
+func (p *process) needs() (index uint64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, l := range p.leases {
+		if time.Since(l.at) > known {
+			index = max(index, l.index)
+		}
+	}
+	return index
 }
 
 var errDead = errors.New("this process was killed")
@@ -280,7 +301,15 @@ func (c peer) Heartbeat(ctx context.Context, h api.Heartbeat) (reply api.Heartbe
 	if err != nil {
 		return api.HeartbeatReply{}, err
 	}
-	return reply, c.from.enter(ctx)
+	if err := c.from.enter(ctx); err != nil {
+		return api.HeartbeatReply{}, err
+	}
+	if reply.Lease > 0 {
+		c.from.mu.Lock()
+		c.from.leases = append(c.from.leases, leaseGot{time.Now(), reply.Index})
+		c.from.mu.Unlock()
+	}
+	return reply, nil
 }
 
 // Confirm implements sidecar.Peer.

@@ -49,6 +49,8 @@ func NewSchedule(seed uint64) Schedule {
 	switch r.IntN(20) {
 	case 0, 1:
 		s.Faults = append(s.Faults, d.latecomer(first)...)
+	case 4, 5:
+		s.Faults = append(s.Faults, d.deaf(first)...)
 	case 2, 3:
 		s.Faults = append(s.Faults, fork(first)...)
 	}
@@ -83,6 +85,17 @@ func (d *drawer) latecomer(first time.Duration) []Fault {
 	return []Fault{
 		{At: at, For: 4 * time.Second, Kind: KillHost, Who: []string{nodeNames[n]}},
 		{At: at, For: 8 * time.Second, Kind: Slow, Who: []string{nodeNames[n]}, Whom: others, Delay: delay.Round(time.Millisecond)},
+	}
+}
+
+// deaf is a node that gets leases and no ledger, and whose proxy restarts then.
+func (d *drawer) deaf(first time.Duration) []Fault {
+	n := d.r.IntN(len(nodeNames))
+	others := slices.Delete(slices.Clone(nodeNames), n, n+1)
+	first = first.Round(time.Millisecond)
+	return []Fault{
+		{At: first - time.Second/2, For: 8 * time.Second, Kind: Partition, Who: []string{nodeNames[n]}, Whom: others, Traffic: RaftPort},
+		{At: first + 4500*time.Millisecond, For: time.Second / 2, Kind: KillProxy, Who: []string{nodeNames[n]}},
 	}
 }
 
