@@ -61,8 +61,10 @@ func NewSchedule(seed uint64) Schedule {
 
 // mild takes out what nobody promises to survive: a ProxySQL that hangs while its
 // sidecar is dead or frozen is closed by nobody but the watchdog, which is no part
-// of the world; one whose sidecar is cut off, only by a ladder.
+// of the world; one whose sidecar is cut off, only by a ladder; and against one hand
+// that opens a server while another routes to it there is nothing but to undo both.
 func (s *Schedule) mild() {
+	edited := slices.ContainsFunc(s.Faults, func(f Fault) bool { return f.Kind == EditProxy })
 	kinds := []FaultKind{Kill, FreezeNode, KillHost, HangDisk, Suspend}
 	if !s.Ladder {
 		kinds = append(kinds, Partition, Slow)
@@ -71,6 +73,9 @@ func (s *Schedule) mild() {
 	for i := range s.Faults {
 		if f := &s.Faults[i]; sidecars && f.Kind == FreezeProxy {
 			f.Kind = KillProxy
+		}
+		if f := &s.Faults[i]; edited && f.Kind == OpenServer {
+			f.Kind = CloseServer
 		}
 	}
 }
