@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -84,6 +85,22 @@ func TestEnvironment(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, o.Environment()); diff != "" {
 		t.Error(diff)
+	}
+}
+
+// Linux starts nothing with a variable or an argument over 128 KiB.
+func TestLongValuesAreCut(t *testing.T) {
+	o := failedOver()
+	o.Position = strings.Repeat("0-1-100,", 20<<10)
+	o.Recovery.Intent.Reason = "x" + strings.Repeat("é", 20<<10)
+	for _, env := range o.Environment() {
+		if len(env) > 17<<10 || !utf8.ValidString(env) {
+			t.Errorf("%.40s has %d bytes", env, len(env))
+		}
+	}
+	line := o.Expand("{successorBinlogCoordinates}{failureDescription}")
+	if len(line) > 33<<10 || !strings.HasPrefix(line, "0-1-100,0-1-100,") || !strings.Contains(line, "...") {
+		t.Errorf("the command has %d bytes: %.40s", len(line), line)
 	}
 }
 

@@ -189,7 +189,7 @@ func (o *Occasion) coPrimary() bool {
 func (o *Occasion) Expand(command string) string {
 	return braces.ReplaceAllStringFunc(command, func(word string) string {
 		if p := findPlaceholder(word[strings.IndexByte(word, '{')+1 : len(word)-1]); p != nil && word[0] == '{' {
-			return harmless(p.value(o))
+			return harmless(p.bounded(o))
 		}
 		return word
 	})
@@ -199,9 +199,23 @@ func (o *Occasion) Expand(command string) string {
 func (o *Occasion) Environment() []string {
 	var env []string
 	for _, p := range placeholders {
-		env = append(env, p.variable()+"="+strings.ReplaceAll(p.value(o), "\x00", "_"))
+		env = append(env, p.variable()+"="+strings.ReplaceAll(p.bounded(o), "\x00", "_"))
 	}
 	return env
+}
+
+// valueLimit bounds one value, in bytes. Linux starts no program with an argument or a
+// variable of more than 128 KiB, and a command may hold several values.
+const valueLimit = 16 << 10
+
+// bounded is the value, with its end cut off where that is too long for a program to
+// be started with: a GTID set has no bound.
+func (p *placeholder) bounded(o *Occasion) string {
+	v := p.value(o)
+	if len(v) <= valueLimit {
+		return v
+	}
+	return strings.ToValidUTF8(v[:valueLimit-len("...")], "") + "..."
 }
 
 // variable spells failedHost as ORC_FAILED_HOST.

@@ -33,6 +33,7 @@ type stage struct {
 	of    map[topology.Addr]topology.Addr // who replicates from whom
 	wr    map[topology.Addr]bool          // who takes writes
 	has   map[topology.Addr]string        // who executed something else than all others
+	born  time.Time                       // when all servers started; zero: just now
 	acts  []string
 	ran   []string                                        // command lines, in the order of their begin
 	env   map[string][]string                             // of each command line
@@ -74,6 +75,9 @@ func (s *stage) probe(a topology.Addr) topology.View {
 	st := &topology.State{
 		Flavor: "mariadb", Version: "10.11.6-MariaDB", ServerID: uint32(a[0]), ReadOnly: !s.wr[a], LogBin: true, LogReplicaUpdates: true,
 		BinlogFormat: "ROW", GTIDMode: "ON", GTIDStrict: true, Executed: gtid.MustParse("0-1-100"),
+	}
+	if !s.born.IsZero() {
+		st.Uptime = topology.Duration(time.Since(s.born))
 	}
 	if own := s.has[a]; own != "" {
 		st.Executed = gtid.MustParse(own)

@@ -1,7 +1,10 @@
 package sidecar
 
 import (
+	"slices"
+	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/remora-ha/remora/failover"
@@ -57,6 +60,28 @@ func TestMemoryOfTheWriter(t *testing.T) {
 	if got := look(&m, "b:3306", topology.Up, true); got != "a:3306" {
 		t.Errorf("%s was seen open", got)
 	}
+}
+
+// Its configuration closes a primary that restarts; who closes it later means it.
+func TestAPrimaryIsOpenedOnceAfterARestart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStage(t, failover.Hooks{})
+		pass(time.Minute)
+		s.born, s.wr[dbA] = time.Now(), false
+		d, _ := s.lead(1)
+		pass(5 * time.Second)
+		s.want("acts", s.done(), "set writable a:3306")
+		s.mu.Lock()
+		s.wr[dbA] = false
+		s.mu.Unlock()
+		pass(time.Minute)
+		s.want("acts", s.done(), "set writable a:3306")
+		if f := d.lastVerdict().Findings; !slices.ContainsFunc(f, func(f failover.Finding) bool {
+			return f.Code == "NoWriteableMaster" && strings.Contains(f.Sentence, "it took writes after its restart")
+		}) {
+			t.Errorf("found %v", f)
+		}
+	})
 }
 
 func TestMemoryOfRepairs(t *testing.T) {

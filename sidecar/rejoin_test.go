@@ -90,6 +90,45 @@ func TestWhatAServerHasBeyondThePrimaryIsSavedOnce(t *testing.T) {
 	})
 }
 
+func TestRoomForSavedTransactions(t *testing.T) {
+	const mib = 1 << 20
+	for _, tt := range []struct {
+		name       string
+		used, free int64
+		want       int
+	}{
+		{"a whole saving", 0, 100 << 30, 256 * mib},
+		{"what is left of the directory's", 2<<30 - 5*mib, 100 << 30, 5 * mib},
+		{"what is left of the disk", 0, 260 * mib, 4 * mib},
+		{"a full directory", 2 << 30, 100 << 30, 0},
+		{"a full disk", 0, 200 * mib, 0},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			room, err := roomFor("dir", tt.used, tt.free)
+			if room != tt.want || (err == nil) != (tt.want > 0) || err != nil && !strings.Contains(err.Error(), "move files away") {
+				t.Errorf("%d bytes, %v", room, err)
+			}
+		})
+	}
+	if room, err := rescueRoom(t.TempDir()); err != nil || room < mib {
+		t.Errorf("%d bytes, %v", room, err)
+	}
+}
+
+// Nothing is read from a server when there is no room for it.
+func TestAFullDirectoryOfSavedTransactions(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := diverged(t, func(*failover.Policy) {})
+		dir := filepath.Join(s.cfg.DataDir, "rescued")
+		if err := errors.Join(os.Mkdir(dir, 0o700), os.WriteFile(filepath.Join(dir, "old.sql"), nil, 0o600), os.Truncate(filepath.Join(dir, "old.sql"), rescuedLimit)); err != nil {
+			t.Fatal(err)
+		}
+		s.lead(1)
+		pass(5 * time.Second)
+		s.want("acts", s.done())
+	})
+}
+
 func TestARejoinByDiscard(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := diverged(t, func(p *failover.Policy) { p.Rejoin = failover.RejoinManual })

@@ -12,12 +12,20 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/remora-ha/remora/failover"
 	"github.com/remora-ha/remora/ledger"
 )
 
-// rescueLimit bounds the SQL of one saving, in bytes.
-const rescueLimit = 256 << 20
+const (
+	// rescueLimit bounds the SQL of one saving, in bytes.
+	rescueLimit = 256 << 20
+	// rescuedLimit bounds all savings of a node, and rescueReserve is what stays free on
+	// its disk, in bytes: raft writes there.
+	rescuedLimit  = 2 << 30
+	rescueReserve = 256 << 20
+)
 
 // rescue saves the transactions of a step as SQL and records where. A file that is
 // there already is kept: it was written whole.
@@ -36,6 +44,10 @@ func (d *decider) rescue(ctx context.Context, step failover.Step) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return fmt.Errorf("make the place for saved transactions: %w", err)
 	}
+	limit, err := rescueRoom(dir)
+	if err != nil {
+		return err
+	}
 	id := sha256.Sum256([]byte(step.Until.String()))
 	instance := strings.NewReplacer(":", "_", "[", "", "]", "").Replace(string(step.Target))
 	r := failover.Rescued{
@@ -46,13 +58,13 @@ func (d *decider) rescue(ctx context.Context, step failover.Step) error {
 		if _, err := io.WriteString(w, d.rescueHead(step)); err != nil {
 			return err
 		}
-		saved, err := rescuer.SaveTransactions(ctx, step.Target, step.Until, w, rescueLimit)
+		saved, err := rescuer.SaveTransactions(ctx, step.Target, step.Until, w, limit)
 		if err != nil {
 			return err
 		}
 		var notes []string
 		if saved.Truncated {
-			notes = append(notes, fmt.Sprintf("TRUNCATED: it holds the first %d MiB, the transactions after them are missing", rescueLimit>>20))
+			notes = append(notes, fmt.Sprintf("TRUNCATED: it holds the first %d MiB, the transactions after them are missing", limit>>20))
 		}
 		if !saved.Purged.Empty() {
 			notes = append(notes, fmt.Sprintf("%s are missing: their binary logs were purged", saved.Purged))
@@ -85,6 +97,35 @@ func (d *decider) rescueHead(step failover.Step) string {
 SET NAMES utf8mb4;
 SET time_zone='+00:00', sql_mode='';
 `, step.Target, d.cluster, primary, step.Until, time.Now().UTC().Format(time.RFC3339), d.cfg.Node, d.version)
+}
+
+// rescueRoom is how large one more saving in a directory may become, in bytes. What is
+// there is never deleted: it may be the only copy.
+func rescueRoom(dir string) (int, error) {
+	files, err := os.ReadDir(dir)
+	if err != nil {
+		return 0, fmt.Errorf("look at the saved transactions: %w", err)
+	}
+	var used int64
+	for _, f := range files {
+		if info, err := f.Info(); err == nil { // one that is gone by now takes no room
+			used += info.Size()
+		}
+	}
+	var disk unix.Statfs_t
+	if err := unix.Statfs(dir, &disk); err != nil {
+		return 0, fmt.Errorf("ask for the free space of %s: %w", dir, err)
+	}
+	return roomFor(dir, used, int64(disk.Bavail)*disk.Bsize) //nolint:gosec // no disk has 2^63 bytes
+}
+
+func roomFor(dir string, used, free int64) (int, error) {
+	room := min(rescueLimit, rescuedLimit-used, free-rescueReserve)
+	if room < 1<<20 {
+		return 0, fmt.Errorf("there is no room for more: %s has %d MiB of at most %d MiB, and its disk has %d MiB free, of which %d MiB are kept for raft; move files away that you have looked through",
+			dir, used>>20, int64(rescuedLimit>>20), free>>20, int64(rescueReserve>>20))
+	}
+	return int(room), nil
 }
 
 // writeWhole writes a file that is there wholly or not at all, also after a crash.
