@@ -21,6 +21,15 @@ type Heartbeat struct {
 	// Acknowledged is the newest epoch of each cluster that the sidecar ever
 	// acknowledged, as its disk remembers it.
 	Acknowledged map[string]uint64 `json:"acknowledged,omitempty"`
+	// Index is the applied ledger index of the sidecar.
+	Index uint64 `json:"index,omitempty"`
+	// Proxy says that the sidecar keeps a ProxySQL, whatever the leader's file says.
+	Proxy bool `json:"proxy,omitempty"`
+	// TTL and FenceTime are as the sidecar is configured; Holds are the clusters, sorted, whose
+	// writer its proxy keeps without a lease.
+	TTL       topology.Duration `json:"ttl,omitempty"`
+	FenceTime topology.Duration `json:"fence_time,omitempty"`
+	Holds     []string          `json:"holds,omitempty"`
 	// Files are those that the sidecar renders, each with its state.
 	Files []topology.File `json:"files,omitempty"`
 	// Trouble is what keeps the sidecar from leading, in sentences: its disk hangs.
@@ -71,6 +80,8 @@ type HeartbeatReply struct {
 type ConfirmRequest struct {
 	Node   string            `json:"node"`
 	Epochs map[string]uint64 `json:"epochs,omitempty"` // that it routes, by cluster
+	// TTL is for how long the sidecar would go on, counted from before the question.
+	TTL topology.Duration `json:"ttl,omitempty"`
 }
 
 // ConfirmReply is the answer. Confirmed promises that whoever leads from now on,

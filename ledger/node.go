@@ -15,7 +15,7 @@ func (r *RegisterNode) apply(s *State, e entry) Result {
 	}
 	old, known := s.Nodes[node.Name]
 	if known && old.Proxy && !node.Proxy {
-		if open := s.openIntent(); open != "" {
+		if open := s.OpenIntent(); open != "" {
 			return refuse(RuleInUse, "taking the proxy of %s out of account is refused: %s is open and waits for every registered proxy", node.Name, open)
 		}
 	}
@@ -35,15 +35,15 @@ func (f *ForgetNode) apply(s *State, _ entry) Result {
 	if !ok {
 		return refuse(RuleUnknown, "forgetting node %q is refused: it is not registered; registered are %s", f.Name, list(s.NodeNames()))
 	}
-	if open := s.openIntent(); node.Proxy && open != "" {
+	if open := s.OpenIntent(); node.Proxy && open != "" {
 		return refuse(RuleInUse, "forgetting %s is refused: %s is open and waits for every registered proxy", f.Name, open)
 	}
 	delete(s.Nodes, f.Name)
 	return Result{}
 }
 
-// openIntent names an open intent, of the first cluster that has one.
-func (s *State) openIntent() string {
+// OpenIntent names an open intent, of the first cluster that has one; "" is none.
+func (s *State) OpenIntent() string {
 	for _, name := range s.ClusterNames() {
 		if i := s.Clusters[name].Intent; i != nil {
 			return string(i.Kind) + " " + i.ID + " of cluster " + name

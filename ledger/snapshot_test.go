@@ -21,6 +21,7 @@ var update = flag.Bool("update", false, "rewrite golden files")
 func TestSnapshotFormat(t *testing.T) {
 	bk := succeeded(t)
 	bk.must(&RegisterNode{Node: Node{Name: "n1", Raft: "n1:7001", API: "n1:7000", Proxy: true}})
+	bk.must(&RegisterNode{Node: Node{Name: "n2", Proxy: true, TTL: 2e9, FenceTime: 5e8, Holds: []string{"main"}}})
 	bk.must(&SetDowntime{Cluster: "main", Downtime: failover.Downtime{Instance: c, Until: epochZero.Add(time.Hour), Reason: "disk", By: "ann"}})
 	bk.must(&Acknowledge{Cluster: "main", Ack: failover.Acknowledgement{By: "ann"}})
 	in := begin("s", failover.KindSwitchover, 12)
@@ -46,6 +47,13 @@ func TestSnapshotFormat(t *testing.T) {
 	}
 	if diff := cmp.Diff(got, text(t, read)); diff != "" {
 		t.Errorf("read back:\n%s", diff)
+	}
+}
+
+func TestASnapshotOfNodesWithoutSettingsIsRead(t *testing.T) {
+	s, err := Decode(strings.NewReader(`{"version":1,"index":7,"nodes":{"n1":{"name":"n1","proxy":true,"since":"2027-01-08T03:00:00Z"}},"clusters":{}}`))
+	if err != nil || !s.Nodes["n1"].Proxy || s.Nodes["n1"].TTL != 0 {
+		t.Errorf("%+v, %v", s, err)
 	}
 }
 

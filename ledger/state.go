@@ -41,6 +41,12 @@ type Node struct {
 	API   string    `json:"api,omitempty"`  // host:port of its HTTP API
 	Proxy bool      `json:"proxy"`          // it owns a ProxySQL, whose acknowledgement counts
 	Since time.Time `json:"since"`          // of its first registration
+	// TTL and FenceTime are the sidecar's own settings, and Holds are the clusters, sorted,
+	// whose writer its proxy keeps without a lease. Nodes are configured one after the other, so
+	// a leader counts on what each was started with rather than on its own file.
+	TTL       topology.Duration `json:"ttl,omitempty"`
+	FenceTime topology.Duration `json:"fence_time,omitempty"`
+	Holds     []string          `json:"holds,omitempty"`
 }
 
 // Cluster is one replication cluster.

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/remora-ha/remora/api"
+	"github.com/remora-ha/remora/ledger"
 	"github.com/remora-ha/remora/topology"
 )
 
@@ -21,7 +22,11 @@ type evidence struct {
 
 	mu    sync.Mutex
 	began time.Duration // of the term, on the clock's Boot: leases granted before it are unknown
-	nodes map[string]*report
+	// presumed is until when they may hold, and fence how long the slowest node takes
+	// to close its proxy after that. Neither ever shrinks in a term.
+	presumed time.Duration
+	fence    time.Duration
+	nodes    map[string]*report
 }
 
 // report is what one sidecar said last.
@@ -30,6 +35,9 @@ type report struct {
 	started time.Time
 	heard   time.Time
 	granted time.Duration // when the last lease was answered, on the clock's Boot
+	until   time.Duration // when the longest of them ends
+	goal    uint64        // ledger index that it has not reached yet
+	goalAt  time.Duration // when this node's own ledger was there
 	views   map[topology.Addr]topology.View
 	proxies map[string]topology.Proxy
 	files   []topology.File
@@ -39,14 +47,38 @@ type report struct {
 }
 
 func newEvidence(lease LeaseConfig, began time.Duration) *evidence {
-	return &evidence{lease: lease, began: began, nodes: map[string]*report{}}
+	return &evidence{lease: lease, began: began, presumed: began + lease.TTL.D(), fence: lease.FenceTime.D(), nodes: map[string]*report{}}
 }
 
-// begin says when the term begins, for those who answer questions to know it too.
-func (e *evidence) begin(now time.Duration) {
+// begin says when the term begins, for those who answer questions to know it too, and
+// what is registered then: leases of before lasted as long as anybody's.
+func (e *evidence) begin(now time.Duration, nodes map[string]ledger.Node) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.began = now
+	ttl := e.lease.TTL
+	for _, n := range nodes {
+		ttl, e.fence = max(ttl, n.TTL), max(e.fence, n.FenceTime.D())
+	}
+	e.began, e.presumed = now, now+ttl.D()
+}
+
+// inherits says whether a lease of an earlier term may hold.
+func (e *evidence) inherits(now time.Duration) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return now < e.presumed+e.fence
+}
+
+// behind is for how long a node's ledger, at index `has`, has lacked what this
+// node's had then; it is at `index` now.
+func (e *evidence) behind(node string, has, index uint64, now time.Duration) time.Duration {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	r := e.nodes[node]
+	if has >= r.goal {
+		r.goal, r.goalAt = index, now
+	}
+	return now - r.goalAt
 }
 
 // take keeps a heartbeat. It reports false for one that was overtaken.
@@ -66,6 +98,7 @@ func (e *evidence) take(h api.Heartbeat, now time.Time) bool {
 	r.seq, r.started, r.heard = h.Seq, h.Started, now
 	r.proxies, r.files, r.trouble = h.Proxies, h.Files, h.Trouble
 	r.acked, r.fenced = h.Acknowledged, false
+	e.fence = max(e.fence, h.FenceTime.D())
 	e.putViews(r, h.Views, now)
 	e.mu.Unlock()
 	e.changed.notify()
@@ -101,20 +134,20 @@ func (e *evidence) grant(node string, now time.Duration) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if r := e.nodes[node]; r != nil {
-		r.granted = now
+		r.granted, r.until = max(r.granted, now), max(r.until, now+e.lease.TTL.D())
 	}
 }
 
 // leaseLeft is what is left of a node's lease as the grantor counts it; a lease
-// of an earlier term may have begun as late as this term.
+// of an earlier term may have begun as late as this term, and be longer than this node's.
 func (e *evidence) leaseLeft(node string, now time.Duration) time.Duration {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	granted := e.began
-	if r := e.nodes[node]; r != nil && r.granted > granted {
-		granted = r.granted
+	until := e.presumed
+	if r := e.nodes[node]; r != nil {
+		until = max(until, r.until)
 	}
-	return granted + e.lease.TTL.D() + e.lease.FenceTime.D() - now
+	return until + e.fence - now
 }
 
 // all are all views of instances that others than self reported.
@@ -143,15 +176,15 @@ func (e *evidence) proxies(cluster string, nodes []string, now time.Duration, ho
 		left := e.leaseLeft(name, now)
 		e.mu.Lock()
 		p := topology.Proxy{}
-		fenced := false
+		fenced, granted := false, e.began
 		if r := e.nodes[name]; r != nil {
-			p, fenced = r.proxies[cluster], r.fenced
+			p, fenced, granted = r.proxies[cluster], r.fenced, max(granted, r.granted)
 			p.Seen = r.heard
 		}
 		e.mu.Unlock()
 		// The end of a lease closes no proxy that its sidecar could not reach.
 		p.Node, p.LeaseOver = name, left <= 0 && (fenced || !holds && (!p.Hung || p.Cut != ""))
-		p.Silent = left < e.lease.TTL.D()+e.lease.FenceTime.D()-silentBeats*e.lease.Heartbeat.D()
+		p.Silent = now-granted > silentBeats*e.lease.Heartbeat.D()
 		list = append(list, p)
 	}
 	slices.SortFunc(list, func(a, b topology.Proxy) int { return strings.Compare(a.Node, b.Node) })

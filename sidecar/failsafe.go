@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -20,6 +21,17 @@ func (s *Sidecar) holds(cluster string) bool {
 	return s.cfg.Clusters[cluster].Policy.OnLeaseLoss == failover.LeaseLossHold
 }
 
+// allHeld are the clusters, sorted, whose proxy stays as it is without a lease.
+func (s *Sidecar) allHeld() []string {
+	var names []string
+	for _, name := range slices.Sorted(maps.Keys(s.cfg.Clusters)) {
+		if s.holds(name) {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
 // holdOn is the failsafe: while this node's lease runs down and nobody renews it, as
 // when raft has no quorum though all nodes live, every node is asked. If each of
 // them confirms, the lease holds for another TTL from before the question.
@@ -29,7 +41,7 @@ func (s *Sidecar) holds(cluster string) bool {
 // the beginning of its term. Each leader to come is one of the nodes that
 // confirmed, for only they are voters. A node confirms only while it does not lead,
 // so its next term begins after its answer, hence after the question: it waits for
-// longer than the prolonged lease lasts. Nothing needs to be remembered for that,
+// longer than the prolonged lease lasts, for a node whose TTL is shorter than the asker's does not confirm. Nothing needs to be remembered for that,
 // not even through a restart. A leader of before, whose term is over, has changed
 // nothing behind this node's back, because the lease never stopped holding: one
 // that has run out is not revived. A leader who is there says so, and one that
@@ -73,7 +85,7 @@ func (s *Sidecar) confirmAll(ctx context.Context) error {
 		}
 	}
 	asked := s.lease.ask()
-	r := api.ConfirmRequest{Node: s.cfg.Node, Epochs: map[string]uint64{}}
+	r := api.ConfirmRequest{Node: s.cfg.Node, Epochs: map[string]uint64{}, TTL: s.cfg.Lease.TTL}
 	for name, cl := range state.Clusters {
 		r.Epochs[name] = cl.Desired().Epoch
 	}
@@ -124,6 +136,8 @@ func (s *Sidecar) Confirm(_ context.Context, r api.ConfirmRequest) (api.ConfirmR
 		reply.Why = "its lease.failsafe is off"
 	case s.term != nil:
 		reply.Why = "it leads"
+	case r.TTL > s.cfg.Lease.TTL:
+		reply.Why = fmt.Sprintf("its lease.ttl is %s, and %s are asked for", s.cfg.Lease.TTL, r.TTL)
 	}
 	reply.Confirmed = reply.Why == ""
 	return reply, nil

@@ -196,6 +196,7 @@ func TestTheEndOfALeaseMeansNothingWhereItIsHeld(t *testing.T) {
 			if holds {
 				holding(f)
 			}
+			f.cfg.Nodes = f.cfg.Nodes[2:]
 			f.raft.must(t, ledger.Command{RegisterNode: &ledger.RegisterNode{Node: ledger.Node{Name: "n3", Proxy: true}}})
 			f.routed(t)
 			term := f.lead()

@@ -46,7 +46,8 @@ func (s *Sidecar) NodeFenced(_ context.Context, name string) error {
 	if t == nil {
 		return s.errFollower("node " + name + " is fenced")
 	}
-	if _, ok := s.ports.Consensus.State().Nodes[name]; !ok {
+	_, registered := s.ports.Consensus.State().Nodes[name]
+	if _, ok := s.member(name); !ok && !registered {
 		return fmt.Errorf("node %q: %w; registered are %s", name, api.ErrNotFound, s.ports.Consensus.State().NodeNames())
 	}
 	if !t.evidence.setFenced(name, s.ports.Clock().Boot) {

@@ -3,6 +3,8 @@ package sidecar
 import (
 	"context"
 	"fmt"
+	"reflect"
+	"strings"
 	"time"
 
 	"github.com/remora-ha/remora/api"
@@ -51,7 +53,8 @@ func (s *Sidecar) beat(ctx context.Context, seq uint64) error {
 	}
 	asked, now := s.lease.ask(), time.Now()
 	h := api.Heartbeat{Node: s.cfg.Node, Seq: seq, Started: s.started, Proxies: s.proxies.all(), Files: s.files(), Trouble: s.troubles(),
-		Acknowledged: s.acked.all()}
+		Acknowledged: s.acked.all(), Index: s.ports.Consensus.State().Index, Proxy: s.ports.Proxy != nil,
+		TTL: s.cfg.Lease.TTL, FenceTime: s.cfg.Lease.FenceTime, Holds: s.allHeld()}
 	for _, v := range s.observer.views(nil) {
 		h.Views = append(h.Views, api.Age(v, now))
 	}
@@ -85,14 +88,17 @@ func (s *Sidecar) Heartbeat(ctx context.Context, h api.Heartbeat) (api.Heartbeat
 		return api.HeartbeatReply{}, fmt.Errorf("%w: heartbeat %d of %q was overtaken by a newer one", api.ErrBadInput, h.Seq, h.Node)
 	}
 	reply := api.HeartbeatReply{Leader: s.cfg.Node, Term: t.number}
-	want := ledger.Node{Name: node.Name, Raft: node.Raft, API: node.API, Proxy: !node.Witness}
 	state := s.ports.Consensus.State()
 	have := state.Nodes[h.Node]
+	want := t.registration(node, h, have)
 	newest := newestEpoch(h)
-	if want.Since = have.Since; want != have || newest > state.Base+state.Index { // the ledger was lost, and begins anew
+	if !reflect.DeepEqual(want, have) || newest > state.Base+state.Index { // the ledger was lost, and begins anew
 		if err := t.register(ctx, want, newest); err != nil {
 			return reply, err
 		}
+	}
+	if why := t.withheld(h); why != "" {
+		return api.HeartbeatReply{}, &api.RefusedError{Sentence: fmt.Sprintf("%s grants %s no lease: %s", s.cfg.Node, h.Node, why)}
 	}
 	// A quorum round that began after the request came: a leader that was deposed, or
 	// frozen, and does not know it must not prolong what another one waits out.
@@ -103,6 +109,39 @@ func (s *Sidecar) Heartbeat(ctx context.Context, h api.Heartbeat) (api.Heartbeat
 	reply.Lease = s.cfg.Lease.TTL
 	t.evidence.grant(h.Node, s.ports.Clock().Boot)
 	return reply, nil
+}
+
+// registration is what the ledger should have of a node that sent a heartbeat. Addresses
+// are those of this node's file; what leaders count on is what the sender was started with.
+func (t *term) registration(node NodeConfig, h api.Heartbeat, have ledger.Node) ledger.Node {
+	want := ledger.Node{
+		Name: node.Name, Raft: node.Raft, API: node.API, Proxy: !node.Witness || h.Proxy, Since: have.Since,
+		TTL: h.TTL, FenceTime: h.FenceTime, Holds: h.Holds,
+	}
+	// Before it was started anew it may have led, and what it granted lasts for as long as its TTL was.
+	if t.evidence.inherits(t.ports.Clock().Boot) {
+		want.TTL = max(want.TTL, have.TTL)
+	}
+	return want
+}
+
+// withheld says why a node is granted no lease; "" when it is. While an intent is open its
+// proxy has to acknowledge it or to be closed. A node whose disk hangs, or whose ledger stands still, does
+// not come to know of the intent, and with leases it would not close its proxy for good either. A trouble
+// that is over before the lease is closes nothing.
+func (t *term) withheld(h api.Heartbeat) string {
+	state := t.ports.Consensus.State()
+	behind := t.evidence.behind(h.Node, h.Index, state.Index, t.ports.Clock().Boot)
+	open := state.OpenIntent()
+	switch {
+	case open == "":
+		return ""
+	case len(h.Trouble) > 0:
+		return fmt.Sprintf("%s waits for its proxy, and %s", open, strings.Join(h.Trouble, "; "))
+	case behind > t.cfg.Lease.TTL.D():
+		return fmt.Sprintf("%s waits for its proxy, and its ledger is behind, for %s now", open, behind.Round(100*time.Millisecond))
+	}
+	return ""
 }
 
 // newestEpoch is the highest epoch of any cluster that a node's disk or its proxy

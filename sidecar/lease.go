@@ -25,6 +25,7 @@ type lease struct {
 	until time.Duration
 	ttl   time.Duration // of the last grant
 	index uint64        // the ledger must have reached it for its epochs to be current
+	since bool          // one was granted since the clocks jumped last
 }
 
 // newLease is one that has just run out: a sidecar starts fenced.
@@ -62,7 +63,7 @@ func (l *lease) renew(asked asking, reply api.HeartbeatReply) {
 	if until := asked.at + ttl; until > l.until {
 		l.until, l.ttl = until, ttl
 	}
-	l.index = max(l.index, reply.Index)
+	l.index, l.since = max(l.index, reply.Index), true
 	l.mu.Unlock()
 	l.renewed.notify()
 	if back {
@@ -94,12 +95,21 @@ func (l *lease) left() (time.Duration, uint64) {
 	return l.until - l.look(), l.index
 }
 
+// unbroken says that no clock jumped since the last lease was granted: a node that holds
+// on without one knows then what was agreed before.
+func (l *lease) unbroken() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.look()
+	return l.since
+}
+
 // look reads the clocks, and ends the lease where one of them jumped.
 func (l *lease) look() time.Duration {
 	now := l.clock()
 	if what := jumped(l.last, now); what != "" {
 		l.jumps, l.jump = l.jumps+1, what
-		l.until = min(l.until, now.Boot)
+		l.until, l.since = min(l.until, now.Boot), false
 		l.changed.notify()
 		l.renewed.notify()
 	}

@@ -111,7 +111,7 @@ func (k *keeper) step(ctx context.Context) time.Duration {
 	state := k.ports.Consensus.State()
 	want := state.Clusters[k.cluster].Desired()
 	k.told = max(k.told, want.Epoch)
-	if (left <= 0 || state.Index < index) && !(k.leased && k.holds(k.cluster)) {
+	if (left <= 0 || state.Index < index) && !(k.leased && k.lease.unbroken() && k.holds(k.cluster)) {
 		return k.fence(ctx, -left, "no lease")
 	}
 	if acked := k.acked.epoch(k.cluster); want.Epoch < acked {

@@ -56,7 +56,7 @@ func (s *Sidecar) tell(ctx context.Context, r Renderer, told map[string]telling)
 		left, index := s.lease.left()
 		state := s.ports.Consensus.State()
 		if left <= 0 || state.Index < index {
-			if last := told[name]; last.epoch == 0 || !s.holds(name) {
+			if last := told[name]; last.epoch == 0 || !(s.lease.unbroken() && s.holds(name)) {
 				s.fenceRuntime(ctx, r, name, -left, told)
 			}
 			continue

@@ -163,7 +163,7 @@ func (s *Sidecar) setTerm(t *term) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if t != nil {
-		t.evidence.begin(s.ports.Clock().Boot)
+		t.evidence.begin(s.ports.Clock().Boot, s.ports.Consensus.State().Nodes)
 	}
 	s.term = t
 }

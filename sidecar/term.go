@@ -110,7 +110,7 @@ func (t *term) caseOf(cluster string, request *failover.Request) failover.Case {
 			Instances: topology.Merge(now, known, observers, views, topology.MergeOptions{
 				Fresh: policy.Detection.Fresh, Timeouts: policy.Detection.Timeouts,
 			}),
-			Proxies: t.evidence.proxies(cluster, t.suspects(state), t.ports.Clock().Boot, t.holds(cluster)), Publications: publications, Files: t.evidence.files(now),
+			Proxies: t.evidence.proxies(cluster, t.suspects(cluster, state), t.ports.Clock().Boot, t.held(cluster, state)), Publications: publications, Files: t.evidence.files(now),
 			Sidecars: t.sidecars(now),
 		},
 		Policy: policy, Intent: cl.Intent, Last: cl.Last(), Stopped: cl.Stopped(), Downtime: cl.Downtimes, Rescued: cl.Rescued, Request: request,
@@ -134,19 +134,35 @@ func (t *term) sidecars(now time.Time) []topology.Sidecar {
 	return list
 }
 
-// suspects are the nodes whose proxies may route writes: those that are
+// held says that the end of a lease closes no proxy of the cluster: one node that was
+// started so is enough.
+func (t *term) held(cluster string, state *ledger.State) bool {
+	if t.holds(cluster) {
+		return true
+	}
+	for _, n := range state.Nodes {
+		if slices.Contains(n.Holds, cluster) {
+			return true
+		}
+	}
+	return false
+}
+
+// suspects are the nodes whose proxies may route the cluster's writes: those that are
 // registered, and until the leases that may be left from before this term ran out
 // also those that are configured and did not register, for the ledger may be new.
-func (t *term) suspects(state *ledger.State) []string {
+// Where proxies need no lease those are waited for until they are heard.
+func (t *term) suspects(cluster string, state *ledger.State) []string {
 	var names []string
 	for name, n := range state.Nodes {
 		if n.Proxy {
 			names = append(names, name)
 		}
 	}
+	held := t.held(cluster, state)
 	for _, n := range t.cfg.Nodes {
 		_, registered := state.Nodes[n.Name]
-		if !registered && !n.Witness && t.evidence.leaseLeft(n.Name, t.ports.Clock().Boot) > 0 {
+		if !registered && !n.Witness && (held || t.evidence.leaseLeft(n.Name, t.ports.Clock().Boot) > 0) {
 			names = append(names, n.Name)
 		}
 	}
