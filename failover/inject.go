@@ -38,8 +38,8 @@ func (f *facts) whyNotInject(i *topology.Instance) string {
 		return f.downtimeWords(i.Addr)
 	case extra.Count() > injectLimit:
 		return fmt.Sprintf("%d are too many, at most %d are injected", extra.Count(), injectLimit)
-	case f.p.Repair.SaveExtra && f.rescued(i.Addr, extra) == nil:
-		return "they are to be saved first"
+	case f.p.Repair.SaveExtra && !f.safe(i.Addr, extra):
+		return "they are to be saved first, all of them"
 	}
 	return ""
 }

@@ -13,7 +13,8 @@ type RejoinRequest struct {
 	// Discard takes the transactions back that the primary lacks; Clone copies all data anew.
 	Discard bool `json:"discard,omitempty"`
 	Clone   bool `json:"clone,omitempty"`
-	// Unsaved goes on where the transactions that will be gone could not be saved as SQL.
+	// Unsaved goes on where the transactions that will be gone could not be saved as SQL,
+	// or not all of them.
 	Unsaved bool   `json:"unsaved,omitempty"`
 	By      string `json:"by,omitempty"`
 }
@@ -58,7 +59,8 @@ func PlanRejoin(c *Case, r RejoinRequest) ([]Step, *Refusal) {
 		return nil, &Refusal{Rule: rule, Subject: i.Addr, Sentence: fmt.Sprintf(format, args...), Change: change}
 	}
 	var steps []Step
-	if save, wanted := f.saveExtra(i); wanted || !extra.Empty() && f.rescued(i.Addr, extra) == nil {
+	if !extra.Empty() && !f.safe(i.Addr, extra) {
+		save, _ := f.saveExtra(i)
 		save.Optional = r.Unsaved
 		steps = append(steps, save)
 	}
@@ -175,11 +177,11 @@ func (f *facts) rejoining(a topology.Addr) *Rejoining {
 }
 
 // autoClone copies a diverged instance anew where the policy says so, once its
-// transactions are saved.
+// transactions are saved, all of them.
 func (f *facts) autoClone(i *topology.Instance) (Step, bool) {
 	extra := f.extraOf(i)
 	wanted := f.p.Rejoin == RejoinClone && !extra.Empty() && !f.s.Under(i.Addr, f.primary) && closed(i.State) &&
-		f.downtime(i.Addr) == nil && len(f.replicasOf(i.Addr)) == 0 && f.rescued(i.Addr, extra) != nil
+		f.downtime(i.Addr) == nil && len(f.replicasOf(i.Addr)) == 0 && f.safe(i.Addr, extra)
 	if !wanted {
 		return Step{}, false
 	}

@@ -24,6 +24,8 @@ func TestPlanRejoin(t *testing.T) {
 		{"taken back", saved(), "a", discard, "discard a:3306"},
 		{"saved before", diverged(), "a", discard, "save extra a:3306, discard a:3306"},
 		{"also where the policy saves nothing", diverged().repair(func(r *Repair) { r.SaveExtra = false }), "a", discard, "save extra a:3306, discard a:3306"},
+		{"saved anew what is saved in part", diverged().rescued("a", "0-1-105", "TRUNCATED"), "a", discard, "save extra a:3306, discard a:3306"},
+		{"unless there is a whole one", saved().rescued("a", "0-1-105", "TRUNCATED"), "a", discard, "discard a:3306"},
 		{"nothing to take back", primary("b").replica("c").orphan("a"), "a", discard, "repoint a:3306 to b:3306"},
 		{"a replica's own", primary("a").replica("b", has("0-1-100", "0-1-100,0-2-101")).rescued("b", "0-2-(1..101)", ""), "b", discard, "discard b:3306"},
 		{"cloned from a replica", saved(), "a", clone, "clone a:3306 from c:3306"},
@@ -71,6 +73,7 @@ func TestACloneGoesByPolicyAndAfterSaving(t *testing.T) {
 	}{
 		"not before it is saved":  {diverged(), "save extra a:3306"},
 		"then":                    {diverged().rescued("a", "0-1-105", ""), "clone a:3306 from c:3306"},
+		"not if it is so in part": {diverged().rescued("a", "0-1-105", "TRUNCATED"), ""},
 		"not by default":          {diverged().rescued("a", "0-1-105", "").policy(func(p *Policy) { p.Rejoin = RejoinAuto }), ""},
 		"not in downtime":         {diverged().rescued("a", "0-1-105", "").downtime("a"), ""},
 		"not while it goes on":    {diverged().rescued("a", "0-1-105", "").rejoins("a", ""), ""},

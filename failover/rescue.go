@@ -20,14 +20,18 @@ type Rescued struct {
 	File         string        `json:"file"`
 	Transactions int           `json:"transactions"`
 	Changes      int           `json:"changes"`        // statements and rows
-	Note         string        `json:"note,omitempty"` // what is missing in it, in a sentence
+	Note         string        `json:"note,omitempty"` // what is missing in it, in a sentence; empty when it is whole
 	At           time.Time     `json:"at"`
 }
+
+// Whole says that all of the set is in the file, so that the server may lose it.
+func (r Rescued) Whole() bool { return r.Note == "" }
 
 // String is a sentence without its end: "saved as SQL in FILE on NODE".
 func (r Rescued) String() string {
 	words := fmt.Sprintf("saved as SQL in %s on %s (%s, %s)", r.File, r.Node, count(uint64(r.Transactions)), plural(r.Changes, "change", "changes"))
-	if r.Note != "" {
+	if !r.Whole() {
+		words = "not all " + words
 		words += "; " + r.Note
 	}
 	return words
@@ -47,14 +51,27 @@ func (f *facts) extraOf(i *topology.Instance) gtid.Set {
 	}
 }
 
-// rescued is where a set of an instance's transactions was saved; nil when it was not.
+// rescued is where a set of an instance's transactions was saved, whole if it can be;
+// nil when nothing was.
 func (f *facts) rescued(a topology.Addr, set gtid.Set) *Rescued {
+	var part *Rescued
 	for n := len(f.c.Rescued) - 1; n >= 0; n-- {
-		if r := &f.c.Rescued[n]; r.Instance == a && r.Set.Contains(set) {
+		switch r := &f.c.Rescued[n]; {
+		case r.Instance != a || !r.Set.Contains(set):
+		case r.Whole():
 			return r
+		case part == nil:
+			part = r
 		}
 	}
-	return nil
+	return part
+}
+
+// safe says that a set of an instance's transactions was saved whole, so that they
+// may be gone from the instance.
+func (f *facts) safe(a topology.Addr, set gtid.Set) bool {
+	r := f.rescued(a, set)
+	return r != nil && r.Whole()
 }
 
 // rescueWords says of an instance's extra transactions whether they are saved.

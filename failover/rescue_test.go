@@ -21,6 +21,7 @@ func TestErrantTransactionsAreInjected(t *testing.T) {
 		"saved first":            {errant(), "save extra b:3306"},
 		"then injected":          {errant().rescued("b", own, ""), "inject a:3306"},
 		"at once if not saved":   {errant().repair(func(r *Repair) { r.SaveExtra = false }), "inject a:3306"},
+		"not if saved in part":   {errant().rescued("b", own, "TRUNCATED"), ""},
 		"not by default":         {errant().rescued("b", own, "").policy(func(p *Policy) { p.Errant = ErrantRefuse }), ""},
 		"not in downtime":        {errant().rescued("b", own, "").downtime("b"), ""},
 		"not on a closed server": {errant().rescued("b", own, "").change("a", func(st *topology.State) { st.ReadOnly, st.SuperReadOnly = true, true }), ""},
@@ -56,7 +57,7 @@ func TestExtraTransactionsAreSavedOnce(t *testing.T) {
 	}{
 		{"of a diverged primary", "save extra a:3306", diverged(), "it is kept out; they are not saved yet"},
 		{"once", "", diverged().rescued("a", "0-1-(101..105)", ""), "it is kept out; they are saved as SQL in /r/x.sql on s1 (5 transactions, 7 changes)"},
-		{"what is missing is said", "", diverged().rescued("a", "0-1-105", "TRUNCATED"), "7 changes); TRUNCATED"},
+		{"what is missing is said", "", diverged().rescued("a", "0-1-105", "TRUNCATED"), "they are not all saved as SQL in /r/x.sql on s1 (5 transactions, 7 changes); TRUNCATED"},
 		{"again when there are more", "save extra a:3306", diverged().rescued("a", "0-1-(101..104)", ""), "not saved yet"},
 		{"another's do not count", "save extra a:3306", diverged().rescued("c", "0-1-(101..105)", ""), "not saved yet"},
 		{"not by this policy", "", diverged().repair(off), "the policy's repair.save_extra is off"},

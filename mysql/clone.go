@@ -37,20 +37,12 @@ func (a *actor) clone(ctx context.Context, step failover.Step) error {
 	if err != nil {
 		return err
 	}
-	for _, c := range r.channels {
-		if err := a.stopBoth(ctx, r, c); err != nil {
-			return err
-		}
+	stood, err := a.standStill(ctx, r)
+	if err == nil {
+		err = a.readyRecipient(ctx, step.Source)
 	}
-	// read_only stays; the plugin cannot be installed under super_read_only.
-	if err := a.do(ctx, plain("SET GLOBAL super_read_only=0")); err != nil {
-		return err
-	}
-	if err := a.installClone(ctx); err != nil {
-		return err
-	}
-	if err := a.do(ctx, plain("SET GLOBAL clone_valid_donor_list=%s", quote(string(step.Source)))); err != nil {
-		return err
+	if err != nil {
+		return a.goOn(ctx, stood, err)
 	}
 	var b statementBuilder
 	b.add("CLONE INSTANCE FROM %s@%s:%d", quote(a.cfg.User), quote(step.Source.Host()), step.Source.Port())
@@ -60,16 +52,36 @@ func (a *actor) clone(ctx context.Context, step failover.Step) error {
 		case Number(err) == erRestartFailed:
 			a.log.Warn("the data are cloned, and mysqld has shut down: nothing starts it again, so somebody has to", "donor", step.Source)
 		case Number(err) != 0 || ctx.Err() != nil:
-			return errors.Join(err, a.closeAgain(ctx))
+			err = errors.Join(err, a.closeAgain(ctx))
+			if lacksPrivilege(err) { // refused before anything was touched
+				return a.goOn(ctx, stood, err)
+			}
+			return fmt.Errorf("%w; replication stays stopped, for its data may be gone in part", err)
 		}
 	}
 	return a.awaitClone(ctx, want)
 }
 
+// readyRecipient makes all ready for a clone. read_only stays, and where it fails
+// super_read_only is back: the plugin cannot be installed under it.
+func (a *actor) readyRecipient(ctx context.Context, donor topology.Addr) error {
+	err := a.do(ctx, plain("SET GLOBAL super_read_only=0"))
+	if err == nil {
+		err = a.installClone(ctx)
+	}
+	if err == nil {
+		err = a.do(ctx, plain("SET GLOBAL clone_valid_donor_list=%s", quote(string(donor))))
+	}
+	if err != nil {
+		return errors.Join(err, a.closeAgain(ctx))
+	}
+	return nil
+}
+
 // closeAgain puts super_read_only back after a clone that did not begin or was
 // given up.
 func (a *actor) closeAgain(ctx context.Context) error {
-	return a.do(ctx, a.session.dialect.readOnly(true))
+	return a.anyway(ctx, a.session.dialect.readOnly(true))
 }
 
 // installClone makes sure that the plugin is there; it takes INSERT on mysql.plugin.

@@ -21,6 +21,23 @@ func TestMariaDBHasNoCloneOfItsOwn(t *testing.T) {
 	}
 }
 
+func TestACloneThatDoesNotBeginLeavesReplicationRunning(t *testing.T) {
+	only(t, lab.MySQL, "MariaDB has no CLONE")
+	top := replication(t, lab.Spec{Servers: 2})
+	leastPrivileges(t, top)
+	donor, target := top.Servers[0], top.Servers[1]
+	unlogged(t, donor, CloneGrants()...)
+	err := servers(t, testConfig()).Do(testContext(t), failover.Step{Do: failover.Clone, Target: addr(target), Source: addr(donor)})
+	if err == nil || !strings.Contains(err.Error(), "CLONE_ADMIN") || !strings.Contains(err.Error(), "started again") {
+		t.Errorf("%v", err)
+	}
+	if !look(t, target).SuperReadOnly {
+		t.Error("it is left open")
+	}
+	write(t, donor, 1)
+	hasWritten(t, target, 1)
+}
+
 func TestADivergedMySQLIsClonedAnew(t *testing.T) {
 	only(t, lab.MySQL, "MariaDB has no CLONE")
 	top := replication(t, lab.Spec{Servers: 2})

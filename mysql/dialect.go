@@ -113,7 +113,8 @@ type reading struct {
 	state    *topology.State
 	channels []channel
 	semiSync semiSyncWords
-	workers  int // parallel threads that apply, 0 for none (MariaDB)
+	applied  gtid.Set // gtid_slave_pos (MariaDB)
+	workers  int      // parallel threads that apply, 0 for none (MariaDB)
 }
 
 // semiSyncWords are the words in the names of semi-sync's variables: "master" or

@@ -32,10 +32,11 @@ type Discarded struct {
 // purged; on MariaDB transactions between others of their domain. Where a row is
 // not as its transaction left it, all is rolled back.
 //
-// The server must take no writes and have no replicas. When `dry`, nothing is
-// changed, and only a row that was changed since is not noticed. An interruption after
-// the rows were put back leaves a server on which a second Discard finds them
-// changed, and refuses: clone it.
+// The server must take no writes and have no replicas. Replication is stopped first, so
+// that nothing arrives while the position is reckoned; where Discard refuses, it is
+// started again. When `dry`, nothing is changed, and only a row that was changed since
+// is not noticed. An interruption after the rows were put back leaves a server on which a
+// second Discard finds them changed, and refuses: clone it.
 func (s *Servers) Discard(ctx context.Context, addr topology.Addr, extra gtid.Set, dry bool) (Discarded, error) {
 	var done Discarded
 	err := s.as(ctx, "discard", addr, func(ctx context.Context, a *actor) (err error) {
@@ -58,17 +59,27 @@ func (a *actor) discard(ctx context.Context, extra gtid.Set, dry bool) (Discarde
 	if err := a.mayDiscard(ctx); err != nil {
 		return Discarded{}, err
 	}
-	p, err := a.planDiscard(ctx, r, extra)
-	if err != nil || dry {
+	if dry {
+		p, err := a.planDiscard(ctx, r, extra)
 		return p.done, err
 	}
-	for _, c := range r.channels {
-		if err := a.stopBoth(ctx, r, c); err != nil {
-			return Discarded{}, err
-		}
+	stood, err := a.standStill(ctx, r)
+	if err != nil {
+		return Discarded{}, a.goOn(ctx, stood, err)
 	}
-	if err := a.undo(ctx, p.undo); err != nil {
-		return Discarded{}, err
+	if r, err = a.read(ctx); err != nil {
+		return Discarded{}, a.goOn(ctx, stood, err)
+	}
+	p, err := a.planDiscard(ctx, r, extra)
+	if err != nil {
+		return Discarded{}, a.goOn(ctx, stood, err)
+	}
+	begun, err := a.undo(ctx, p.undo)
+	switch {
+	case err != nil && begun:
+		return p.done, fmt.Errorf("the rows may be put back, and its position is not: clone it: %w", err)
+	case err != nil:
+		return Discarded{}, a.goOn(ctx, stood, err)
 	}
 	for _, st := range a.session.dialect.restart(p.done.From) {
 		if err := a.do(ctx, st); err != nil {
@@ -138,6 +149,9 @@ func (a *actor) planDiscard(ctx context.Context, r *reading, extra gtid.Set) (di
 	case p.done.Transactions == 0:
 		return p, a.failed("none of %s is in its binary logs", extra)
 	}
+	if lost := notMet(r.state.Flavor, extra, found); !lost.Empty() {
+		return p, a.failed("%s cannot be taken back: its binary logs do not have them; clone the server instead", lost)
+	}
 	p.done.From, err = h.position(r, extra)
 	if err != nil {
 		return p, a.failed("%w; clone the server instead", err)
@@ -145,21 +159,29 @@ func (a *actor) planDiscard(ctx context.Context, r *reading, extra gtid.Set) (di
 	return p, nil
 }
 
-// undo puts rows back, the last change first, all or none.
-func (a *actor) undo(ctx context.Context, changes []change) (err error) {
+// notMet are those of a set that its server has, but that were not found in its
+// binary logs. MariaDB's ranges hold numbers that other servers of the domain took, so
+// there the last of each server counts: logs have no gaps.
+func notMet(flavor string, set, found gtid.Set) gtid.Set {
+	if flavor == string(gtid.MariaDB) {
+		set = set.Ends()
+	}
+	return set.Subtract(found)
+}
+
+// undo puts rows back, the last change first, all or none. Where it failed, `begun`
+// says that it may have happened all the same: the answer to the COMMIT did not come,
+// or the server could not be closed again after it.
+func (a *actor) undo(ctx context.Context, changes []change) (begun bool, err error) {
 	opened := a.session.dialect.undoSession()
+	defer func() { err = errors.Join(err, a.anyway(ctx, opened.after...)) }()
 	for _, st := range opened.before {
 		if err := a.do(ctx, st); err != nil {
-			return err
+			return false, err
 		}
 	}
-	defer func() {
-		for _, st := range opened.after {
-			err = errors.Join(err, a.do(ctx, st))
-		}
-	}()
 	if err := a.do(ctx, plain("START TRANSACTION")); err != nil {
-		return err
+		return false, err
 	}
 	for n := len(changes) - 1; n >= 0; n-- {
 		rows, err := a.session.change(ctx, changes[n].undo)
@@ -170,10 +192,10 @@ func (a *actor) undo(ctx context.Context, changes []change) (err error) {
 		}
 		if err != nil {
 			_ = a.session.exec(ctx, "ROLLBACK")
-			return fmt.Errorf("nothing was changed; clone the server instead: %w", a.fail(shown, err))
+			return false, fmt.Errorf("nothing was changed; clone the server instead: %w", a.fail(shown, err))
 		}
 	}
-	return a.do(ctx, plain("COMMIT"))
+	return true, a.do(ctx, plain("COMMIT"))
 }
 
 // change sends a statement and says how many rows it changed.
@@ -227,14 +249,28 @@ func (h *history) position(r *reading, extra gtid.Set) (gtid.Set, error) {
 		return r.state.Executed.Subtract(extra), nil
 	}
 	if len(r.channels) > 0 {
-		return gtid.Set{}, nil // gtid_slave_pos tells what it received, and stays
+		// gtid_slave_pos tells what it received, and stays.
+		if received := r.applied.Intersect(extra); !received.Empty() {
+			return gtid.Set{}, fmt.Errorf("it received %s by replication, so gtid_slave_pos, from where it would go on, has them", received)
+		}
+		return gtid.Set{}, nil
 	}
 	if h.mixed != "" {
 		return gtid.Set{}, fmt.Errorf("%s comes after transactions of its domain that would be taken back, so no position is without them", h.mixed)
+	}
+	// What is in no binary log was received before them.
+	for domain, received := range mariadbDomains(r.applied.Heads()) {
+		if h.heads[domain] == "" {
+			h.heads[domain] = received[0]
+		}
 	}
 	var entries []string
 	for _, head := range h.heads {
 		entries = append(entries, head)
 	}
-	return gtid.ParseMariaDB(strings.Join(entries, ","))
+	position, err := gtid.ParseMariaDB(strings.Join(entries, ","))
+	if err == nil && (position.Empty() || !position.Intersect(extra.Ends()).Empty()) {
+		err = errors.New("its binary logs have nothing before them, so no position is without them")
+	}
+	return position, err
 }

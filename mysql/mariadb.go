@@ -76,7 +76,7 @@ func (mariadb) parse(results map[string]result) (*reading, error) {
 	}
 	st.Executed = binlog.Union(applied)
 	st.Replicas = attached(results[partReplicas])
-	r := &reading{state: st, semiSync: semiSyncWords{"master", "slave"}, workers: vars.integer("slave_parallel_threads")}
+	r := &reading{state: st, applied: applied, semiSync: semiSyncWords{"master", "slave"}, workers: vars.integer("slave_parallel_threads")}
 	for _, line := range results[partReplication] {
 		c, err := mariadbChannel(line)
 		if err != nil {

@@ -17,7 +17,9 @@ type Saved struct {
 	Transactions, Changes int
 	// Purged are those that were asked for and are in no binary log any more.
 	Purged gtid.Set
-	// Truncated says that the limit was reached: what follows is missing.
+	// NotMet are those that were asked for and are in no binary log, though not purged.
+	NotMet gtid.Set
+	// Truncated says that the limit was reached: from the next transaction on all is missing.
 	Truncated bool
 	// Comments counts changes that are written as comments only, for they could not
 	// be put into words; Why says why of the first.
@@ -38,8 +40,9 @@ func (s *Servers) SaveTransactions(ctx context.Context, addr topology.Addr, want
 		if err != nil {
 			return err
 		}
-		written := 0
+		written, found := 0, gtid.Set{}
 		purged, err := a.readTransactions(ctx, r.state.Flavor, want, visitor{wanted: func(t *transaction) error {
+			found = found.Union(t.id)
 			text, notes := t.sql()
 			if written+len(text) > limit {
 				return errFull
@@ -57,10 +60,17 @@ func (s *Servers) SaveTransactions(ctx context.Context, addr topology.Addr, want
 		if errors.Is(err, errFull) {
 			saved.Truncated, err = true, nil
 		}
-		if err == nil && saved.Transactions == 0 && !saved.Truncated {
+		switch {
+		case err != nil:
+			return err
+		case saved.Transactions == 0 && saved.Truncated:
+			return a.failed("nothing of %s is saved: its first transaction alone takes more than %d bytes as SQL", want, limit)
+		case saved.Transactions == 0:
 			return a.failed("none of %s is in its binary logs", want)
+		case !saved.Truncated:
+			saved.NotMet = notMet(r.state.Flavor, want.Subtract(purged), found)
 		}
-		return err
+		return nil
 	})
 	return saved, err
 }

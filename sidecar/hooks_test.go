@@ -27,17 +27,18 @@ type stage struct {
 	follower
 	t *testing.T
 
-	mu    sync.Mutex
-	down  map[topology.Addr]bool
-	idle  map[topology.Addr]bool          // it does not receive
-	of    map[topology.Addr]topology.Addr // who replicates from whom
-	wr    map[topology.Addr]bool          // who takes writes
-	has   map[topology.Addr]string        // who executed something else than all others
-	born  time.Time                       // when all servers started; zero: just now
-	acts  []string
-	ran   []string                                        // command lines, in the order of their begin
-	env   map[string][]string                             // of each command line
-	reply func(line string) (hooks.Result, time.Duration) // what a command says, and how long it takes
+	mu     sync.Mutex
+	down   map[topology.Addr]bool
+	idle   map[topology.Addr]bool          // it does not receive
+	of     map[topology.Addr]topology.Addr // who replicates from whom
+	wr     map[topology.Addr]bool          // who takes writes
+	has    map[topology.Addr]string        // who executed something else than all others
+	born   time.Time                       // when all servers started; zero: just now
+	purged bool                            // a part of what shall be saved is in no binary log any more
+	acts   []string
+	ran    []string                                        // command lines, in the order of their begin
+	env    map[string][]string                             // of each command line
+	reply  func(line string) (hooks.Result, time.Duration) // what a command says, and how long it takes
 }
 
 // newStage opens a stage with hooks; inside a bubble.

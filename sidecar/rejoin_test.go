@@ -28,7 +28,11 @@ func (s *stage) SaveTransactions(_ context.Context, a topology.Addr, want gtid.S
 		return mysql.Saved{}, errors.New("grant BINLOG MONITOR")
 	}
 	_, err := io.WriteString(w, "INSERT INTO t VALUES (1);\n")
-	return mysql.Saved{Transactions: 5, Changes: 6, Purged: gtid.MustParse("0-1-(101)")}, err
+	saved := mysql.Saved{Transactions: 5, Changes: 6}
+	if s.purged {
+		saved.Purged = gtid.MustParse("0-1-(101)")
+	}
+	return saved, err
 }
 
 func (s *stage) Discard(_ context.Context, a topology.Addr, extra gtid.Set, dry bool) (mysql.Discarded, error) {
@@ -61,6 +65,7 @@ func rejoin(discard, clone, dry bool) api.RejoinRequest {
 func TestWhatAServerHasBeyondThePrimaryIsSavedOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := diverged(t, func(*failover.Policy) {})
+		s.purged = true
 		d, end := s.lead(1)
 		pass(5 * time.Second)
 		s.want("acts", s.done(), "read 0-1-(101..105) of b:3306")
@@ -152,6 +157,31 @@ func TestARejoinByDiscard(t *testing.T) {
 		if f := d.lastVerdict().Findings; len(f) > 1 || f[0].Code != "PolicyMismatch" { // the stage's heartbeat
 			t.Errorf("found afterwards: %v", f)
 		}
+	})
+}
+
+// What is not saved whole is not given up without a word for it.
+func TestARejoinOfWhatIsSavedInPart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := diverged(t, func(p *failover.Policy) { p.Rejoin = failover.RejoinManual })
+		s.purged = true
+		d, _ := s.lead(1)
+		pass(5 * time.Second)
+		_, err := d.rejoin(context.Background(), rejoin(true, false, false))
+		if err == nil || !strings.Contains(err.Error(), "not all saved as SQL") || !strings.Contains(err.Error(), "0-1-(101) are missing") {
+			t.Errorf("it says %v", err)
+		}
+		const read = "read 0-1-(101..105) of b:3306"
+		s.want("acts", s.done(), read, read)
+		if files, err := filepath.Glob(filepath.Join(s.cfg.DataDir, "rescued", "*.sql")); err != nil || len(files) != 2 {
+			t.Errorf("the first file may have been the better one: %q (%v)", files, err)
+		}
+		r := rejoin(true, false, false)
+		r.Unsaved = true
+		if _, err := d.rejoin(context.Background(), r); err != nil {
+			t.Error(err)
+		}
+		s.want("acts", s.done(), read, read, read, "discard 0-1-(101..105)", "repoint b:3306 to a:3306")
 	})
 }
 

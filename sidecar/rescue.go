@@ -27,8 +27,9 @@ const (
 	rescueReserve = 256 << 20
 )
 
-// rescue saves the transactions of a step as SQL and records where. A file that is
-// there already is kept: it was written whole.
+// rescue saves the transactions of a step as SQL and records where. Each attempt has a
+// file of its own: a later one may find less. What is not whole is recorded as well, and
+// is an error.
 func (d *decider) rescue(ctx context.Context, step failover.Step) error {
 	if d.cfg.DataDir == "" {
 		return errors.New("there is no place for it: data_dir is not configured on " + d.cfg.Node)
@@ -52,7 +53,7 @@ func (d *decider) rescue(ctx context.Context, step failover.Step) error {
 	instance := strings.NewReplacer(":", "_", "[", "", "]", "").Replace(string(step.Target))
 	r := failover.Rescued{
 		Instance: step.Target, Set: step.Until, Node: d.cfg.Node,
-		File: filepath.Join(dir, fmt.Sprintf("%s-%s-%x.sql", d.cluster, instance, id[:6])),
+		File: filepath.Join(dir, fmt.Sprintf("%s-%s-%x-%s.sql", d.cluster, instance, id[:6], time.Now().UTC().Format("20060102T150405.000"))),
 	}
 	err = writeWhole(r.File, func(w io.Writer) error {
 		if _, err := io.WriteString(w, d.rescueHead(step)); err != nil {
@@ -64,10 +65,13 @@ func (d *decider) rescue(ctx context.Context, step failover.Step) error {
 		}
 		var notes []string
 		if saved.Truncated {
-			notes = append(notes, fmt.Sprintf("TRUNCATED: it holds the first %d MiB, the transactions after them are missing", limit>>20))
+			notes = append(notes, fmt.Sprintf("TRUNCATED: with the next transaction it would be more than %d MiB, and that and all after it are missing", limit>>20))
 		}
 		if !saved.Purged.Empty() {
 			notes = append(notes, fmt.Sprintf("%s are missing: their binary logs were purged", saved.Purged))
+		}
+		if !saved.NotMet.Empty() {
+			notes = append(notes, fmt.Sprintf("%s are missing: no binary log of the server has them", saved.NotMet))
 		}
 		if saved.Comments > 0 {
 			notes = append(notes, fmt.Sprintf("%d of the changes are comments only, for %s", saved.Comments, saved.Why))
@@ -84,6 +88,9 @@ func (d *decider) rescue(ctx context.Context, step failover.Step) error {
 		return fmt.Errorf("transactions of %s are in %s, and that could not be recorded: %w", step.Target, r.File, err)
 	}
 	d.log.Warn("saved transactions that the primary lacks", "cluster", d.cluster, "instance", step.Target, "set", step.Until.String(), "file", r.File, "note", r.Note)
+	if !r.Whole() {
+		return fmt.Errorf("they are %s", r)
+	}
 	return nil
 }
 

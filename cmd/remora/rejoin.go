@@ -55,7 +55,7 @@ changed, 5 when it failed on its way or its end was not seen; see remora help ex
 	flags := c.Flags()
 	flags.BoolVar(&r.Discard, "discard", false, "take the transactions back that the primary lacks")
 	flags.BoolVar(&r.Clone, "clone", false, "copy all data anew")
-	flags.BoolVar(&r.Unsaved, "unsaved", false, "go on where the transactions that will be gone cannot be saved")
+	flags.BoolVar(&r.Unsaved, "unsaved", false, "go on where the transactions that will be gone cannot be saved, or not all of them")
 	flags.BoolVar(&r.DryRun, "dry-run", false, "say what would be done, and change nothing")
 	flags.BoolVar(&yes, "yes", false, "do not ask")
 	flags.DurationVar(&wait, "wait", 2*time.Hour, "how long to wait for the end; it goes on afterwards")

@@ -163,6 +163,13 @@ func (a Set) Last() Set {
 	if a.Flavor() != MySQL {
 		return a.Heads()
 	}
+	return a.Ends()
+}
+
+// Ends gives the highest number of each origin alone, for MariaDB of each server in
+// each domain. Unlike the numbers below it, which a range may only seem to hold, it
+// is a transaction that exists wherever the set was read from a server.
+func (a Set) Ends() Set {
 	out := make([]stream, len(a.streams))
 	for i, s := range a.streams {
 		out[i] = stream{origin: s.origin, spans: []span{{s.last(), s.last()}}}
