@@ -64,6 +64,8 @@ func (p *planner) mayCommit() string {
 		return fmt.Sprintf("it waits only %s for an acknowledgement", s.Timeout)
 	case !s.WaitsAlone:
 		return "it waits for nobody while too few replicas are attached"
+	case p.p.SemiSync.Manage && p.p.SemiSync.Blocked == BlockedDegrade:
+		return "it may have been degraded since it was read"
 	case s.WaitCount < want:
 		return fmt.Sprintf("it waits for %d acknowledgements and not for %d", s.WaitCount, want)
 	}
@@ -119,15 +121,20 @@ func (f *facts) hasLeft(i *topology.Instance) bool {
 }
 
 // awaited names the proxies that the failover waits for, and says why. Under the
-// durability fence that is only who is heard, and not for long.
+// durability fence that is only who is heard, and not for long. A proxy that holds
+// on without a lease would keep its clients waiting at the old primary without end,
+// so where the policy says hold the fence does not stand in for it.
 func (p *planner) awaited() (nodes []string, why string) {
 	missing := p.missing(false)
 	if len(missing) == 0 {
 		return nil, ""
 	}
 	words := fmt.Sprintf("%s may still send writes to %s", joinNames(missing), p.in.From)
-	if p.p.Durability != SemiSync || !p.takeOver {
+	switch {
+	case p.p.Durability != SemiSync || !p.takeOver:
 		return missing, words
+	case p.p.OnLeaseLoss == LeaseLossHold:
+		return missing, words + "; on_lease_loss is hold, so each of them is waited for"
 	}
 	if why := p.mayCommit(); why != "" {
 		return missing, fmt.Sprintf("%s; the durability fence does not hold yet: %s", words, why)

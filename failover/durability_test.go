@@ -103,6 +103,8 @@ func TestWhoHoldsUpTheDurabilityFence(t *testing.T) {
 		{"it had fallen back", from(func(s *topology.SemiSync) { s.SourceActive = false }), []string{"b", "c"}, nil, "semi-sync was off"},
 		{"it waits for fewer than the policy", func(b *build) { two(b); b.semi("a", func(s *topology.SemiSync) { s.WaitCount = 1 }) }, []string{"b", "c", "d"}, nil, "it waits for 1 acknowledgements and not for 2"},
 		{"it was read before it became primary", nil, []string{"b", "c"}, func(b *build) { b.inst("a").ReadAt = noon.Add(-2 * time.Hour) }, "it was never read as primary"},
+		{"it may be degraded", func(b *build) { b.c.Policy.SemiSync.Blocked = BlockedDegrade }, []string{"b", "c"}, nil, "it may have been degraded since it was read"},
+		{"proxies hold on without a lease", func(b *build) { b.c.Policy.OnLeaseLoss = LeaseLossHold }, []string{"b", "c"}, func(b *build) { b.pass(promptly) }, "on_lease_loss is hold"},
 		{"the proxy is heard", nil, []string{"b", "c"}, func(b *build) { b.proxyOf("s2").Silent = false }, "s2 may still send writes"},
 		{"and does not acknowledge for long", nil, []string{"b", "c"}, func(b *build) { b.proxyOf("s2").Silent = false; b.pass(promptly) }, ""},
 	}

@@ -116,7 +116,7 @@ func (p *planner) primarySemiSync(to *topology.Instance) *SemiSyncPlan {
 	if p.in.Forced {
 		others := 0
 		for _, i := range p.members() {
-			if i.Fresh() && i.Addr != p.target && (i.State.IsReplica() || i.Addr == p.in.From) {
+			if i.Fresh() && i.Addr != p.target && !delayed(i.State) && (i.State.IsReplica() || i.Addr == p.in.From) {
 				others++
 			}
 		}
@@ -136,11 +136,13 @@ func (f *facts) sourceSemiSync(n int) *SemiSyncPlan {
 	return plan
 }
 
-func (f *facts) replicaSemiSync() *SemiSyncPlan {
+// replicaSemiSync is how the policy wants a replica. One that is delayed does not
+// acknowledge: what it alone has could not be had from it before its delay is over.
+func (f *facts) replicaSemiSync(i *topology.Instance) *SemiSyncPlan {
 	if f.p.Durability != SemiSync {
 		return nil
 	}
-	return &SemiSyncPlan{Replica: true}
+	return &SemiSyncPlan{Replica: i == nil || !delayed(i.State)}
 }
 
 // commit routes to the target, and under semi_sync moves the replicas at the
@@ -228,7 +230,8 @@ func (p *planner) fromReturns(from *topology.Instance) bool {
 func (p *planner) astray(i *topology.Instance) bool {
 	if src := p.s.ChannelTo(i, p.target); src != nil {
 		idle := src.IO == topology.ThreadNo && src.IOError == "" && src.SQLError == ""
-		return idle || p.p.Durability == SemiSync && !i.State.SemiSync.ReplicaEnabled
+		plan := p.replicaSemiSync(i)
+		return idle || plan != nil && plan.Replica && !i.State.SemiSync.ReplicaEnabled
 	}
 	if i.Addr == p.in.From {
 		return !p.s.Under(i.Addr, p.target)
@@ -243,7 +246,7 @@ func (p *planner) astray(i *topology.Instance) bool {
 }
 
 func (p *planner) repoint(a, source topology.Addr) Step {
-	return Step{Do: Repoint, Target: a, Source: source, SemiSync: p.replicaSemiSync(), Optional: true, Why: fmt.Sprintf("%s follows the new primary", a)}
+	return Step{Do: Repoint, Target: a, Source: source, SemiSync: p.replicaSemiSync(p.s.Instance(a)), Optional: true, Why: fmt.Sprintf("%s follows the new primary", a)}
 }
 
 // closeFrom fences the old primary at the server, as far as it answers.
@@ -257,14 +260,19 @@ func (p *planner) fromOpen() bool {
 }
 
 // rollBack puts everything back. The target is made sure to be closed first,
-// unless it is down: two may never take writes.
+// unless it is down: two may never take writes. Closing the old primary may have
+// cost it its semi-sync, also where it was withdrawn: it gets it back before writes
+// return. Where it does not take it, one that is open is not kept from its clients
+// for longer than patience lasts.
 func (p *planner) rollBack(why string) {
 	from, to := p.s.Instance(p.in.From), p.s.Instance(p.in.To)
 	if to != nil && to.Reach != topology.Down && (!to.Fresh() || to.State.Writable()) {
 		p.add(Step{Do: SetReadOnly, Target: p.in.To, Why: fmt.Sprintf("rolled back: %s; %s must not take writes", why, p.in.To)})
 	}
-	if !from.Fresh() || !from.State.Writable() {
-		p.add(Step{Do: SetWritable, Target: p.in.From, SemiSync: p.returningSemiSync(from), Why: fmt.Sprintf("rolled back: %s; %s takes writes again", why, p.in.From)})
+	plan := p.returningSemiSync(from)
+	lacking := from.Fresh() && plan.Unmet(from.State) != "" && p.s.Taken.Before(p.in.At.Add(patience))
+	if !from.Fresh() || !from.State.Writable() || lacking {
+		p.add(Step{Do: SetWritable, Target: p.in.From, SemiSync: plan, Why: fmt.Sprintf("rolled back: %s; %s takes writes again", why, p.in.From)})
 	}
 	again := p.receiveAgain()
 	if len(again) > 0 && p.p.Durability == SemiSync && len(p.acknowledgers()) < p.waitCount(from) && p.s.Taken.Before(p.in.At.Add(patience)) {
@@ -281,8 +289,7 @@ func (p *planner) rollBack(why string) {
 	p.add(steps...)
 }
 
-// returningSemiSync is how the old primary is opened again: closing it may have cost
-// it its semi-sync.
+// returningSemiSync is how the old primary is opened again.
 func (p *planner) returningSemiSync(from *topology.Instance) *SemiSyncPlan {
 	if p.p.Durability != SemiSync {
 		return nil

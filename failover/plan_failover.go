@@ -158,7 +158,7 @@ func (p *planner) attach() {
 		if !i.Fresh() || i.Addr == p.target {
 			continue
 		}
-		if src := p.s.ChannelTo(i, p.target); src != nil && src.IO != topology.ThreadNo {
+		if src := p.s.ChannelTo(i, p.target); src != nil && src.IO != topology.ThreadNo && !delayed(i.State) {
 			attached++
 		}
 		if src := p.s.ChannelTo(i, p.in.From); src != nil && src.IO != topology.ThreadNo && i.State.SemiSync.ReplicaEnabled {

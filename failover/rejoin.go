@@ -51,7 +51,7 @@ func PlanRejoin(c *Case, r RejoinRequest) ([]Step, *Refusal) {
 		return nil, no
 	}
 	repoint := Step{
-		Do: Repoint, Target: i.Addr, Source: f.primary, SemiSync: f.replicaSemiSync(),
+		Do: Repoint, Target: i.Addr, Source: f.primary, SemiSync: f.replicaSemiSync(i),
 		Why: fmt.Sprintf("%s follows primary %s again", i.Addr, f.primary),
 	}
 	extra := f.extraOf(i)

@@ -66,7 +66,7 @@ func (f *facts) closeStranger(i *topology.Instance) (Step, bool) {
 // stands in for its dead source.
 func (f *facts) repointStranger(i *topology.Instance) (Step, bool) {
 	source, why := f.belongsUnder(i)
-	return Step{Do: Repoint, Target: i.Addr, Source: source, SemiSync: f.replicaSemiSync(), Why: why}, why != ""
+	return Step{Do: Repoint, Target: i.Addr, Source: source, SemiSync: f.replicaSemiSync(i), Why: why}, why != ""
 }
 
 // belongsUnder says whom a closed instance is to be made a replica of, and why;

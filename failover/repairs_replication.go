@@ -16,7 +16,7 @@ func (f *facts) restart(i *topology.Instance) (Step, bool) {
 		return Step{}, false
 	}
 	numbers := stoppedBy(src)
-	step := Step{Do: StartReplica, Target: i.Addr, Source: src.Addr, SemiSync: f.replicaSemiSync()}
+	step := Step{Do: StartReplica, Target: i.Addr, Source: src.Addr, SemiSync: f.replicaSemiSync(i)}
 	switch why := f.whyNotRestart(i, src); {
 	case why != "":
 		return Step{}, false

@@ -8,14 +8,14 @@ import (
 
 // semiSyncRepairs set semi-sync as the policy says on servers that keep their
 // roles. Replicas come first, one at a time, for each connects anew; the primary
-// follows when enough of them acknowledge, or it would wait for nobody.
+// follows.
 func (f *facts) semiSyncRepairs() []Step {
 	if f.p.Durability != SemiSync || !f.p.SemiSync.Manage || !f.prim.Fresh() || !f.prim.State.Writable() || f.prim.State.IsReplica() || member(f.prim) != "" {
 		return nil
 	}
 	for _, r := range f.direct {
-		if why := f.mute(r); why != "" && f.mayReconnect(r) {
-			return []Step{{Do: SetSemiSync, Target: r.Addr, SemiSync: f.replicaSemiSync(), Why: why}}
+		if why := f.mute(r); why != "" && f.mayReconnect(r) && !f.needed(r) {
+			return []Step{{Do: SetSemiSync, Target: r.Addr, SemiSync: f.replicaSemiSync(r), Why: why}}
 		}
 	}
 	plan, why := f.adjustedSource()
@@ -28,8 +28,9 @@ func (f *facts) semiSyncRepairs() []Step {
 // adjustedSource is how the primary is to be set now, and why; nil leaves it. It
 // waits for as many acknowledgements as the policy says when so many replicas are
 // ready. With fewer, the policy's semi_sync.blocked says: wait never lowers what a
-// commit is worth, degrade does when commits have stood still for its patience, and
-// raises it again by each replica that returns.
+// commit is worth, and lets none be acknowledged by a primary that waits for nobody;
+// degrade lowers it when commits have stood still for its patience, and raises it
+// again by each replica that returns.
 func (f *facts) adjustedSource() (*SemiSyncPlan, string) {
 	have, want, ready := 0, f.waitCount(f.prim), len(f.acknowledgers())
 	s := f.prim.State.SemiSync
@@ -41,6 +42,8 @@ func (f *facts) adjustedSource() (*SemiSyncPlan, string) {
 	case ready >= want && f.blocked() == "":
 		plan := f.sourceSemiSync(want)
 		return plan, fmt.Sprintf("primary %s is not set as the policy says: %s; %s", f.primary, plan.Unmet(f.prim.State), readyWords(ready))
+	case f.p.SemiSync.Blocked != BlockedDegrade && !s.SourceEnabled && !f.forcedOpen():
+		return f.sourceSemiSync(want), fmt.Sprintf("primary %s acknowledges alone, for semi-sync is off, and semi_sync.blocked is wait: its commits wait from now on; %s", f.primary, readyWords(ready))
 	case f.p.SemiSync.Blocked != BlockedDegrade:
 		return nil, ""
 	case f.blocked() != "" && attached < have && f.lasts(blockedCode, f.primary) >= f.p.SemiSync.Patience.D():
@@ -54,6 +57,19 @@ func (f *facts) adjustedSource() (*SemiSyncPlan, string) {
 		return f.sourceSemiSync(ready), fmt.Sprintf("primary %s waits for %d acknowledgements, and %s", f.primary, have, readyWords(ready))
 	}
 	return nil, ""
+}
+
+// forcedOpen says that an operator forced the promotion of the primary: then it may
+// wait for fewer until enough replicas have returned.
+func (f *facts) forcedOpen() bool {
+	last := f.c.Last
+	return last != nil && last.Outcome == Succeeded && last.To == f.primary && last.Intent.Forced
+}
+
+// needed says that a delayed replica acknowledges still, and that commits would stand
+// still without it.
+func (f *facts) needed(r *topology.Instance) bool {
+	return delayed(r.State) && r.State.SemiSync.ReplicaEnabled && len(f.acknowledgers()) < f.waitCount(f.prim)
 }
 
 // blockedCode is the finding whose duration is the patience of degrade.
@@ -95,11 +111,13 @@ func (f *facts) mute(r *topology.Instance) string {
 	if !r.Fresh() || member(r) != "" {
 		return ""
 	}
-	have := r.State.SemiSync
-	if unmet := f.replicaSemiSync().Unmet(r.State); unmet != "" {
+	have, plan := r.State.SemiSync, f.replicaSemiSync(r)
+	if unmet := plan.Unmet(r.State); unmet != "" && delayed(r.State) {
+		return fmt.Sprintf("replica %s is not set as the policy says: %s, and it is delayed: what it alone acknowledged could not be had from it in time", r.Addr, unmet)
+	} else if unmet != "" {
 		return fmt.Sprintf("replica %s is not set as the policy says: %s", r.Addr, unmet)
 	}
-	if f.receives(r, f.primary) && !have.ReplicaActive && f.prim.State.SemiSync.SourceEnabled {
+	if plan != nil && plan.Replica && f.receives(r, f.primary) && !have.ReplicaActive && f.prim.State.SemiSync.SourceEnabled {
 		return fmt.Sprintf("replica %s does not acknowledge: it connected before semi-sync was on", r.Addr)
 	}
 	return ""
@@ -116,7 +134,7 @@ func (f *facts) mayReconnect(r *topology.Instance) bool {
 func (f *facts) acknowledgers() []*topology.Instance {
 	var list []*topology.Instance
 	for _, r := range f.direct {
-		if r.Fresh() && r.State.SemiSync.ReplicaEnabled && f.receives(r, f.primary) {
+		if r.Fresh() && !delayed(r.State) && r.State.SemiSync.ReplicaEnabled && f.receives(r, f.primary) {
 			list = append(list, r)
 		}
 	}

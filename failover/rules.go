@@ -134,11 +134,12 @@ func (f *facts) applyRules(x *contender, all []*contender, w wish) {
 }
 
 // ackers are the readable replicas that can acknowledge what x would write. One
-// with errant transactions that x lacks will not be able to follow it.
+// with errant transactions that x lacks will not be able to follow it, and one that
+// is delayed does not acknowledge.
 func (f *facts) ackers(x *contender, all []*contender) []topology.Addr {
 	var list []topology.Addr
 	for _, o := range all {
-		if o != x && f.follower(o) && !older(o.st, x.st) && o.st.Flavor == x.st.Flavor && x.st.Executed.Contains(o.errant) {
+		if o != x && f.follower(o) && !delayed(o.st) && !older(o.st, x.st) && o.st.Flavor == x.st.Flavor && x.st.Executed.Contains(o.errant) {
 			list = append(list, o.addr())
 		}
 	}

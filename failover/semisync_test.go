@@ -1,6 +1,7 @@
 package failover
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -15,6 +16,12 @@ func (b *build) semi(name string, change func(*topology.SemiSync)) *build {
 }
 
 func deaf(s *topology.SemiSync) { s.ReplicaEnabled, s.ReplicaActive = false, false }
+
+// forcedOpen makes the primary one whose promotion an operator forced.
+func forcedOpen(b *build) *build {
+	b.c.Last = &Recovery{Intent: Intent{ID: "main-10", Kind: KindFailover, Forced: true, To: at("a")}, Outcome: Succeeded, To: at("a"), Ended: noon.Add(-time.Hour)}
+	return b
+}
 
 func TestSemiSyncIsSetOnServersThatKeepTheirRoles(t *testing.T) {
 	trio := func() *build { return primary("a").replica("b").replica("c").semiSync(1) }
@@ -35,7 +42,11 @@ func TestSemiSyncIsSetOnServersThatKeepTheirRoles(t *testing.T) {
 		{"a commit that is seen too early", "set semi-sync a:3306 (wait for 1)", trio().semi("a", func(s *topology.SemiSync) { s.WaitPoint = "AFTER_COMMIT" })},
 		{"waits for nobody without replicas", "set semi-sync a:3306 (wait for 1)", trio().semi("a", func(s *topology.SemiSync) { s.WaitsAlone = false })},
 		{"not before anybody would acknowledge", "set semi-sync b:3306 (replica)", trio().semi("a", func(s *topology.SemiSync) { s.SourceEnabled = false }).semi("b", deaf).semi("c", deaf)},
-		{"nor where nobody can", "", primary("a").replica("b", threads(topology.ThreadNo, topology.ThreadNo)).semiSync(1).semi("a", func(s *topology.SemiSync) { s.SourceEnabled = false })},
+		{"but then also where nobody can: nothing is acknowledged alone", "set semi-sync a:3306 (wait for 1)", primary("a").replica("b", threads(topology.ThreadNo, topology.ThreadNo)).semiSync(1).semi("a", func(s *topology.SemiSync) { s.SourceEnabled = false })},
+		{"not where an operator forced it open", "", forcedOpen(primary("a").replica("b", threads(topology.ThreadNo, topology.ThreadNo)).semiSync(1).semi("a", func(s *topology.SemiSync) { s.SourceEnabled = false }))},
+		{"a delayed replica that acknowledges", "set semi-sync c:3306 (off)", primary("a").replica("b").replica("c", delay(time.Hour), lag(time.Hour)).semiSync(1)},
+		{"not while nobody else does", "", primary("a").replica("b", threads(topology.ThreadNo, topology.ThreadNo)).replica("c", delay(time.Hour), lag(time.Hour)).semiSync(1)},
+		{"a delayed replica that does not", "", primary("a").replica("b").replica("c", delay(time.Hour), lag(time.Hour)).semiSync(1).semi("c", deaf)},
 		{"unmanaged", "", trio().semi("b", deaf).policy(func(p *Policy) { p.SemiSync.Manage = false })},
 		{"asynchronous", "", trio().semi("b", deaf).policy(func(p *Policy) { p.Durability = Async })},
 	}
@@ -174,5 +185,35 @@ func TestWhatADegradedPrimaryHadAloneIsNotGivenUp(t *testing.T) {
 	b = degraded(primary("a").replica("b").replica("c"))
 	if d := Decide(&b.c, Analyze(&b.c)); d.Intent == nil {
 		t.Errorf("b has all that is known: %s", d.Sentence)
+	}
+}
+
+// Closing the old primary can cost it its semi-sync, also where it was withdrawn.
+func TestARollBackGivesTheOldPrimaryItsSemiSyncBack(t *testing.T) {
+	b := primary("a").replica("b").replica("c").semiSync(1).ask(Request{ID: "s", Kind: KindSwitchover, To: at("b")}).begin().until(t, CloseProxies).kill("b")
+	expectPlan(t, Remaining(&b.c), "roll back a:3306")
+	b.semi("a", func(s *topology.SemiSync) { s.SourceEnabled, s.SourceActive = false, false })
+	expectPlan(t, Remaining(&b.c), "set writable a:3306", "roll back a:3306")
+	if plan := Remaining(&b.c)[0][0].SemiSync; plan == nil || !plan.Source || plan.WaitCount != 1 {
+		t.Errorf("it is opened %s", plan)
+	}
+	expectPlan(t, Remaining(&b.pass(patience).c), "roll back a:3306") // it may not know semi-sync at all
+}
+
+func TestADelayedReplicaIsNoneThatAcknowledges(t *testing.T) {
+	b := primary("a").replica("b").replica("c", delay(time.Hour), lag(time.Hour)).semiSync(1).semi("c", deaf).kill("a")
+	d := Decide(&b.c, Analyze(&b.c))
+	if d.Intent != nil || !slices.ContainsFunc(d.Refusals, func(r Refusal) bool {
+		return strings.Contains(r.Sentence, "b:3306 would have 0 replicas to acknowledge its writes")
+	}) {
+		t.Errorf("the refusals are %v", d.Refusals)
+	}
+	b = primary("a").replica("b").replica("c").replica("d", delay(time.Hour), lag(time.Hour)).semiSync(1).semi("d", deaf).kill("a").begin().until(t, CommitRoute)
+	for _, stage := range Remaining(&b.c) {
+		for _, s := range stage {
+			if s.Do == Repoint && s.Target == at("d") && s.SemiSync.Replica {
+				t.Errorf("%s as one that acknowledges", s)
+			}
+		}
 	}
 }
