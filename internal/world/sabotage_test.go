@@ -97,6 +97,10 @@ var sabotages = []sabotage{
 		old:    "	might, unknown := p.mightAcknowledge(ref)\n",
 		new:    "	might, unknown := p.mightAcknowledge(ref)\n	might, unknown = nil, 0\n",
 		breaks: "invariant 1|invariant 4|invariant 7",
+		more: []edit{
+			{"failover/plan_failover.go", "	awaited, why := p.awaited()\n	stops := p.stops()\n", "	awaited, why := p.awaited()\n	stops := p.stops()[:0]\n"},
+			{"failover/plan_failover.go", "		p.attach()\n", ""},
+		},
 	},
 	{
 		name: "forget to open the old primary when a switchover is rolled back", file: "failover/plan.go",
@@ -147,7 +151,11 @@ func (s sabotage) overlay(t *testing.T, root string) string {
 	replace := map[string]string{}
 	for _, e := range append([]edit{{s.file, s.old, s.new}}, s.more...) {
 		source := filepath.Join(root, e.file)
-		text, err := os.ReadFile(source)
+		from := source
+		if done := replace[source]; done != "" {
+			from = done // a further place in the same file
+		}
+		text, err := os.ReadFile(from)
 		if err != nil {
 			t.Fatal(err)
 		}
