@@ -70,6 +70,8 @@ func TestAnalyze(t *testing.T) {
 		{"no binary logs", primary("a").replica("b", with(func(st *topology.State) { st.LogReplicaUpdates = false })), []string{"NoLoggingReplicasStructureWarning a"}},
 		{"a silent sidecar", three().silence("s3"), []string{"SidecarSilent"}},
 		{"a proxy behind", three().proxy("s2", func(p *topology.Proxy) { p.Epoch = 11 }), []string{"ProxyBehind"}},
+		{"a proxy that ends what semi-sync waits for", three().semiSync(1).proxy("s2", func(p *topology.Proxy) { p.Kills = true }), []string{"ProxyKills"}},
+		{"or nothing that matters", three().proxy("s2", func(p *topology.Proxy) { p.Kills = true }), nil},
 		{"a proxy changed by another hand", three().proxy("s2", func(p *topology.Proxy) { p.Drift = []string{"a:3306 in hostgroup 1"} }), []string{"ProxyDrift"}},
 		{"a proxy that somebody else manages", three().proxy("s2", func(p *topology.Proxy) { p.Conflict = "mysql_replication_hostgroups (1,2)" }), []string{"ProxyConflict"}},
 		{"a store that lacks the newest route", three().store(topology.Publication{Store: "eu1", Epoch: 11, Error: "consul did not answer"}), []string{"KVBehind"}},

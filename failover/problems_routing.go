@@ -88,6 +88,17 @@ var routingProblems = []Problem{
 		}),
 	},
 	{
+		Code: "ProxyKills", Priority: serious,
+		Explain: "A proxy ends a statement with KILL when its client goes away. On MariaDB that ends the wait for the replica's acknowledgement of other sessions too: commits are acknowledged that no replica has.",
+		match: proxies(func(f *facts, p topology.Proxy) string {
+			if !p.Kills || f.p.Durability != SemiSync || f.prim == nil || f.prim.State == nil || f.prim.State.Flavor != "mariadb" {
+				return ""
+			}
+			return fmt.Sprintf("the proxy of %s ends statements with KILL when their clients go away, by which MariaDB under semi-sync acknowledges commits that no replica has: "+
+				"SET mysql-kill_backend_connection_when_disconnect='false'; LOAD MYSQL VARIABLES TO RUNTIME; SAVE MYSQL VARIABLES TO DISK", p.Node)
+		}),
+	},
+	{
 		Code: "ProxyDrift", Priority: weak,
 		Explain: "Another hand changed rows that Remora manages; they were put back.",
 		match: proxies(func(_ *facts, p topology.Proxy) string {

@@ -32,7 +32,8 @@ type Admin struct {
 	version string
 	tables  map[string]bool // that this ProxySQL has
 	cluster clustering
-	checked time.Time         // when cluster was read
+	kills   bool              // see killsGone
+	checked time.Time         // when cluster and kills were read
 	warned  map[string]string // what was last logged of a cluster
 }
 
@@ -143,20 +144,27 @@ func (a *Admin) introduce(ctx context.Context) error {
 }
 
 func (a *Admin) readClustering(ctx context.Context) error {
-	a.cluster, a.checked = clustering{}, time.Now()
+	a.cluster, a.kills, a.checked = clustering{}, false, time.Now()
 	if !a.tables["runtime_proxysql_servers"] {
 		return nil
 	}
-	for _, q := range []struct {
-		text string
-		into *int
-	}{{readPeers, &a.cluster.peers}, {readSync, &a.cluster.diffs}} {
-		rows, err := a.query(ctx, statement{"read clustering", q.text})
-		if err != nil {
-			return err
-		}
-		if len(rows) == 1 && len(rows[0]) == 1 {
-			*q.into, _ = strconv.Atoi(rows[0][0]) // a stand-in may know no such variable
+	rows, err := a.query(ctx, statement{"read clustering", readPeers})
+	if err != nil {
+		return err
+	}
+	if len(rows) == 1 && len(rows[0]) == 1 {
+		a.cluster.peers, _ = strconv.Atoi(rows[0][0])
+	}
+	if rows, err = a.query(ctx, statement{"read settings", readSetUp}); err != nil {
+		return err
+	}
+	for _, r := range rows { // a stand-in may know no such variable
+		switch {
+		case len(r) != 2:
+		case r[0] == syncLimit:
+			a.cluster.diffs, _ = strconv.Atoi(r[1])
+		case r[0] == killsGone:
+			a.kills = r[1] == "true"
 		}
 	}
 	return nil

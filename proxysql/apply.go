@@ -206,6 +206,6 @@ func (a *Admin) describe(s *state, route topology.Route, hg Hostgroups, drift []
 	p.Conflict = conflict(s.claims, hg, a.cluster)
 	p.Drift = drift
 	p.Drained = route.Mode != topology.Open && drained(s, route, hg)
-	p.Version = a.version
+	p.Version, p.Kills = a.version, a.kills
 	return p
 }

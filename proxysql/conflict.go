@@ -61,7 +61,8 @@ func (c clustering) syncs() bool { return c.peers > 0 && c.diffs > 0 }
 const (
 	readPeers = "SELECT COUNT(*) FROM runtime_proxysql_servers"
 	syncLimit = "admin-cluster_mysql_servers_diffs_before_sync"
-	readSync  = "SELECT variable_value FROM runtime_global_variables WHERE variable_name = '" + syncLimit + "'"
+	killsGone = "mysql-kill_backend_connection_when_disconnect" // on: a statement is ended with KILL when its client goes away
+	readSetUp = "SELECT variable_name, variable_value FROM runtime_global_variables WHERE variable_name IN ('" + syncLimit + "', '" + killsGone + "')"
 )
 
 // leaveCluster stops the sync of servers, and only of servers.

@@ -258,6 +258,18 @@ func TestWhatIsNotOursIsReportedAndLeft(t *testing.T) {
 	})
 }
 
+func TestAProxyThatKillsForClientsThatWentAwaySaysSo(t *testing.T) {
+	onProxies(t, func(t *testing.T, b *bench) {
+		for _, value := range []string{"true", "false"} { // the lab's own last
+			sqlExec(t, b.Proxy, "UPDATE global_variables SET variable_value='"+value+"' WHERE variable_name='mysql-kill_backend_connection_when_disconnect'", "LOAD MYSQL VARIABLES TO RUNTIME")
+			p, err := newBench(t, b.Proxy).admin.Status(within(t), route(5, "db1:3306", topology.Open), tens)
+			if err != nil || p.Kills != (value == "true") {
+				t.Errorf("set to %s: it kills %v, %v", value, p.Kills, err)
+			}
+		}
+	})
+}
+
 func TestAConflictIsRefusedOrTakenOver(t *testing.T) {
 	onProxies(t, func(t *testing.T, b *bench) {
 		mine := tens

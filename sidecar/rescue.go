@@ -123,7 +123,7 @@ func rescueRoom(dir string) (int, error) {
 	if err := unix.Statfs(dir, &disk); err != nil {
 		return 0, fmt.Errorf("ask for the free space of %s: %w", dir, err)
 	}
-	return roomFor(dir, used, int64(disk.Bavail)*disk.Bsize) //nolint:gosec // no disk has 2^63 bytes
+	return roomFor(dir, used, int64(disk.Bavail)*disk.Bsize)
 }
 
 func roomFor(dir string, used, free int64) (int, error) {

@@ -89,7 +89,9 @@ type Proxy struct {
 	// Conflict names what would fight over the managed hostgroups; Remora does
 	// not touch such a proxy.
 	Conflict string `json:"conflict,omitempty"`
-	Version  string `json:"version,omitempty"`
+	// Kills says that the proxy ends a statement with KILL when its client goes away.
+	Kills   bool   `json:"kills,omitempty"`
+	Version string `json:"version,omitempty"`
 }
 
 // Holds says whether the proxy certainly sends no writes to `writer` after
