@@ -26,6 +26,7 @@ type Case struct {
 	Watch   Watch       `json:"watch,omitzero"`
 	Rescued []Rescued   `json:"rescued,omitempty"` // transactions that were saved as SQL, newest last
 	Rejoins []Rejoining `json:"rejoins,omitempty"`
+	Seen    Seen        `json:"seen,omitzero"`
 }
 
 // Downtime excuses an instance from recoveries until a time.

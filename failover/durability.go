@@ -22,7 +22,7 @@ const promptly = 500 * time.Millisecond
 const stopWait = Duration(2 * time.Second)
 
 // early says that the recovery has only just begun.
-func (p *planner) early() bool { return p.s.Taken.Before(p.in.At.Add(promptly)) }
+func (p *planner) early() bool { return p.s.Taken.Before(p.begun().Add(promptly)) }
 
 // stops are the steps by which replicas leave the old primary, so that it commits
 // nothing any more. One that answers is first given time to be closed itself: then
@@ -108,7 +108,7 @@ func (p *planner) left(i *topology.Instance) bool { return i.Fresh() && p.hasLef
 // shows it not receiving from the old primary, under whatever name.
 func (f *facts) hasLeft(i *topology.Instance) bool {
 	in := f.c.Intent
-	if in == nil || i.State == nil || !i.ReadAt.After(in.At) {
+	if in == nil || i.State == nil || !i.ReadAt.After(f.begun()) {
 		return false
 	}
 	for _, src := range i.State.Sources {

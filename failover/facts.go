@@ -180,7 +180,11 @@ func (f *facts) downtime(a topology.Addr) *Downtime {
 // reference is what the primary had executed when it was last read in its
 // present role; nil when there is no such reading.
 func (f *facts) reference() *topology.State {
-	if f.prim == nil || f.prim.State == nil || f.prim.ReadAt.Before(f.s.Route.At) {
+	since := f.s.Route.At
+	if seen := f.c.Seen.Route; !seen.IsZero() && seen.Before(since) {
+		since = seen // the clock of who committed the route is ahead
+	}
+	if f.prim == nil || f.prim.State == nil || f.prim.ReadAt.Before(since) {
 		return nil
 	}
 	return f.prim.State

@@ -158,9 +158,12 @@ func (p *planner) commit() {
 // afterRoute is what remains when the new primary is routed: the other replicas,
 // the delayed ones last, for as long as patience lasts; then the end.
 func (p *planner) afterRoute() {
-	since := p.s.Route.At
-	if since.Before(p.in.At) {
-		since = p.in.At
+	since := p.c.Seen.Route
+	if since.IsZero() {
+		since = p.s.Route.At
+	}
+	if begun := p.begun(); since.Before(begun) {
+		since = begun
 	}
 	patient := !p.routed() || p.s.Taken.Before(since.Add(patience))
 	switch to := p.s.Instance(p.in.To); {
@@ -270,12 +273,12 @@ func (p *planner) rollBack(why string) {
 		p.add(Step{Do: SetReadOnly, Target: p.in.To, Why: fmt.Sprintf("rolled back: %s; %s must not take writes", why, p.in.To)})
 	}
 	plan := p.returningSemiSync(from)
-	lacking := from.Fresh() && plan.Unmet(from.State) != "" && p.s.Taken.Before(p.in.At.Add(patience))
+	lacking := from.Fresh() && plan.Unmet(from.State) != "" && p.s.Taken.Before(p.begun().Add(patience))
 	if !from.Fresh() || !from.State.Writable() || lacking {
 		p.add(Step{Do: SetWritable, Target: p.in.From, SemiSync: plan, Why: fmt.Sprintf("rolled back: %s; %s takes writes again", why, p.in.From)})
 	}
 	again := p.receiveAgain()
-	if len(again) > 0 && p.p.Durability == SemiSync && len(p.acknowledgers()) < p.waitCount(from) && p.s.Taken.Before(p.in.At.Add(patience)) {
+	if len(again) > 0 && p.p.Durability == SemiSync && len(p.acknowledgers()) < p.waitCount(from) && p.s.Taken.Before(p.begun().Add(patience)) {
 		p.add(again...) // its first commit waits for them
 		again = nil
 	}

@@ -149,7 +149,7 @@ func (p *planner) drainWait() Duration {
 // first commit will wait for them, and those that leave the old primary cannot
 // acknowledge there any more. It goes on without them when patience ends.
 func (p *planner) attach() {
-	if p.p.Durability != SemiSync || !p.s.Taken.Before(p.in.At.Add(patience)) {
+	if p.p.Durability != SemiSync || !p.s.Taken.Before(p.begun().Add(patience)) {
 		return
 	}
 	from := p.s.Instance(p.in.From)

@@ -33,7 +33,7 @@ func (p *planner) switchover() {
 
 // giveUp says why the switchover cannot go on; empty when it can.
 func (p *planner) giveUp() string {
-	if !p.in.Deadline.IsZero() && !p.s.Taken.Before(p.in.Deadline) {
+	if !p.in.Deadline.IsZero() && !p.s.Taken.Before(p.deadline()) {
 		return fmt.Sprintf("not done within %s", span(p.in.Deadline.Sub(p.in.At)))
 	}
 	to := p.s.Instance(p.in.To)
@@ -70,7 +70,7 @@ func (p *planner) silent() []string {
 // pause waits until every proxy holds its writes and has none in progress.
 // Transactions that do not end within the policy's time are ended by SetReadOnly.
 func (p *planner) pause() {
-	overdue := !p.s.Taken.Before(p.in.At.Add(p.p.Switchover.Drain.D()))
+	overdue := !p.s.Taken.Before(p.begun().Add(p.p.Switchover.Drain.D()))
 	missing := p.missing(!overdue)
 	if len(missing) == 0 {
 		return
@@ -87,7 +87,7 @@ func (p *planner) pause() {
 func (p *planner) handOver() {
 	from, to := p.s.Instance(p.in.From), p.s.Instance(p.in.To)
 	left := Duration(0)
-	if d := p.in.Deadline.Sub(p.s.Taken); !p.in.Deadline.IsZero() && d > 0 {
+	if d := p.deadline().Sub(p.s.Taken); !p.in.Deadline.IsZero() && d > 0 {
 		left = Duration(d)
 	}
 	until := gtid.Set{}

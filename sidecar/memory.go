@@ -16,6 +16,9 @@ type memory struct {
 	tries   []failover.Try
 	rejoins []failover.Rejoining
 	watch   failover.Watch
+	seen    failover.Seen
+	intent  uint64 // the epoch of the intent that seen is of
+	route   uint64 // that of the route
 }
 
 // remembering gives a case the leader's memory.
@@ -23,7 +26,28 @@ func (d *decider) remembering(c failover.Case) failover.Case {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	c.Noticed, c.Tries, c.Rejoins, c.Watch = d.memory.noticed, d.memory.tries, d.memory.rejoins, d.memory.watch
+	d.memory.see(&c, time.Now())
 	return c
+}
+
+// see tells a case when this leader first saw its intent and its route. It is asked
+// after they were read from the ledger, so that what was read of servers since was
+// read after their commit. A case that is older than another one is told nothing.
+func (m *memory) see(c *failover.Case, now time.Time) {
+	if in := c.Intent; in != nil {
+		if in.Epoch > m.intent {
+			m.intent, m.seen.Intent = in.Epoch, now
+		}
+		if in.Epoch == m.intent {
+			c.Seen.Intent = m.seen.Intent
+		}
+	}
+	if epoch := c.Snapshot.Route.Epoch; epoch > m.route {
+		m.route, m.seen.Route = epoch, now
+	}
+	if c.Snapshot.Route.Epoch == m.route {
+		c.Seen.Route = m.seen.Route
+	}
 }
 
 // look keeps when the routed writer was last seen to take writes.
