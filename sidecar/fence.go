@@ -21,17 +21,21 @@ const (
 
 // fence closes the writer by this node's own decision: softly at once, so that
 // transactions may end, then for good within the fence time. `over` is for how
-// long the proxy should have been closed, `why` begins a sentence.
+// long the proxy should have been closed, `why` begins a sentence. Where there is a
+// ladder, for good means after a quarter of that time, so that the rungs have a half.
 func (k *keeper) fence(ctx context.Context, over time.Duration, why string) time.Duration {
 	k.applied = false
-	hardAfter := k.cfg.Lease.FenceTime.D() / 2
+	hardAfter, bound := k.cfg.Lease.FenceTime.D()/2, k.cfg.ProxySQL.Timeout.D()
+	if k.ports.Ladder != nil {
+		// The second half is for the rungs: the admin interface has failed before. Who
+		// comes late asks it all the same.
+		half := hardAfter
+		hardAfter /= 2
+		bound = min(bound, half, max(half-over, hardAfter))
+	}
 	want := softFenced
 	if over >= hardAfter {
 		want = hardFenced
-	}
-	bound := k.cfg.ProxySQL.Timeout.D()
-	if k.ports.Ladder != nil {
-		bound = min(bound, hardAfter) // the other half is for the rungs
 	}
 	ctx, cancel := context.WithTimeout(ctx, bound)
 	defer cancel()

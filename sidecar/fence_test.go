@@ -64,11 +64,13 @@ func (p *frozenProxy) Fence(ctx context.Context, cluster string, hg proxysql.Hos
 // fakeLadder writes its calls beside those of the proxy.
 type fakeLadder struct {
 	*fakeProxy
-	cut Cut
-	err error
+	cut   Cut
+	err   error
+	takes time.Duration // each Cut
 }
 
 func (l *fakeLadder) Cut(_ context.Context, cluster string, servers []topology.Addr) (Cut, error) {
+	<-time.After(l.takes)
 	_ = l.call(fmt.Sprintf("cut %s from %s", cluster, topology.JoinAddrs(servers)))
 	return l.cut, l.err
 }

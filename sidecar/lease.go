@@ -104,6 +104,25 @@ func (l *lease) unbroken() bool {
 	return l.since
 }
 
+// ended waits until the lease is over, or ctx.
+func (l *lease) ended(ctx context.Context) {
+	jumped, stop := l.changed.watch()
+	defer stop()
+	for {
+		left, _ := l.left()
+		if left <= 0 || ctx.Err() != nil {
+			return
+		}
+		timer := time.NewTimer(left)
+		select {
+		case <-ctx.Done():
+		case <-timer.C: // unless it was renewed
+		case <-jumped:
+		}
+		timer.Stop()
+	}
+}
+
 // look reads the clocks, and ends the lease where one of them jumped.
 func (l *lease) look() time.Duration {
 	now := l.clock()

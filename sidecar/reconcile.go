@@ -111,26 +111,51 @@ func (k *keeper) step(ctx context.Context) time.Duration {
 	state := k.ports.Consensus.State()
 	want := state.Clusters[k.cluster].Desired()
 	k.told = max(k.told, want.Epoch)
-	if (left <= 0 || state.Index < index) && !(k.leased && k.lease.unbroken() && k.holds(k.cluster)) {
+	if (left <= 0 || state.Index < index) && !k.goesOn() {
 		return k.fence(ctx, -left, "no lease")
 	}
 	if acked := k.acked.epoch(k.cluster); want.Epoch < acked {
 		return k.fence(ctx, k.cfg.Lease.FenceTime.D(), fmt.Sprintf("the ledger is at epoch %d and this node has acknowledged %d", want.Epoch, acked))
 	}
 	k.fenced = notFenced
+	bounded, cancel := k.whileLeased(ctx)
 	wait := lookEvery
 	switch {
 	case want.Epoch == 0: // nothing was agreed yet: nothing is ours to change
 	case !k.applied || want.Epoch != k.route.Epoch || !want.SameAssignment(k.route):
-		wait = k.apply(ctx, want)
+		wait = k.apply(bounded, want)
 	default:
-		wait = k.look(ctx)
+		wait = k.look(bounded)
 	}
-	if left, _ = k.lease.left(); left > 0 || !k.holds(k.cluster) { // that may have taken seconds
+	cancel()
+	if left, _ = k.lease.left(); left > 0 || !k.goesOn() { // that may have taken seconds
 		return max(0, min(left, wait))
 	}
 	return wait
 }
+
+// goesOn says that the end of the lease closes nothing here, as the policy wants.
+func (k *keeper) goesOn() bool { return k.leased && k.lease.unbroken() && k.holds(k.cluster) }
+
+// errLeaseEnds is why a look at the proxy, or an apply, was cut short.
+var errLeaseEnds = errors.New("the lease ended meanwhile")
+
+// whileLeased bounds what is done with the proxy by the lease: the fence time begins
+// when it ends, whatever answer a proxy that hangs still owes.
+func (k *keeper) whileLeased(ctx context.Context) (context.Context, func()) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	if !k.goesOn() {
+		go func() {
+			k.lease.ended(ctx)
+			cancel(errLeaseEnds)
+		}()
+	}
+	return ctx, func() { cancel(nil) }
+}
+
+// cutShort says that the lease, and not the proxy's patience, ended an attempt: that
+// says nothing of the proxy.
+func cutShort(ctx context.Context) bool { return errors.Is(context.Cause(ctx), errLeaseEnds) }
 
 func (k *keeper) hostgroups() proxysql.Hostgroups { return k.cfg.Clusters[k.cluster].Hostgroups }
 
@@ -141,12 +166,12 @@ func (k *keeper) apply(ctx context.Context, want topology.Route) time.Duration {
 	ctx, cancel := context.WithTimeout(ctx, 2*k.cfg.ProxySQL.Timeout.D())
 	defer cancel()
 	if err := k.release(ctx); err != nil {
-		return k.notApplied(topology.Proxy{}, want, err)
+		return k.notApplied(ctx, topology.Proxy{}, want, err)
 	}
 	k.acked.note(k.cluster, want.Epoch) // beside applying it, which takes longer
 	p, err := k.ports.Proxy.Apply(ctx, want, hg)
 	if err != nil {
-		return k.notApplied(p, want, err)
+		return k.notApplied(ctx, p, want, err)
 	}
 	if err := k.acked.wait(ctx, k.cluster, want.Epoch); err != nil {
 		p.Epoch = min(p.Epoch, k.acked.epoch(k.cluster))
@@ -169,7 +194,10 @@ func (k *keeper) apply(ctx context.Context, want topology.Route) time.Duration {
 // notApplied says what kept a route from the proxy. Where the route would close the
 // writer it is cut off; an opening can wait, and a switchover that cannot pause is
 // rolled back.
-func (k *keeper) notApplied(p topology.Proxy, want topology.Route, err error) time.Duration {
+func (k *keeper) notApplied(ctx context.Context, p topology.Proxy, want topology.Route, err error) time.Duration {
+	if cutShort(ctx) {
+		return 0 // to be fenced, or with a new lease to be tried again
+	}
 	if want.Mode == topology.Fenced {
 		err = k.cutOff(err)
 	}
@@ -184,6 +212,9 @@ func (k *keeper) look(ctx context.Context) time.Duration {
 	ctx, cancel := context.WithTimeout(ctx, k.cfg.ProxySQL.Timeout.D())
 	defer cancel()
 	p, err := k.ports.Proxy.Status(ctx, k.route, hg)
+	if err != nil && cutShort(ctx) {
+		return 0
+	}
 	if err != nil {
 		k.failed(p, err)
 		k.applied = !gone(err) // one that has ended comes back as a new incarnation
