@@ -238,3 +238,35 @@ func TestAProxyThatRestartsWithoutALeaseIsFencedAgain(t *testing.T) {
 		}
 	})
 }
+
+// The watchdog may cut a proxy off though its sidecar has a lease: its file was late, or
+// the watchdog was. Nobody but the sidecar undoes that.
+func TestWhatTheWatchdogCutOffIsReleasedByASidecarThatKeptItsLease(t *testing.T) {
+	for name, happens := range map[string]func(f follower, p *frozenProxy, after func(time.Duration)){
+		"it voided the epoch": func(f follower, _ *frozenProxy, _ func(time.Duration)) {
+			f.proxy.mu.Lock()
+			defer f.proxy.mu.Unlock()
+			f.proxy.now.Epoch, f.proxy.now.Mode = 0, topology.Fenced
+		},
+		"the admin interface hung": func(f follower, p *frozenProxy, after func(time.Duration)) {
+			p.freeze(true)
+			after(3 * time.Second)
+			p.freeze(false)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			frozen(t, Cut{"packet filter", true}, func(t *testing.T, f follower, p *frozenProxy, _ *fakeLadder, after func(time.Duration)) {
+				happens(f, p, after)
+				after(2 * lookEvery)
+				if !f.proxy.called("release") || f.proxy.called("fence hard") || f.proxy.routes() != topology.Open {
+					t.Errorf("the proxy is %s: %s", f.proxy.routes(), f.made())
+				}
+				f.forget()
+				after(10 * lookEvery)
+				if f.made() != "" {
+					t.Errorf("what is in line is touched: %s", f.made())
+				}
+			})
+		})
+	}
+}

@@ -71,6 +71,7 @@ type keeper struct {
 	sure    bool      // what the process before cut off is not in the way
 	leased  bool      // a lease was held since this process began, and a route applied
 	freed   bool      // what the watchdog cut off is not in the way
+	missed  bool      // the admin interface did not answer a look since it was last in line
 	paused  time.Time // when the present pause was applied
 	saved   uint64    // epoch of the disk copy
 	savedAt time.Time // zero before the first copy, which is due therefore
@@ -217,14 +218,21 @@ func (k *keeper) look(ctx context.Context) time.Duration {
 	}
 	if err != nil {
 		k.failed(p, err)
+		k.missed = true
 		k.applied = !gone(err) // one that has ended comes back as a new incarnation
 		k.say(fmt.Sprintf("the proxy cannot be read: %v", err))
 		return retryProxy
 	}
 	if p.Epoch != k.route.Epoch || p.Mode != k.route.Mode || len(p.Drift) > 0 {
 		k.say(fmt.Sprintf("the proxy is not as it was left (epoch %d, %s; want %d, %s) %v: mending it", p.Epoch, p.Mode, k.route.Epoch, k.route.Mode, p.Drift))
-		k.applied = false
+		k.applied, k.freed = false, false // by the watchdog, maybe, which may have done more
 		return 0
+	}
+	if k.missed {
+		k.missed, k.freed = false, false // the watchdog may have despaired of it too
+	}
+	if err := k.release(ctx); err != nil {
+		k.say(fmt.Sprintf("the proxy is as it was left, but what cut it off was not released: %v", err))
 	}
 	if p.Mode == topology.Paused && !p.Drained {
 		k.endSessions(ctx)

@@ -239,10 +239,15 @@ func (w *watchdog) fence(ctx context.Context) (closed string, err error) {
 		}
 		done[writer] = true
 		bounded, cancel := context.WithTimeout(ctx, bound)
+		until := w.until
 		did, err := w.fenceOne(bounded, cluster, writer)
 		cancel()
 		how := ""
-		if err != nil {
+		switch {
+		case err == nil:
+		case w.renewed(until):
+			err = nil // the sidecar mends what was done
+		default:
 			how, err = w.cutOff(ctx, cluster, err)
 		}
 		switch {
@@ -264,8 +269,7 @@ func (w *watchdog) fenceOne(ctx context.Context, cluster string, writer int) (di
 	until := w.until
 	p, err := w.proxy.Status(ctx, topology.Route{Cluster: cluster}, hg)
 	if err != nil || p.Mode != topology.Fenced {
-		// The sidecar may have got its lease, and opened the writer, a moment ago.
-		if w.check() == nil && !(w.cfg.Now && w.until == until) {
+		if w.renewed(until) {
 			return false, nil
 		}
 		if err := w.proxy.Fence(ctx, cluster, hg, true); err != nil {
@@ -275,6 +279,12 @@ func (w *watchdog) fenceOne(ctx context.Context, cluster string, writer int) (di
 	}
 	_, err = w.proxy.EndSessions(ctx, hg, "")
 	return did, err
+}
+
+// renewed says that the sidecar has got a lease since the file said `until`, and may
+// have opened the writer a moment ago.
+func (w *watchdog) renewed(until time.Duration) bool {
+	return w.check() == nil && !(w.cfg.Now && w.until == until)
 }
 
 // cutOff climbs the ladder where the admin interface did not close a writer, and

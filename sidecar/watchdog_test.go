@@ -320,3 +320,27 @@ func TestAWatchdogClimbsTheLadder(t *testing.T) {
 		}
 	})
 }
+
+// unfenceable is read, and does not answer when it is to be closed.
+type unfenceable struct{ *fakeProxy }
+
+func (unfenceable) Fence(ctx context.Context, _ string, _ proxysql.Hostgroups, _ bool) error {
+	<-ctx.Done()
+	return fmt.Errorf("%w: %w", proxysql.ErrUnreachable, ctx.Err())
+}
+
+func TestAWatchdogDoesNotCutOffWhoGotALeaseMeanwhile(t *testing.T) {
+	guard(t, func(t *testing.T, g guarded) {
+		ladder := &fakeLadder{fakeProxy: g.fake, cut: Cut{"packet filter", true}}
+		g.proxy, g.ladder = unfenceable{g.fake}, ladder
+		g.holds(t, 0)
+		<-time.After(time.Second)
+		done := make(chan error, 1)
+		go func() { done <- g.look(context.Background()) }()
+		synctest.Wait() // it waits for the admin interface
+		g.holds(t, 2*time.Second)
+		if err := <-done; err != nil || g.fake.called("cut main from a:3306 and b:3306") {
+			t.Errorf("%v, %v", g.fake.calls, err)
+		}
+	})
+}
