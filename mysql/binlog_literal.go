@@ -21,9 +21,9 @@ func literal(v any, col tableColumn) (text string, exact, ok bool) {
 	case uint8, uint16, uint32, uint64:
 		return fmt.Sprint(v), true, true
 	case float32:
-		return strconv.FormatFloat(float64(v), 'g', -1, 32), false, true
+		return strconv.FormatFloat(float64(v), 'e', -1, 64), true, true // as it compares
 	case float64:
-		return strconv.FormatFloat(v, 'g', -1, 64), false, true
+		return strconv.FormatFloat(v, 'e', -1, 64), true, true
 	case string:
 		return textLiteral(v, col)
 	case []byte:

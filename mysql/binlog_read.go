@@ -28,6 +28,7 @@ type change struct {
 	fixed  string // why it cannot be undone; empty where undo can
 	schema string // of a statement: its default database
 	table  string // of a row, quoted: `db`.`table`
+	doubt  string // what the statement does not say exactly
 }
 
 // visitor is shown transactions in their order. Of one that was not wanted only the
@@ -35,6 +36,7 @@ type change struct {
 type visitor struct {
 	before   func(gtid.Set) // what the first log that is read begins after; may be nil
 	wanted   func(*transaction) error
+	discards bool              // rows come with what undoes them, else with what repeats them
 	unwanted func(id gtid.Set) // may be nil
 }
 
@@ -126,7 +128,11 @@ type binlogReader struct {
 	tables map[string]*table
 	now    *transaction // the one that is being read; nil between wanted ones
 	note   string       // for the next change
+	size   int          // of the present transaction's rows as SQL, in bytes
 }
+
+// transactionLimit bounds the SQL of one transaction, which is held in memory whole.
+const transactionLimit = 64 << 20
 
 // wants says which events are to be parsed: all of a wanted transaction.
 func (r *binlogReader) wants(t binlog.EventType) bool {
@@ -159,6 +165,7 @@ func (r *binlogReader) take(ctx context.Context, event *binlog.BinlogEvent) erro
 		}
 		return nil
 	}
+	r.size = 0
 	r.now = &transaction{id: id, at: time.Unix(int64(event.Header.Timestamp), 0).UTC(), server: event.Header.ServerID}
 	return nil
 }

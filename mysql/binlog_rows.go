@@ -50,6 +50,17 @@ func (r *binlogReader) rows(ctx context.Context, e *binlog.RowsEvent) error {
 		if c.note == "" {
 			c.note = r.note
 		}
+		if c.doubt = images[n].doubt; c.doubt == "" && step == 2 {
+			c.doubt = images[n+1].doubt
+		}
+		if r.discards {
+			c.do = ""
+		} else {
+			c.undo = ""
+		}
+		if r.size += len(c.do) + len(c.undo); r.size > transactionLimit {
+			return errFull
+		}
 		c.table, r.note = t.name, ""
 		r.now.changes = append(r.now.changes, c)
 	}
@@ -62,16 +73,18 @@ type image struct {
 	names      []string // quoted
 	literals   []string
 	usable     []bool // in a comparison
+	text       []bool // compared by a collation
 	skipped    []bool
 	generated  []bool
 	fixed      string // why a change with it cannot be undone
+	doubt      string // what its statements do not say exactly
 	replayable bool
 }
 
 func newImage(t *table, values []any) image {
 	n := len(values)
 	i := image{
-		table: t, names: make([]string, n), literals: make([]string, n), usable: make([]bool, n), skipped: make([]bool, n), generated: make([]bool, n),
+		table: t, names: make([]string, n), literals: make([]string, n), usable: make([]bool, n), text: make([]bool, n), skipped: make([]bool, n), generated: make([]bool, n),
 		fixed: t.fixed, replayable: true,
 	}
 	known := len(t.columns) == n
@@ -87,8 +100,13 @@ func newImage(t *table, values []any) image {
 			col = t.columns[k]
 		}
 		i.names[k], i.generated[k] = quoteName(col.name), col.generated
+		i.text[k] = col.charset != "" && col.kind != "enum" && col.kind != "set"
 		lit, exact, ok := literal(v, col)
 		i.literals[k], i.usable[k] = lit, exact
+		if col.kind == "json" && v != nil { // MySQL's
+			i.doubt = fmt.Sprintf("column %s of %s is JSON, whose decimals and times become strings", col.name, t.name)
+			i.fixed = i.doubt
+		}
 		if !ok && known {
 			i.replayable = false
 			i.fixed = fmt.Sprintf("column %s of %s is of type %s, which is not put into words", col.name, t.name, col.kind)
@@ -123,13 +141,16 @@ func (i image) remove() string {
 
 func (i image) update(to image) string {
 	var set []string
+	changes := false
 	for k := range to.names {
-		if to.skipped[k] || to.generated[k] || !i.skipped[k] && to.literals[k] == i.literals[k] {
+		if to.skipped[k] || to.generated[k] {
 			continue
 		}
+		// Also what stays as it is: ON UPDATE CURRENT_TIMESTAMP is for what is not named.
 		set = append(set, to.names[k]+"="+to.literals[k])
+		changes = changes || i.skipped[k] || to.literals[k] != i.literals[k]
 	}
-	if len(set) == 0 { // the same row again
+	if !changes { // the same row again
 		return ""
 	}
 	return fmt.Sprintf("UPDATE %s SET %s WHERE %s LIMIT 1", i.table.name, strings.Join(set, ", "), i.where())
@@ -144,6 +165,8 @@ func (i image) where() string {
 		case i.skipped[k] || !i.usable[k] || i.generated[k]:
 		case i.literals[k] == "NULL":
 			terms = append(terms, i.names[k]+" IS NULL")
+		case i.text[k]: // a collation takes others for equal; the first term is for the index
+			terms = append(terms, fmt.Sprintf("%s=%s AND CAST(%s AS BINARY)=CAST(%s AS BINARY)", i.names[k], i.literals[k], i.names[k], i.literals[k]))
 		default:
 			terms = append(terms, i.names[k]+"="+i.literals[k])
 		}

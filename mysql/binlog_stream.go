@@ -120,7 +120,12 @@ func (s *binlogStream) next(want func(binlog.EventType) bool) (event *binlog.Bin
 		if kind != binlog.FORMAT_DESCRIPTION_EVENT && !want(kind) {
 			continue
 		}
-		return s.parser.Parse(data[1:])
+		event, err := s.parser.Parse(data[1:])
+		var bad *binlog.EventError
+		if errors.As(err, &bad) { // its text is the whole event, with people's data
+			return nil, fmt.Errorf("%w: a %s that ends at %d cannot be read", errGarbled, bad.Header.EventType, bad.Header.LogPos)
+		}
+		return event, err
 	}
 }
 

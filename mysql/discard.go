@@ -93,7 +93,8 @@ func (a *actor) discard(ctx context.Context, extra gtid.Set, dry bool) (Discarde
 // seem to be none.
 func (a *actor) mayDiscard(ctx context.Context) error {
 	const query = "SELECT COUNT(DISTINCT PRIVILEGE_TYPE) AS n FROM information_schema.USER_PRIVILEGES" +
-		" WHERE PRIVILEGE_TYPE IN ('SELECT','INSERT','UPDATE','DELETE','TRIGGER')"
+		" WHERE PRIVILEGE_TYPE IN ('SELECT','INSERT','UPDATE','DELETE','TRIGGER')" +
+		" AND GRANTEE=CONCAT('''',REPLACE(CURRENT_USER(),'@','''@'''),'''')"
 	results, err := a.session.query(ctx, query)
 	if err != nil {
 		return a.fail(plain(query), err)
@@ -119,7 +120,7 @@ func (a *actor) planDiscard(ctx context.Context, r *reading, extra gtid.Set) (di
 	}
 	found := gtid.Set{}
 	purged, err := a.readTransactions(ctx, r.state.Flavor, extra, visitor{
-		before: h.before,
+		before: h.before, discards: true,
 		wanted: func(t *transaction) error {
 			found = found.Union(t.id)
 			h.wanted(t.id)
@@ -142,6 +143,8 @@ func (a *actor) planDiscard(ctx context.Context, r *reading, extra gtid.Set) (di
 	})
 	p.done.Rows = len(p.undo)
 	switch {
+	case errors.Is(err, errFull):
+		return p, a.failed("one of its transactions is more than %d MiB as SQL, too much to be taken back; clone the server instead", transactionLimit>>20)
 	case err != nil:
 		return p, err
 	case !purged.Empty():

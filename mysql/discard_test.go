@@ -20,7 +20,14 @@ func newStage(t *testing.T) *stage {
 	t.Helper()
 	s := &stage{t: t, Server: alone(t, lab.ServerOptions{})}
 	mayRescue(t, s.Server, true)
-	s.exec(allTypes[0], "INSERT INTO lab.kinds (id, v) VALUES (2, 'two'), (50, 'fifty'), (51, NULL)", "INSERT INTO lab.writes VALUES (1, 1)")
+	s.exec(allTypes[0], "INSERT INTO lab.kinds (id, v) VALUES (2, 'two'), (50, 'fifty'), (51, NULL)", "INSERT INTO lab.writes VALUES (1, 1)",
+		"CREATE TABLE lab.pairs (v VARCHAR(10) CHARACTER SET latin1, f FLOAT) ENGINE=InnoDB", "INSERT INTO lab.pairs VALUES ('ABC', 2.5), ('ABC', 1.25)",
+		"CREATE TABLE lab.stamps (id INT PRIMARY KEY, v INT, ts TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP ON UPDATE CURRENT_TIMESTAMP) ENGINE=InnoDB",
+		"CREATE TABLE lab.docs (id INT PRIMARY KEY, j JSON) ENGINE=InnoDB",
+		"INSERT INTO lab.stamps VALUES (1, 1, '2020-01-01 12:00:00')")
+	if s.Flavor() == lab.MySQL {
+		s.exec("ALTER TABLE lab.kinds MODIFY j LONGTEXT") // its JSON is refused
+	}
 	s.base = look(t, s.Server).Executed
 	return s
 }
@@ -37,9 +44,9 @@ func (s *stage) close() {
 
 func (s *stage) rows() string {
 	s.t.Helper()
-	row, err := s.Row(testContext(s.t), "SELECT (SELECT GROUP_CONCAT(writer,'/',seq ORDER BY seq) FROM lab.writes) AS writes, ("+readKinds+") AS kinds")
+	row, err := s.Row(testContext(s.t), "SELECT (SELECT GROUP_CONCAT(v,f ORDER BY f) FROM lab.pairs) AS pairs, (SELECT CONCAT(v,' ',ts) FROM lab.stamps) AS stamps, (SELECT GROUP_CONCAT(writer,'/',seq ORDER BY seq) FROM lab.writes) AS writes, ("+readKinds+") AS kinds")
 	must(s.t, err)
-	return row["writes"] + "\n" + row["kinds"]
+	return row["pairs"] + " " + row["stamps"] + " " + row["writes"] + "\n" + row["kinds"]
 }
 
 func TestDiscardPutsRowsBack(t *testing.T) {
@@ -49,7 +56,8 @@ func TestDiscardPutsRowsBack(t *testing.T) {
 	want := s.rows()
 	s.exec("DELETE FROM lab.kinds WHERE id=2")
 	s.exec(kindRows...)
-	s.exec("UPDATE lab.kinds SET v='changed', j=NULL WHERE id > 40", "DELETE FROM lab.kinds WHERE id=50", "INSERT INTO lab.writes VALUES (1, 2)", "UPDATE lab.writes SET seq=seq+10 ORDER BY seq DESC")
+	s.exec("UPDATE lab.kinds SET v='changed', j=NULL WHERE id > 40", "DELETE FROM lab.kinds WHERE id=50", "INSERT INTO lab.writes VALUES (1, 2)", "UPDATE lab.writes SET seq=seq+10 ORDER BY seq DESC",
+		"UPDATE lab.stamps SET v=2", "UPDATE lab.stamps SET v=3, ts=ts", "UPDATE lab.pairs SET v='abc' WHERE f=2.5")
 	extra := since(t, s.Server, s.base)
 
 	if _, err := sv.Discard(testContext(t), addr(s.Server), extra, false); err == nil || !strings.Contains(err.Error(), "it is not closed") {
@@ -64,7 +72,7 @@ func TestDiscardPutsRowsBack(t *testing.T) {
 	}
 	done, err := sv.Discard(testContext(t), addr(s.Server), extra, false)
 	must(t, err)
-	if done.Rows != dry.Rows || done.Transactions != 9 {
+	if done.Rows != dry.Rows || done.Transactions != 12 {
 		t.Errorf("taken back are %+v; the dry run said %+v", done, dry)
 	}
 	if got := s.rows(); got != want {
@@ -91,8 +99,16 @@ func TestWhatCannotBeUndoneIsNotBegun(t *testing.T) {
 	}{
 		{"a statement", []string{"INSERT INTO lab.writes VALUES (1, 2)", "CREATE TABLE lab.more (a INT)"}, nil, "it is a statement, not rows: CREATE TABLE"},
 		{"a trigger", []string{"INSERT INTO lab.writes VALUES (1, 2)"}, []string{"CREATE TRIGGER lab.tr BEFORE DELETE ON lab.writes FOR EACH ROW SET @x=1"}, "it has triggers"},
+		{"without the privilege to see triggers", []string{"INSERT INTO lab.writes VALUES (1, 2)"}, []string{"REVOKE TRIGGER ON *.* FROM remora@`%`"}, "Remora's account needs"},
 		{"a row that was changed since", []string{"INSERT INTO lab.writes VALUES (1, 2), (1, 3)"}, []string{"UPDATE lab.writes SET seq=7 WHERE seq=2"}, "nothing was changed; clone the server instead: discard"},
+		{"a row that is equal by collation alone", []string{"INSERT INTO lab.pairs VALUES ('abc', 1.5)"}, []string{"DELETE FROM lab.pairs WHERE f=1.5"}, "nothing was changed; clone the server instead: discard"},
+		{"a row that is equal but for a float", []string{"INSERT INTO lab.pairs VALUES ('ABC', 1.5)"}, []string{"DELETE FROM lab.pairs WHERE f=1.5"}, "nothing was changed; clone the server instead: discard"},
 		{"rows without full images", []string{"SET SESSION binlog_row_image=MINIMAL", "UPDATE lab.kinds SET v='x' WHERE id=2", "SET SESSION binlog_row_image=FULL"}, nil, "binlog_row_image"},
+	}
+	if lab.DefaultFlavor() == lab.MySQL { // MariaDB's JSON is text
+		tests = append(tests, tests[0])
+		tests[len(tests)-1].name, tests[len(tests)-1].want = "JSON", "column j of `lab`.`docs` is JSON"
+		tests[len(tests)-1].changes = []string{`INSERT INTO lab.docs VALUES (1, '{"a": 1.50}')`}
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -125,7 +141,7 @@ func TestThePositionBeforeWhatIsTakenBack(t *testing.T) {
 	set := gtid.MustParse
 	for _, tt := range []struct {
 		name, before string
-		applied      string // gtid_slave_pos
+		applied      string   // gtid_slave_pos
 		log          []string // + is taken back
 		want, err    string
 	}{

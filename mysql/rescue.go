@@ -22,7 +22,7 @@ type Saved struct {
 	// Truncated says that the limit was reached: from the next transaction on all is missing.
 	Truncated bool
 	// Comments counts changes that are written as comments only, for they could not
-	// be put into words; Why says why of the first.
+	// be put into words, or not exactly; Why says why of the first.
 	Comments int
 	Why      string
 }
@@ -64,7 +64,7 @@ func (s *Servers) SaveTransactions(ctx context.Context, addr topology.Addr, want
 		case err != nil:
 			return err
 		case saved.Transactions == 0 && saved.Truncated:
-			return a.failed("nothing of %s is saved: its first transaction alone takes more than %d bytes as SQL", want, limit)
+			return a.failed("nothing of %s is saved: its first transaction alone takes more than %d bytes as SQL", want, min(limit, transactionLimit))
 		case saved.Transactions == 0:
 			return a.failed("none of %s is in its binary logs", want)
 		case !saved.Truncated:
@@ -91,6 +91,10 @@ func (t *transaction) sql() (text []byte, notes []string) {
 	for _, c := range t.changes {
 		for line := range strings.Lines(c.note) {
 			fmt.Fprintf(&b, "-- %s\n", strings.TrimRight(line, "\r\n"))
+		}
+		if c.doubt != "" {
+			fmt.Fprintf(&b, "-- INEXACT: %s\n", c.doubt)
+			notes = append(notes, c.doubt)
 		}
 		if c.do == "" {
 			if c.fixed != "" {

@@ -62,10 +62,14 @@ func TestSavedTransactionsMakeTheSameRows(t *testing.T) {
 	exec("INSERT INTO lab.writes VALUES (1, 2)", "FLUSH BINARY LOGS", "INSERT INTO lab.writes VALUES (1, 3)")
 	want := text()
 
+	inexact := 0
+	if s.Flavor() == lab.MySQL {
+		inexact = 1 // its JSON
+	}
 	var b bytes.Buffer
 	saved, err := servers(t, testConfig()).SaveTransactions(testContext(t), addr(s), extra, &b, 1<<20)
 	must(t, err)
-	if saved.Transactions != 4 || saved.Changes != 6 || saved.Truncated || !saved.Purged.Empty() || saved.Comments != 0 {
+	if saved.Transactions != 4 || saved.Changes != 6 || saved.Truncated || !saved.Purged.Empty() || saved.Comments != inexact {
 		t.Errorf("saved %+v", saved)
 	}
 	if strings.Contains(b.String(), "writes") {
@@ -156,7 +160,7 @@ func TestLiterals(t *testing.T) {
 		{"a\nb", tableColumn{kind: "text", charset: "utf8mb4"}, `'a\nb'`},
 		{"\x01", tableColumn{kind: "binary", octets: 3}, "X'010000'"},
 		{"1.50", tableColumn{kind: "decimal"}, "1.50"},
-		{float32(0.1), tableColumn{kind: "float"}, "0.1"},
+		{float32(0.1), tableColumn{kind: "float"}, "1.0000000149011612e-01"},
 	} {
 		if got, _, ok := literal(tt.v, tt.col); got != tt.want || !ok {
 			t.Errorf("%v as %s is %s, want %s", tt.v, tt.col.kind, got, tt.want)

@@ -65,7 +65,7 @@ func (d *decider) rescue(ctx context.Context, step failover.Step) error {
 		}
 		var notes []string
 		if saved.Truncated {
-			notes = append(notes, fmt.Sprintf("TRUNCATED: with the next transaction it would be more than %d MiB, and that and all after it are missing", limit>>20))
+			notes = append(notes, fmt.Sprintf("TRUNCATED: the next transaction is too large, or with it all would be more than %d MiB; that and all after it are missing", limit>>20))
 		}
 		if !saved.Purged.Empty() {
 			notes = append(notes, fmt.Sprintf("%s are missing: their binary logs were purged", saved.Purged))
@@ -74,7 +74,7 @@ func (d *decider) rescue(ctx context.Context, step failover.Step) error {
 			notes = append(notes, fmt.Sprintf("%s are missing: no binary log of the server has them", saved.NotMet))
 		}
 		if saved.Comments > 0 {
-			notes = append(notes, fmt.Sprintf("%d of the changes are comments only, for %s", saved.Comments, saved.Why))
+			notes = append(notes, fmt.Sprintf("%d of the changes are comments only or inexact, for %s", saved.Comments, saved.Why))
 		}
 		r.Transactions, r.Changes, r.Note = saved.Transactions, saved.Changes, strings.Join(notes, "; ")
 		_, err = fmt.Fprintf(w, "\n-- The end: %d transactions, %d changes. %s\n", r.Transactions, r.Changes, r.Note)
@@ -102,7 +102,7 @@ func (d *decider) rescueHead(step failover.Step) string {
 -- They were applied nowhere else. Compare each with what the primary has now, and run what is wanted
 -- there, with the mysql client. Where the row has changed since, an UPDATE or DELETE matches nothing.
 SET NAMES utf8mb4;
-SET time_zone='+00:00', sql_mode='';
+SET time_zone='+00:00', sql_mode='NO_AUTO_VALUE_ON_ZERO';
 `, step.Target, d.cluster, primary, step.Until, time.Now().UTC().Format(time.RFC3339), d.cfg.Node, d.version)
 }
 
