@@ -76,6 +76,7 @@ type keeper struct {
 	saved   uint64    // epoch of the disk copy
 	savedAt time.Time // zero before the first copy, which is due therefore
 	since   time.Time // when route was applied
+	unsaved string    // why the disk copy was not written; "": it was
 	said    string
 }
 
@@ -245,6 +246,9 @@ func (k *keeper) look(ctx context.Context) time.Duration {
 // report tells the leader of the proxy.
 func (k *keeper) report(p topology.Proxy) {
 	p.Node, p.Told, p.Cut = k.cfg.Node, k.told, k.cut.How
+	if p.Error == "" {
+		p.Error = k.unsaved
+	}
 	k.proxies.set(k.cluster, p)
 }
 
@@ -291,9 +295,11 @@ func (k *keeper) save(ctx context.Context) {
 		return
 	}
 	if err := k.ports.Proxy.Save(ctx, k.hostgroups()); err != nil {
-		k.say(fmt.Sprintf("the proxy's disk copy could not be written: %v", err))
+		k.unsaved = fmt.Sprintf("the proxy's disk copy could not be written, and may open a writer when it restarts: %v", err)
+		k.say(k.unsaved)
 		return
 	}
+	k.unsaved = ""
 	k.saved, k.savedAt = k.route.Epoch, now
 }
 

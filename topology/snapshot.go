@@ -83,7 +83,7 @@ type Proxy struct {
 	// Silent says that the sidecar has missed several heartbeats. It is no proof of
 	// anything: its lease may last.
 	Silent bool   `json:"silent,omitempty"`
-	Error  string `json:"error,omitempty"` // why Epoch is not the newest
+	Error  string `json:"error,omitempty"` // why Epoch is not the newest, or the disk copy is old
 	// Drift names rows that another hand changed and that were mended.
 	Drift []string `json:"drift,omitempty"`
 	// Conflict names what would fight over the managed hostgroups; Remora does
