@@ -284,12 +284,18 @@ func (p *planner) rollBack(why string) {
 	}
 	steps := []Step{{Do: RollBack, Target: p.in.From, Why: fmt.Sprintf("rolled back: %s; %s stays primary", why, p.in.From)}}
 	steps = append(steps, again...)
-	if to.Fresh() && p.s.ChannelTo(to, p.in.From) == nil && from != nil && from.State != nil && p.covers(from.State, to.State) {
-		back := p.repoint(p.in.To, p.in.From)
-		back.Why = fmt.Sprintf("%s follows %s again", p.in.To, p.in.From)
-		steps = append(steps, back)
+	p.add(append(steps, p.followAgain(from, to)...)...)
+}
+
+// followAgain makes the target a replica of the old primary as before, where it
+// has nothing that the old primary lacks.
+func (p *planner) followAgain(from, to *topology.Instance) []Step {
+	if !to.Fresh() || p.s.ChannelTo(to, p.in.From) != nil || from == nil || from.State == nil || !p.covers(from.State, to.State) {
+		return nil
 	}
-	p.add(steps...)
+	back := p.repoint(p.in.To, p.in.From)
+	back.Why = fmt.Sprintf("%s follows %s again", p.in.To, p.in.From)
+	return []Step{back}
 }
 
 // returningSemiSync is how the old primary is opened again.

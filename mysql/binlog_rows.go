@@ -1,6 +1,7 @@
 package mysql
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"strings"
@@ -26,32 +27,9 @@ func (r *binlogReader) rows(ctx context.Context, e *binlog.RowsEvent) error {
 		step = 2
 	}
 	for n := 0; n+step <= len(images); n += step {
-		var c change
-		switch e.Type() {
-		case binlog.EnumRowsEventTypeInsert:
-			c = change{do: images[n].insert(), undo: images[n].remove(), fixed: images[n].fixed}
-		case binlog.EnumRowsEventTypeDelete:
-			c = change{do: images[n].remove(), undo: images[n].insert(), fixed: images[n].fixed}
-		case binlog.EnumRowsEventTypeUpdate:
-			before, after := images[n], images[n+1]
-			c = change{do: before.update(after), undo: after.update(before), fixed: before.fixed}
-			if c.do == "" {
-				c.note = "a row of " + t.name + " was written as it was"
-			}
-			if c.fixed == "" {
-				c.fixed = after.fixed
-			}
-		default:
-			c = change{note: "rows of an unknown kind were changed in " + t.name, fixed: "rows of an unknown kind"}
-		}
-		if !images[n].replayable || step == 2 && !images[n+1].replayable {
-			c.note, c.do = "not replayable: "+c.fixed+": "+c.do, ""
-		}
+		c := changeOf(e.Type(), t, images[n:n+step])
 		if c.note == "" {
 			c.note = r.note
-		}
-		if c.doubt = images[n].doubt; c.doubt == "" && step == 2 {
-			c.doubt = images[n+1].doubt
 		}
 		if r.discards {
 			c.do = ""
@@ -65,6 +43,30 @@ func (r *binlogReader) rows(ctx context.Context, e *binlog.RowsEvent) error {
 		r.now.changes = append(r.now.changes, c)
 	}
 	return nil
+}
+
+// changeOf puts one change into words; an update has the images before and after it.
+func changeOf(kind binlog.EnumRowsEventType, t *table, rows []image) change {
+	var c change
+	before, after := rows[0], rows[len(rows)-1]
+	switch kind {
+	case binlog.EnumRowsEventTypeInsert:
+		c = change{do: before.insert(), undo: before.remove(), fixed: before.fixed}
+	case binlog.EnumRowsEventTypeDelete:
+		c = change{do: before.remove(), undo: before.insert(), fixed: before.fixed}
+	case binlog.EnumRowsEventTypeUpdate:
+		c = change{do: before.update(after), undo: after.update(before), fixed: cmp.Or(before.fixed, after.fixed)}
+		if c.do == "" {
+			c.note = "a row of " + t.name + " was written as it was"
+		}
+	default:
+		c = change{note: "rows of an unknown kind were changed in " + t.name, fixed: "rows of an unknown kind"}
+	}
+	if !before.replayable || !after.replayable {
+		c.note, c.do = "not replayable: "+c.fixed+": "+c.do, ""
+	}
+	c.doubt = cmp.Or(before.doubt, after.doubt)
+	return c
 }
 
 // image is one row as the binary log has it.
