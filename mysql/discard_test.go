@@ -57,7 +57,7 @@ func TestDiscardPutsRowsBack(t *testing.T) {
 	s.exec("DELETE FROM lab.kinds WHERE id=2")
 	s.exec(kindRows...)
 	s.exec("UPDATE lab.kinds SET v='changed', j=NULL WHERE id > 40", "DELETE FROM lab.kinds WHERE id=50", "INSERT INTO lab.writes VALUES (1, 2)", "UPDATE lab.writes SET seq=seq+10 ORDER BY seq DESC",
-		"UPDATE lab.stamps SET v=2", "UPDATE lab.stamps SET v=3, ts=ts", "UPDATE lab.pairs SET v='abc' WHERE f=2.5")
+		"UPDATE lab.stamps SET v=2, ts=ts", "UPDATE lab.pairs SET v='abc' WHERE f=2.5")
 	extra := since(t, s.Server, s.base)
 
 	if _, err := sv.Discard(testContext(t), addr(s.Server), extra, false); err == nil || !strings.Contains(err.Error(), "it is not closed") {
@@ -72,7 +72,7 @@ func TestDiscardPutsRowsBack(t *testing.T) {
 	}
 	done, err := sv.Discard(testContext(t), addr(s.Server), extra, false)
 	must(t, err)
-	if done.Rows != dry.Rows || done.Transactions != 12 {
+	if done.Rows != dry.Rows || done.Transactions != 11 {
 		t.Errorf("taken back are %+v; the dry run said %+v", done, dry)
 	}
 	if got := s.rows(); got != want {
