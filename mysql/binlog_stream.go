@@ -2,11 +2,13 @@ package mysql
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"fmt"
 	"net"
+	"strings"
 	"time"
 
 	binlogclient "github.com/go-mysql-org/go-mysql/client"
@@ -33,25 +35,34 @@ const (
 	dumpAnnotated = 2
 )
 
+// noTLS is what the library says of a server without TLS; it has no error to test for.
+const noTLS = "does not support TLS"
+
 // errLogsEnd is the end of the binary logs.
 var errLogsEnd = errors.New("the end of the binary logs")
 
 // openBinlog connects and asks for a file. The stream ends with ctx.
 func openBinlog(ctx context.Context, cfg Config, addr topology.Addr, flavor, file string) (s *binlogStream, err error) {
-	conf, _, err := cfg.TLS.config()
+	conf, fallback, err := cfg.TLS.config()
 	if err != nil {
 		return nil, &configError{err}
 	}
+	if conf != nil && conf.ServerName == "" {
+		conf.ServerName = addr.Host()
+	}
 	dialer := &net.Dialer{KeepAlive: 5 * time.Second}
-	conn, err := binlogclient.ConnectWithDialer(ctx, "tcp", string(addr), cfg.User, cfg.Password, "", dialer.DialContext, func(c *binlogclient.Conn) error {
-		if conf != nil && cfg.TLS.Mode != TLSPreferred {
-			if conf.ServerName == "" {
-				conf.ServerName = addr.Host()
+	connect := func(conf *tls.Config) (*binlogclient.Conn, error) {
+		return binlogclient.ConnectWithDialer(ctx, "tcp", string(addr), cfg.User, cfg.Password, "", dialer.DialContext, func(c *binlogclient.Conn) error {
+			if conf != nil {
+				c.SetTLSConfig(conf)
 			}
-			c.SetTLSConfig(conf)
-		}
-		return nil
-	})
+			return nil
+		})
+	}
+	conn, err := connect(conf)
+	if err != nil && fallback && strings.Contains(err.Error(), noTLS) {
+		conn, err = connect(nil)
+	}
 	if err != nil {
 		return nil, err
 	}
