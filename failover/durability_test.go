@@ -165,6 +165,10 @@ func TestRollingBackLetsReplicasReceiveAgain(t *testing.T) {
 	expectPlan(t, Remaining(&late.pass(patience).c), "roll back a:3306, repoint b:3306 to a:3306, repoint c:3306 to a:3306")
 	b.perform(Remaining(&b.c)[0])
 	expectPlan(t, Remaining(&b.c), "roll back a:3306")
+	b.stop("c")
+	c := b.inst("c").State
+	c.Executed = c.Executed.Union(gtid.MustParse("0-9-999"))
+	expectPlan(t, Remaining(&b.c), "roll back a:3306")
 }
 
 // TestAStaleProxyIsLeftBehindOnlyWhenTooFewMightAcknowledge: against what the

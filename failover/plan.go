@@ -307,12 +307,16 @@ func (p *planner) returningSemiSync(from *topology.Instance) *SemiSyncPlan {
 }
 
 // receiveAgain lets replicas that were stopped for the fence receive from the old
-// primary as before.
+// primary as before, but for one that has got a history of its own meanwhile.
 func (p *planner) receiveAgain() []Step {
 	var steps []Step
+	from := p.s.Instance(p.in.From)
 	for _, i := range p.members() {
 		src := p.s.ChannelTo(i, p.in.From)
 		if i.Addr == p.in.From || !i.Fresh() || src == nil || src.IO != topology.ThreadNo || src.SQLError != "" {
+			continue
+		}
+		if from.Fresh() && !p.covers(from.State, i.State) {
 			continue
 		}
 		step := p.repoint(i.Addr, p.in.From)

@@ -54,7 +54,7 @@ func TestADivergedPrimaryIsSavedAndTakenBack(t *testing.T) {
 	must(t, err)
 	for _, want := range []string{
 		"INSERT INTO `lab`.`writes` (`writer`, `seq`) VALUES (900, 1)", "INSERT INTO `lab`.`writes` (`writer`, `seq`) VALUES (900, 2)",
-		"UPDATE `lab`.`writes` SET `seq`=3 WHERE `writer`=900 AND `seq`=2 LIMIT 1", old.Addr, "3 transactions, 4 changes",
+		"UPDATE `lab`.`writes` SET `writer`=900, `seq`=3 WHERE `writer`=900 AND `seq`=2 LIMIT 1", old.Addr, "3 transactions, 4 changes",
 	} {
 		if !strings.Contains(string(text), want) {
 			t.Errorf("the file lacks %q:\n%s", want, text)
