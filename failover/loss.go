@@ -164,11 +164,11 @@ func (f *facts) mayHaveAcknowledged(ch *choice) (read int, unread []topology.Add
 // was told of it.
 func Lost(c *Case) []string {
 	f := newFacts(c)
-	if c.Intent == nil || c.Intent.Kind != KindFailover {
+	if c.Intent == nil {
 		return nil
 	}
 	to := f.s.Instance(c.Intent.To)
-	if to == nil || to.State == nil {
+	if to == nil || to.State == nil || c.Intent.Kind == KindSwitchover && f.handedOver(to) {
 		return nil
 	}
 	var lost []string
@@ -192,8 +192,16 @@ func Lost(c *Case) []string {
 	case from == nil || from.State == nil:
 		lost = append(lost, fmt.Sprintf("what %s wrote and nobody received cannot be known: it was never read", c.Intent.From))
 	default:
-		lost = append(lost, fmt.Sprintf("what %s wrote after it was read last, %s before the failover began, cannot be known",
-			c.Intent.From, span(max(0, c.Intent.At.Sub(from.ReadAt)))))
+		lost = append(lost, fmt.Sprintf("what %s wrote after it was read last, %s before the %s began, cannot be known",
+			c.Intent.From, span(max(0, c.Intent.At.Sub(from.ReadAt))), c.Intent.Kind))
 	}
 	return lost
+}
+
+// handedOver says that a switchover was one to its end: the old primary answers, or
+// it was closed when it was read last and the new one has all that it had then. One
+// whose primary dies before that is a failover.
+func (f *facts) handedOver(to *topology.Instance) bool {
+	from := f.s.Instance(f.c.Intent.From)
+	return from.Fresh() || from != nil && closed(from.State) && to.State.Executed.Contains(from.State.Executed)
 }

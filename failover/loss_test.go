@@ -46,6 +46,16 @@ func TestWhatAFailoverLostIsNamed(t *testing.T) {
 			}
 		})
 	}
+	turned := promoted(three())
+	turned.c.Intent.Kind = KindSwitchover
+	if lost := Lost(&turned.c); len(lost) != 2 || !strings.Contains(lost[1], "cannot be known") {
+		t.Errorf("of a switchover whose primary died before it was closed %q is lost", lost)
+	}
+	turned.inst("a").State.ReadOnly = true
+	turned.inst("b").State.Executed = turned.inst("a").State.Executed
+	if lost := Lost(&turned.c); lost != nil {
+		t.Errorf("of a switchover whose primary died when it was handed over %q is lost", lost)
+	}
 	if lost := Lost(&primary("a").replica("b").ask(Request{Kind: KindSwitchover, ID: "x"}).pass(time.Second).c); lost != nil {
 		t.Errorf("without an intent %q is lost", lost)
 	}

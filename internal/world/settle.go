@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/remora-ha/remora/failover"
 	"github.com/remora-ha/remora/topology"
 )
 
@@ -185,7 +184,7 @@ func (w *World) account() {
 	}
 	named := w.opened
 	for _, r := range cl.Recoveries {
-		named = named || r.Intent.Kind == failover.KindFailover && len(r.Lost) > 0
+		named = named || len(r.Lost) > 0
 	}
 	switch {
 	case len(lost) > 0 && w.options.SemiSync && !w.opened:
