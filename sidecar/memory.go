@@ -1,6 +1,7 @@
 package sidecar
 
 import (
+	"slices"
 	"time"
 
 	"github.com/remora-ha/remora/failover"
@@ -50,8 +51,15 @@ func (m *memory) see(c *failover.Case, now time.Time) {
 	}
 }
 
-// look keeps when the routed writer was last seen to take writes.
+// look keeps when the routed writer was last seen to take writes, and forgets the
+// attempts at servers that have restarted since: what ails them now is something
+// else, and a server that came back five times is not one that was mended in vain.
 func (m *memory) look(s *topology.Snapshot) {
+	m.tries = slices.DeleteFunc(slices.Clone(m.tries), func(t failover.Try) bool {
+		i := s.Instance(t.At)
+		// Servers tell their uptime in whole seconds.
+		return i.Fresh() && i.ReadAt.Add(-i.State.Uptime.D()-time.Second).After(t.Last)
+	})
 	if w := s.Instance(s.Route.Writer); w.Fresh() && w.State.Writable() {
 		m.watch.Writer, m.watch.Open = w.Addr, w.ReadAt
 	}

@@ -110,4 +110,21 @@ func TestMemoryOfRepairs(t *testing.T) {
 	if n := try("b:3306", policy.Window.D(), ""); n != 1 {
 		t.Errorf("the first of a new window is number %d", n)
 	}
+
+	m.tries = nil
+	try("b:3306", 0, "")
+	came := func(back time.Duration) *topology.Snapshot { // b was started then and is read a minute later
+		at := noon.Add(back + time.Minute)
+		return &topology.Snapshot{Instances: []topology.Instance{{
+			Addr: "b:3306", Reach: topology.Up, ReadAt: at, State: &topology.State{Uptime: topology.Duration(time.Minute)}, Views: []topology.View{{At: at}},
+		}}}
+	}
+	m.look(came(-time.Hour))
+	if n := try("b:3306", time.Minute, ""); n != 2 {
+		t.Errorf("the second attempt at a server that runs on is number %d", n)
+	}
+	m.look(came(2 * time.Minute))
+	if n := try("b:3306", 3*time.Minute, ""); n != 1 {
+		t.Errorf("the first attempt at a server that has restarted is number %d", n)
+	}
 }
