@@ -188,7 +188,10 @@ func Lost(c *Case) []string {
 		lost = append(lost, sentence)
 	}
 	switch from := f.s.Instance(c.Intent.From); {
-	case f.p.Durability == SemiSync || from.Fresh():
+	case f.p.Durability == SemiSync:
+	case from.Fresh() && from.ReadAt.Add(-from.State.Uptime.D()).After(c.Intent.At):
+		lost = append(lost, fmt.Sprintf("%s has restarted: what it told clients of and had not synced to its disk cannot be known", c.Intent.From))
+	case from.Fresh():
 	case from == nil || from.State == nil:
 		lost = append(lost, fmt.Sprintf("what %s wrote and nobody received cannot be known: it was never read", c.Intent.From))
 	default:

@@ -30,6 +30,13 @@ func TestWhatAFailoverLostIsNamed(t *testing.T) {
 			b.inst("a").State = nil
 			return b
 		}(), []string{"it was never read"}},
+		{"it has restarted, and may have lost what it had not synced", func() *build {
+			b := promoted(three())
+			a := b.inst("a")
+			a.Reach, a.ReadAt, a.State.Executed = topology.Up, b.c.Snapshot.Taken, gtid.MustParse("0-1-95")
+			b.c.Intent.At = a.ReadAt.Add(-a.State.Uptime.D() - time.Second)
+			return b
+		}(), []string{"had not synced"}},
 		{"a replica that was read later than the new primary", promoted(three()).change("c", func(st *topology.State) { st.Executed = gtid.MustParse("0-1-95,0-2-140") }), []string{"5 transactions of a:3306", "cannot be known"}},
 		{"a replica that has more", promoted(three()).change("c", func(st *topology.State) { st.Executed = gtid.MustParse("0-1-97") }), []string{"5 transactions of a:3306", "2 transactions of c:3306", "cannot be known"}},
 	}

@@ -18,8 +18,12 @@ import (
 	"github.com/remora-ha/remora/topology"
 )
 
-// commitTimeout bounds one commit with its retries.
-const commitTimeout = 3 * time.Second
+const (
+	// commitTimeout bounds one commit with its retries.
+	commitTimeout = 3 * time.Second
+	// commitPause is waited before a commit of unknown outcome is sent again.
+	commitPause = 20 * time.Millisecond
+)
 
 // term is this node's time as leader. What it holds is gone with it: all that
 // must outlive a leader is in the ledger or can be observed again.
@@ -73,6 +77,7 @@ func (t *term) commit(ctx context.Context, cmd ledger.Command) (ledger.Result, e
 		if !errors.Is(err, consensus.ErrAmbiguous) || ctx.Err() != nil {
 			return res, err
 		}
+		pause(ctx, commitPause) // a raft that is being closed answers at once
 	}
 }
 
