@@ -187,18 +187,28 @@ func Lost(c *Case) []string {
 		}
 		lost = append(lost, sentence)
 	}
-	switch from := f.s.Instance(c.Intent.From); {
-	case f.p.Durability == SemiSync:
-	case from.Fresh() && from.ReadAt.Add(-from.State.Uptime.D()).After(c.Intent.At):
-		lost = append(lost, fmt.Sprintf("%s has restarted: what it told clients of and had not synced to its disk cannot be known", c.Intent.From))
-	case from.Fresh():
-	case from == nil || from.State == nil:
-		lost = append(lost, fmt.Sprintf("what %s wrote and nobody received cannot be known: it was never read", c.Intent.From))
-	default:
-		lost = append(lost, fmt.Sprintf("what %s wrote after it was read last, %s before the %s began, cannot be known",
-			c.Intent.From, span(max(0, c.Intent.At.Sub(from.ReadAt))), c.Intent.Kind))
+	if unknown := f.unknowable(c.Intent); unknown != "" {
+		lost = append(lost, unknown)
 	}
 	return lost
+}
+
+// unknowable says what nobody can know of the old primary's last moments; empty
+// where there is nothing: it answers and ran through, or no client was told.
+func (f *facts) unknowable(in *Intent) string {
+	from := f.s.Instance(in.From)
+	switch {
+	case f.p.Durability == SemiSync:
+		return ""
+	case from == nil || from.State == nil:
+		return fmt.Sprintf("what %s wrote and nobody received cannot be known: it was never read", in.From)
+	case !from.Fresh():
+		return fmt.Sprintf("what %s wrote after it was read last, %s before the %s began, cannot be known",
+			in.From, span(max(0, in.At.Sub(from.ReadAt))), in.Kind)
+	case from.ReadAt.Add(-from.State.Uptime.D()).After(in.At):
+		return fmt.Sprintf("%s has restarted: what it told clients of and had not synced to its disk cannot be known", in.From)
+	}
+	return ""
 }
 
 // handedOver says that a switchover was one to its end: the old primary answers, or
