@@ -36,18 +36,9 @@ func (f *facts) counted(st *topology.State, set gtid.Set) gtid.Set {
 
 // compareReceived orders two contenders by what arrived at them.
 func (f *facts) compareReceived(a, b *contender) gtid.Order {
-	ab := a.received.Contains(f.counted(b.st, b.received))
-	ba := b.received.Contains(f.counted(a.st, a.received))
-	switch {
-	case ab && ba:
-		return gtid.Equal
-	case ab:
-		return gtid.Ahead
-	case ba:
-		return gtid.Behind
-	default:
-		return gtid.Divergent
-	}
+	more := a.received.Contains(f.counted(b.st, b.received))
+	less := b.received.Contains(f.counted(a.st, a.received))
+	return gtid.OrderOf(more, less)
 }
 
 // ahead says that a holds all of b and more.

@@ -131,9 +131,7 @@ func TestNothingOlderThanWhatWasAcknowledgedIsRouted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFollower()
 		f.acked.note("main", 50) // the process before, of a ledger that was lost
-		ctx, stop := context.WithCancel(context.Background())
-		ended := make(chan error, 1)
-		go func() { ended <- f.Run(ctx) }()
+		f.start(t)
 		f.routed(t)
 		<-time.After(time.Second)
 		synctest.Wait()
@@ -145,9 +143,5 @@ func TestNothingOlderThanWhatWasAcknowledgedIsRouted(t *testing.T) {
 			t.Errorf("the leader is told %v", told)
 		}
 		f.peer.mu.Unlock()
-		stop()
-		if err := <-ended; err != nil {
-			t.Error(err)
-		}
 	})
 }

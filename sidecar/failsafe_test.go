@@ -42,23 +42,9 @@ func failsafe(t *testing.T, test func(t *testing.T, f follower, others map[strin
 			others[name] = o.Sidecar
 		}
 		f.ports.Peer = func(name string) Peer { return wired{f.peer, others[name], &off} }
-		ctx, stop := context.WithCancel(context.Background())
-		ended := make(chan error, 1)
-		go func() { ended <- f.Run(ctx) }()
-		after := func(d time.Duration) {
-			<-time.After(d)
-			synctest.Wait()
-		}
-		f.routed(t)
-		after(time.Second)
-		if f.proxy.routes() != topology.Open {
-			t.Fatalf("the proxy is %s", f.proxy.routes())
-		}
+		after := f.start(t)
+		f.opened(t, after)
 		test(t, f, others, &off, after)
-		stop()
-		if err := <-ended; err != nil {
-			t.Error(err)
-		}
 	})
 }
 

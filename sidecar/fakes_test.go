@@ -7,6 +7,7 @@ import (
 	"slices"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/remora-ha/remora/api"
@@ -267,6 +268,35 @@ func (f follower) routed(t *testing.T) {
 	t.Helper()
 	f.raft.must(t, ledger.Command{Discover: &ledger.Discover{Cluster: "main", Addrs: []topology.Addr{dbA, dbB}}})
 	f.raft.must(t, ledger.Command{SetRoute: &ledger.SetRoute{Cluster: "main", Writer: dbA, Readers: []topology.Reader{{Addr: dbB, Weight: 1}}}})
+}
+
+// start runs the follower's loops in a bubble until the test in it ends, and gives
+// what lets time pass there.
+func (f follower) start(t *testing.T) (after func(time.Duration)) {
+	t.Helper()
+	ctx, stop := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- f.Run(ctx) }()
+	t.Cleanup(func() {
+		stop()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
+	return func(d time.Duration) {
+		<-time.After(d)
+		synctest.Wait()
+	}
+}
+
+// opened gives the cluster a route and sees the proxy open it.
+func (f follower) opened(t *testing.T, after func(time.Duration)) {
+	t.Helper()
+	f.routed(t)
+	after(time.Second)
+	if f.proxy.routes() != topology.Open {
+		t.Fatalf("the proxy is %s: %v", f.proxy.routes(), f.proxy.calls)
+	}
 }
 
 // begin opens an intent from a to b.

@@ -84,24 +84,10 @@ func frozen(t *testing.T, cut Cut, test func(t *testing.T, f follower, p *frozen
 		p := &frozenProxy{fakeProxy: f.proxy}
 		l := &fakeLadder{fakeProxy: f.proxy, cut: cut}
 		f.ports.Proxy, f.ports.Ladder = p, l
-		ctx, stop := context.WithCancel(context.Background())
-		ended := make(chan error, 1)
-		go func() { ended <- f.Run(ctx) }()
-		after := func(d time.Duration) {
-			<-time.After(d)
-			synctest.Wait()
-		}
-		f.routed(t)
-		after(time.Second)
-		if f.proxy.routes() != topology.Open {
-			t.Fatalf("the proxy is %s: %v", f.proxy.routes(), f.proxy.calls)
-		}
+		after := f.start(t)
+		f.opened(t, after)
 		f.forget()
 		test(t, f, p, l, after)
-		stop()
-		if err := <-ended; err != nil {
-			t.Error(err)
-		}
 	})
 }
 

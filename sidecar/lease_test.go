@@ -1,7 +1,6 @@
 package sidecar
 
 import (
-	"context"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -108,18 +107,8 @@ func TestAJumpFencesUntilTheNextLease(t *testing.T) {
 				m := newMachine()
 				f := newFollower()
 				f.ports.Clock, f.lease = m.now, newLease(m.now)
-				ctx, stop := context.WithCancel(context.Background())
-				ended := make(chan error, 1)
-				go func() { ended <- f.Run(ctx) }()
-				after := func(d time.Duration) {
-					<-time.After(d)
-					synctest.Wait()
-				}
-				f.routed(t)
-				after(time.Second)
-				if f.proxy.routes() != topology.Open {
-					t.Fatalf("the proxy is %s", f.proxy.routes())
-				}
+				after := f.start(t)
+				f.opened(t, after)
 				f.peer.set(false)
 				jump(m)
 				after(f.cfg.Lease.FenceTime.D() / 5)
@@ -134,10 +123,6 @@ func TestAJumpFencesUntilTheNextLease(t *testing.T) {
 				after(f.cfg.Lease.Heartbeat.D() + time.Millisecond)
 				if f.proxy.routes() != topology.Open {
 					t.Errorf("the proxy is %s with the next lease", f.proxy.routes())
-				}
-				stop()
-				if err := <-ended; err != nil {
-					t.Error(err)
 				}
 			})
 		})

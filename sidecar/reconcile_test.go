@@ -17,19 +17,7 @@ import (
 func inVirtualTime(t *testing.T, test func(t *testing.T, f follower, after func(time.Duration))) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFollower()
-		ctx, stop := context.WithCancel(context.Background())
-		ended := make(chan error, 1)
-		go func() { ended <- f.Run(ctx) }()
-		defer func() {
-			stop()
-			if err := <-ended; err != nil {
-				t.Error(err)
-			}
-		}()
-		test(t, f, func(d time.Duration) {
-			<-time.After(d)
-			synctest.Wait()
-		})
+		test(t, f, f.start(t))
 	})
 }
 

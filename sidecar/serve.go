@@ -63,16 +63,21 @@ func Serve(ctx context.Context, cfg Config, log *slog.Logger, version string, ch
 	if cfg.Lease.File != "" && ports.Proxy != nil {
 		s.leaseFile = newLeaseFile(s, boot)
 	}
+	return runWithAPI(ctx, s, listener, api.NewHandler(s, token, log))
+}
+
+// runWithAPI runs a node beside its API until ctx ends or one of the two fails.
+func runWithAPI(ctx context.Context, s *Sidecar, listener net.Listener, handler http.Handler) error {
 	server := &http.Server{
-		Handler: api.NewHandler(s, token, log), ReadHeaderTimeout: 5 * time.Second, IdleTimeout: 2 * time.Minute,
-		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+		Handler: handler, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: 2 * time.Minute,
+		ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 	}
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(listener) }()
-	log.Info("remora runs", "node", cfg.Node, "version", version, "api", cfg.API.Listen, "raft", cfg.Raft.Listen)
+	s.log.Info("remora runs", "node", s.cfg.Node, "version", s.version, "api", s.cfg.API.Listen, "raft", s.cfg.Raft.Listen)
 
 	if err := notify("READY=1"); err != nil {
-		log.Warn("systemd could not be told that the sidecar serves", "error", err)
+		s.log.Warn("systemd could not be told that the sidecar serves", "error", err)
 	}
 
 	run, cancel := context.WithCancel(ctx)
@@ -85,10 +90,10 @@ func Serve(ctx context.Context, cfg Config, log *slog.Logger, version string, ch
 		case <-run.Done():
 		}
 	}()
-	err = s.Run(run)
+	err := s.Run(run)
 	_ = server.Close()
 	if serving := <-served; !errors.Is(serving, http.ErrServerClosed) {
-		err = errors.Join(err, fmt.Errorf("serve the API on %s: %w", cfg.API.Listen, serving))
+		err = errors.Join(err, fmt.Errorf("serve the API on %s: %w", s.cfg.API.Listen, serving))
 	}
 	return err
 }

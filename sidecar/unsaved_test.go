@@ -30,9 +30,7 @@ func TestADiskCopyThatCannotBeWrittenIsTold(t *testing.T) {
 		f := newFollower()
 		full := true
 		f.ports.Proxy = unsaving{f.proxy, &full}
-		ctx, stop := context.WithCancel(context.Background())
-		ended := make(chan error, 1)
-		go func() { ended <- f.Run(ctx) }()
+		f.start(t)
 		f.routed(t)
 		told := func() topology.Proxy {
 			<-time.After(3 * lookEvery)
@@ -45,10 +43,6 @@ func TestADiskCopyThatCannotBeWrittenIsTold(t *testing.T) {
 		full = false
 		if p := told(); p.Error != "" {
 			t.Errorf("when it can be written the leader is told %q", p.Error)
-		}
-		stop()
-		if err := <-ended; err != nil {
-			t.Error(err)
 		}
 	})
 }

@@ -166,18 +166,9 @@ func (s *State) Extra(other *State) gtid.Set {
 
 // CompareReceived orders two instances by what they received.
 func CompareReceived(a, b *State) gtid.Order {
-	ab := a.Received().Contains(b.position(b.Received()))
-	ba := b.Received().Contains(a.position(a.Received()))
-	switch {
-	case ab && ba:
-		return gtid.Equal
-	case ab:
-		return gtid.Ahead
-	case ba:
-		return gtid.Behind
-	default:
-		return gtid.Divergent
-	}
+	more := a.Received().Contains(b.position(b.Received()))
+	less := b.Received().Contains(a.position(a.Received()))
+	return gtid.OrderOf(more, less)
 }
 
 func (s *State) position(set gtid.Set) gtid.Set {

@@ -64,7 +64,7 @@ func (d *demo) run(ctx context.Context) (err error) {
 	if noConsul != nil {
 		d.out.say("Without Consul and HAProxy: %v", noConsul)
 	}
-	d.out.say("Starting 3 servers of %s, 3 proxies, 3 sidecars, Consul and 3 HAProxys (the first time the programs are built, which takes a minute) …", lab.DefaultFlavor())
+	d.out.say("Starting 3 %s servers, 3 proxies, 3 sidecars, Consul and 3 HAProxys (the first time the programs are built, which takes a minute) …", lab.DefaultFlavor())
 	l, err := lab.New(ctx, lab.Options{})
 	if err != nil {
 		return err

@@ -66,7 +66,7 @@ func flavor(ctx context.Context, f *fleet.Fleet) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return string(f.DB.Primary().Flavor()) + " " + row["v"], nil
+	return f.DB.Primary().Flavor().String() + " " + row["v"], nil
 }
 
 func describe(kind string) string {

@@ -30,8 +30,12 @@ func (o Order) String() string {
 
 // Compare tells how a stands to b: Ahead when a strictly contains b. The order
 // is partial; Divergent sets are not ranked, and must not be.
-func (a Set) Compare(b Set) Order {
-	switch more, less := a.Contains(b), b.Contains(a); {
+func (a Set) Compare(b Set) Order { return OrderOf(a.Contains(b), b.Contains(a)) }
+
+// OrderOf is how one stands to another: `more` says that it has all of the other's,
+// `less` that the other has all of its own.
+func OrderOf(more, less bool) Order {
+	switch {
 	case more && less:
 		return Equal
 	case more:

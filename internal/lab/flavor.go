@@ -17,6 +17,17 @@ const (
 	MySQL   Flavor = "mysql"
 )
 
+// String is the name as its makers write it.
+func (f Flavor) String() string {
+	switch f {
+	case MariaDB:
+		return "MariaDB"
+	case MySQL:
+		return "MySQL"
+	}
+	return string(f)
+}
+
 // DefaultFlavor is the one that REMORA_FLAVOR in the environment names, else MariaDB.
 func DefaultFlavor() Flavor {
 	if named := os.Getenv("REMORA_FLAVOR"); named != "" {
@@ -74,7 +85,7 @@ func engineOf(f Flavor) (engine, error) {
 	case MySQL:
 		return mysqlEngine{}, nil
 	}
-	return nil, fmt.Errorf("flavor %q is neither %s nor %s", f, MariaDB, MySQL)
+	return nil, fmt.Errorf("flavor %q (of REMORA_FLAVOR, where none is asked for): it can be %q or %q", string(f), string(MariaDB), string(MySQL))
 }
 
 // commonArgs are those that all flavors understand.

@@ -130,9 +130,6 @@ func (c *Conn) Command(payload []byte) error {
 	return c.Flush()
 }
 
-// Idle reports whether nothing has been received that was not read.
-func (c *Conn) Idle() bool { return c.r.Buffered() == c.peeked }
-
 func unexpected(err error) error {
 	if errors.Is(err, io.EOF) {
 		return io.ErrUnexpectedEOF
