@@ -83,6 +83,8 @@ func (f *facts) openPrimary() (Step, bool) {
 	}
 	if f.p.Durability == SemiSync {
 		step.SemiSync = f.sourceSemiSync(f.waitCount(f.prim))
+	} else if started := f.prim.ReadAt.Add(-st.Uptime.D()); started.After(f.s.Route.At) {
+		step.Why += "; it has restarted: what it told clients of and had not synced to its disk, if its machine went down, cannot be known"
 	}
 	return step, true
 }

@@ -191,6 +191,27 @@ func TestAWriterIsOpenedWithItsSemiSync(t *testing.T) {
 	}
 }
 
+// Under async an opening says what may be gone after a restart.
+func TestAnOpeningSaysWhatCannotBeKnown(t *testing.T) {
+	open := func(r *Repair) { r.ReadOnlyPrimary = ReadOnlyOpen }
+	for _, tt := range []struct {
+		name string
+		b    *build
+		want bool
+	}{
+		{"a restart may have lost what was not synced", primary("a", restarted()).replica("b"), true},
+		{"nothing without one", primary("a", readOnly(), with(func(st *topology.State) { st.Uptime = topology.Duration(2 * time.Hour) })).replica("b"), false},
+		{"under semi-sync a replica would have it", primary("a", restarted()).replica("b").semiSync(1), false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			steps := Repairs(&tt.b.repair(open).c)
+			if len(steps) != 1 || strings.Contains(steps[0].Why, "cannot be known") != tt.want {
+				t.Errorf("repairs: %+v", steps)
+			}
+		})
+	}
+}
+
 // A repair that does not help is not repeated for ever.
 func TestRepairsAreBounded(t *testing.T) {
 	const step = "start replica b:3306"

@@ -45,6 +45,7 @@ type process struct {
 	verified map[context.Context]bool // calls of Verify that a majority answered, by their context
 	round    uint64                   // of such calls
 	leases   []leaseGot
+	asked    time.Time // when the last question was sent that may have been answered with a lease
 }
 
 // leaseGot is a lease that a process was told of, with the ledger's index that it
@@ -144,12 +145,14 @@ func (n *node) kill() {
 	n.watchdog(p)
 }
 
-// watchdog is what ProxySQL's scheduler runs: it closes the proxy when the lease of
-// a sidecar that is dead or stands still is over. No lease lasts longer from now
-// than its whole time.
+// watchdog is what ProxySQL's scheduler runs: it closes the proxy within the fence
+// time when the lease of a sidecar that is dead or stands still is over.
 func (n *node) watchdog(p *process) {
-	ttl := n.w.config(n.name).Lease.TTL.D()
-	time.AfterFunc(ttl, func() {
+	lease := n.w.config(n.name).Lease
+	p.mu.Lock()
+	over := time.Until(p.asked.Add(lease.TTL.D()))
+	p.mu.Unlock()
+	time.AfterFunc(max(0, over)+lease.FenceTime.D()/2, func() {
 		n.w.mu.Lock()
 		defer n.w.mu.Unlock()
 		if alive := n.running == p && !n.w.net.stands(n.host); alive || n.running != nil && n.running != p || !n.proxy.up || n.proxy.thaw != nil {
@@ -228,6 +231,7 @@ func (r raftPort) Verify(ctx context.Context) error {
 		r.p.mu.Lock()
 		r.p.verified[ctx] = true
 		r.p.round++
+		r.p.asked = time.Now() // a leader grants itself one
 		r.p.mu.Unlock()
 		err = r.p.enter(ctx)
 	}
@@ -263,6 +267,7 @@ func (c peer) call(ctx context.Context, answer func(*process) error) error {
 	if err := c.from.enter(ctx); err != nil {
 		return err
 	}
+	began := time.Now()
 	if err := w.net.pass(ctx, c.from.node.host, c.to.host, APIPort); err != nil {
 		return err
 	}
@@ -278,6 +283,11 @@ func (c peer) call(ctx context.Context, answer func(*process) error) error {
 	}
 	if lost := w.net.pass(ctx, c.to.host, c.from.node.host, APIPort); lost != nil {
 		return lost
+	}
+	if err == nil { // what it answered may be a lease, or the word to hold on to one
+		c.from.mu.Lock()
+		c.from.asked = began
+		c.from.mu.Unlock()
 	}
 	return err
 }

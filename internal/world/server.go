@@ -44,6 +44,7 @@ type server struct {
 	at       map[*txn]int
 	got      map[*txn]time.Time // when each was written or received here
 	synced   int                // how much of the log a crash of the machine leaves
+	unsynced map[int]bool       // the writes that such crashes took
 	fault    serverFault
 
 	source     topology.Addr // empty: no replica
@@ -94,7 +95,7 @@ func newServer(w *World, host string, id uint32) *server {
 	return &server{
 		w: w, addr: topology.Addr(host + ":3306"), host: host, id: id, up: true, started: time.Now(), io: topology.ThreadNo,
 		at: map[*txn]int{}, got: map[*txn]time.Time{}, attached: map[topology.Addr]bool{}, row: make(chan struct{}, 1), commits: map[*txn]*commit{},
-		probers: map[*prober]bool{}, changed: make(chan struct{}), semiWait: 1,
+		probers: map[*prober]bool{}, changed: make(chan struct{}), semiWait: 1, unsynced: map[int]bool{},
 	}
 }
 
@@ -252,6 +253,7 @@ func (s *server) crash(lose bool) {
 	if lose && !s.semiSource && s.synced < len(s.log) && s.source == "" {
 		for _, t := range s.log[s.synced:] {
 			delete(s.at, t)
+			s.unsynced[t.write] = true
 		}
 		s.log = s.log[:s.synced]
 		s.counted, s.heads = 0, nil
