@@ -135,7 +135,7 @@ func stoppedWords(src *topology.Source) string {
 // brokenWords says which error stopped a channel, and what is done about it.
 func (f *facts) brokenWords(i *topology.Instance, src *topology.Source, numbers []int) string {
 	words := fmt.Sprintf("%s by %s", stoppedWords(src), explainError(numbers[0]))
-	if remedyOf(numbers) != byHand && f.c.Intent == nil {
+	if !f.hopeless(i, numbers) && f.c.Intent == nil {
 		if why := f.whyNotRestart(i, src); why != "" {
 			words += "; it is not started: " + why
 		} else {

@@ -133,7 +133,7 @@ func (f *facts) whyClone(i *topology.Instance) string {
 		return fmt.Sprintf("%s holds %s that primary %s lacks", i.Addr, count(extra.Count()), f.primary)
 	case i.State.Executed.Empty():
 		return fmt.Sprintf("%s is empty", i.Addr)
-	case src != nil && len(stoppedBy(src)) > 0 && remedyOf(stoppedBy(src)) == byHand:
+	case src != nil && len(stoppedBy(src)) > 0 && remedyOf(stoppedBy(src)) <= awaitIt:
 		return fmt.Sprintf("replication of %s is stopped by %s", i.Addr, explainError(stoppedBy(src)[0]))
 	case !f.prim.State.Covers(i.State):
 		return fmt.Sprintf("the history of %s is not that of primary %s", i.Addr, f.primary)

@@ -41,7 +41,7 @@ func (f *facts) whyNotRestart(i *topology.Instance, src *topology.Source) string
 	switch {
 	case f.downtime(i.Addr) != nil:
 		return f.downtimeWords(i.Addr)
-	case len(numbers) > 0 && remedyOf(numbers) == byHand:
+	case f.hopeless(i, numbers):
 		return "it would stop again, or hide that the data differ"
 	case byAHand(src) && f.p.Repair.Stopped != StoppedStart:
 		return "somebody stopped it, and the policy's repair.stopped is leave"
@@ -59,6 +59,17 @@ func (f *facts) whyNotRestart(i *topology.Instance, src *topology.Source) string
 		return fmt.Sprintf("it received transactions that its source %s does not have", source.Addr)
 	}
 	return ""
+}
+
+// hopeless says that errors stopped a replica which a start does not mend. An
+// intermediate primary that could not send what comes next may have been behind its
+// replica; the primary was not.
+func (f *facts) hopeless(i *topology.Instance, numbers []int) bool {
+	if len(numbers) == 0 {
+		return false
+	}
+	remedy := remedyOf(numbers)
+	return remedy == byHand || remedy == awaitIt && f.s.SourceOf(i.Addr) == f.primary
 }
 
 // stillHas says that a source has all that a replica received. What the primary

@@ -11,6 +11,7 @@ type remedy int
 
 const (
 	byHand    remedy = iota // it would fail again, or hide that data differ
+	awaitIt                 // the source lacks it: START is tried again when an intermediate primary has caught up
 	startIt                 // the cause may have passed: START is tried again
 	refetchIt               // the relay log is damaged: it is thrown away and fetched again
 )
@@ -98,12 +99,12 @@ var replicationErrors = map[int]replicationError{
 	1677: {byHand, "a column has another type", adviseSchema},
 
 	// The histories do not fit together.
-	1236:  {byHand, "the source cannot send what comes next", "its binary logs were purged, or the histories differ: the message says which; clone the replica again"},
+	1236:  {awaitIt, "the source cannot send what comes next", "its binary logs were purged, or the histories differ: the message says which; clone the replica again"},
 	1590:  {byHand, "an incident on the source", "the source lost events: clone the replica again"},
 	1950:  {byHand, "a GTID out of order", "somebody wrote on the replica: see the runbook for a diverged server"},
 	1951:  {byHand, "its position is missing on the source", "the histories differ: clone the replica again"},
-	1955:  {byHand, "its position is missing on the source", "the histories differ: clone the replica again"},
-	13114: {byHand, "the source cannot send what comes next", "its binary logs were purged, or the histories differ: the message says which; clone the replica again"},
+	1955:  {awaitIt, "its position is missing on the source", "the histories differ: clone the replica again"},
+	13114: {awaitIt, "the source cannot send what comes next", "its binary logs were purged, or the histories differ: the message says which; clone the replica again"},
 	13119: {byHand, "an incident on the source", "the source lost events: clone the replica again"},
 
 	// The setup is wrong.

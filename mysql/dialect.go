@@ -51,6 +51,9 @@ type dialect interface {
 	// busyWorker says of a line of the process list that it is a parallel thread which
 	// applies something now.
 	busyWorker(line row) bool
+	// firstFailure asks for the number and message of the error that the parallel threads
+	// of a channel stopped with first; ok is false where SHOW SLAVE STATUS has it.
+	firstFailure(channel string) (query string, ok bool)
 	// adopt lets a server that wrote by itself replicate from where it stands.
 	adopt(*reading) ([]statement, error)
 	// undoSession prepares a session that puts rows back unlogged, also on a server

@@ -24,6 +24,8 @@ func Grants(flavor string) []string {
 			// The evidence that a source still beats.
 			"GRANT SELECT ON performance_schema.replication_connection_configuration" + account,
 			"GRANT SELECT ON performance_schema.replication_connection_status" + account,
+			// What a parallel applier failed at.
+			"GRANT SELECT ON performance_schema.replication_applier_status_by_worker" + account,
 		}
 	}
 	return append(statements, "GRANT REPLICATION SLAVE ON *.* TO `repl`@`%`")

@@ -98,6 +98,8 @@ func (mariadb) semiSync(_ *reading, plan semiSyncPlan) ([]statement, error) {
 // freeAcks: the end of a session ends its wait.
 func (mariadb) freeAcks(*reading) (off, on statement, ok bool) { return off, on, false }
 
+func (mariadb) firstFailure(string) (string, bool) { return "", false }
+
 func (mariadb) busyWorker(line row) bool {
 	return line["Command"] == "Slave_worker" && !strings.HasPrefix(line["State"], "Waiting for work")
 }

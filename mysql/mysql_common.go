@@ -213,6 +213,11 @@ func (oracle) undoSession() undoing {
 	}
 }
 
+func (oracle) firstFailure(channel string) (string, bool) {
+	return fmt.Sprintf("SELECT LAST_ERROR_NUMBER AS number, LAST_ERROR_MESSAGE AS message FROM performance_schema.replication_applier_status_by_worker"+
+		" WHERE CHANNEL_NAME=%s AND LAST_ERROR_NUMBER NOT IN (0, %d) ORDER BY LAST_ERROR_TIMESTAMP LIMIT 1", quote(channel), errWorkerBefore), true
+}
+
 // adopt has nothing to do: the position is gtid_executed, which counts own writes.
 func (oracle) adopt(*reading) ([]statement, error) { return nil, nil }
 

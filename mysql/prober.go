@@ -90,6 +90,7 @@ func (p *Prober) Probe(ctx context.Context) topology.View {
 	v := topology.View{Observer: p.observer, Instance: p.addr, At: p.now(), Reach: reachOf(err)}
 	v.Took = topology.Duration(v.At.Sub(start))
 	if err == nil {
+		p.session.unhide(ctx, r)
 		p.silences.note(v.At, r)
 		p.state, p.stateAt = r.state, v.At
 		v.Error = p.session.missing()
