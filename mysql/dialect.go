@@ -173,7 +173,7 @@ func dialectOf(version string) (dialect, error) {
 		return mariadb{}, nil
 	case major < 8:
 		return nil, fmt.Errorf("%w %s: MySQL 8.0 is the oldest that Remora speaks to", errTooOld, version)
-	case major > 8 || major == 8 && minor > 0:
+	case major > 8 || minor > 1:
 		return mysql84{}, nil
 	default:
 		return mysql80{}, nil

@@ -1,0 +1,278 @@
+package mysql
+
+import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"os"
+	"path/filepath"
+	"reflect"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/remora-ha/remora/internal/gtid"
+	"github.com/remora-ha/remora/internal/lab"
+	"github.com/remora-ha/remora/topology"
+)
+
+// release orders MySQL's versions: 8.0.22 is 80022. MariaDB's words are kept apart.
+type release int
+
+const (
+	never       release = 1 << 30
+	first80     release = 80011 // the first that was declared fit for use
+	last81      release = 80199
+	first82     release = 80200
+	newestKnown release = 90799
+)
+
+// word is SQL that not every server knows. A pattern is matched against a statement in upper case without its literals.
+type word struct {
+	pattern      string
+	since, until release // the first release of MySQL that knows it, and the first that does not any more
+	mariadb      bool    // MariaDB from 10.5 on knows it
+}
+
+// words has each with its origin: the manual's pages (dev.mysql.com/doc/refman/VERSION/en/PAGE.html), its release notes, or
+// the worklog by which the word came (dev.mysql.com/worklog/task/?id=N).
+var words = []word{
+	// 8.4 manual, "What Is New in MySQL 8.4": statements removed in 8.4.0.
+	{`SHOW SLAVE (STATUS|HOSTS)`, 0, 80400, true},
+	{`(START|STOP|RESET) SLAVE\b`, 0, 80400, true},
+	{`CHANGE MASTER\b`, 0, 80400, true},
+	{`\bMASTER_(HOST|PORT|USER|PASSWORD|CONNECT_RETRY|HEARTBEAT_PERIOD|SSL)\b`, 0, 80400, true},
+	{`\bMASTER_(AUTO_POSITION|RETRY_COUNT)\b`, 0, 80400, false},
+	{`\bRESET MASTER\b`, 0, 80400, true},
+	{`SHOW MASTER STATUS`, 0, 80400, true},
+	// WL#14171, 8.0.22: START, STOP and RESET REPLICA, SHOW REPLICA STATUS, SHOW REPLICAS. MariaDB knows START, STOP, RESET and SHOW
+	// REPLICA, but nobody needs to say so.
+	{`SHOW REPLICA(S| STATUS)`, 80022, never, false},
+	{`(START|STOP|RESET) REPLICA\b`, 80022, never, false},
+	// WL#14189, 8.0.23: CHANGE REPLICATION SOURCE and its options.
+	{`CHANGE REPLICATION SOURCE`, 80023, never, false},
+	{`[ ,]SOURCE_[A-Z_]+`, 80023, never, false},
+	{`\bGET_SOURCE_PUBLIC_KEY\b`, 80023, never, false},
+	// 8.0 manual, "CHANGE MASTER TO": since 8.0.4, before the first release.
+	{`\bGET_MASTER_PUBLIC_KEY\b`, 0, 80400, false},
+	// 8.1 manual, "SHOW BINARY LOG STATUS": added in 8.2.0; release notes of 8.2.0: RESET BINARY LOGS AND GTIDS.
+	{`SHOW BINARY LOG STATUS`, 80200, never, false},
+	{`RESET BINARY LOGS AND GTIDS`, 80200, never, false},
+	// 8.0 manual, "Configuring Semisynchronous Replication": the plugins have new names from 8.0.26 on, beside the old ones;
+	// "What Is New in MySQL 8.4": the old ones are gone.
+	{`RPL_SEMI_SYNC_(SOURCE|REPLICA)_`, 80026, never, false},
+	{`RPL_SEMI_SYNC_(MASTER|SLAVE)_`, 0, 80400, true},
+	{`_WAIT_FOR_SLAVE_COUNT`, 0, 80400, false},
+	// 8.0 manual, "Replica Server Options and Variables": renamed in 8.0.26; the old names hold until 8.4 and some beyond.
+	{`@@(GLOBAL\.)?(LOG_REPLICA_UPDATES|REPLICA_[A-Z_]+)`, 80026, never, false},
+	{`@@(GLOBAL\.)?(LOG_SLAVE_UPDATES|SLAVE_[A-Z_]+)`, 0, 80400, true},
+	// 8.2 release notes: expire_logs_days removed. 9.0: mysql_native_password removed.
+	{`EXPIRE_LOGS_DAYS`, 0, 80200, true},
+	{`MYSQL_NATIVE_PASSWORD`, 0, 90000, true},
+	// 8.0 manual, "The Clone Plugin": 8.0.17.
+	{`CLONE INSTANCE|CLONE_VALID_DONOR_LIST`, 80017, never, false},
+	// 8.4 manual, "Privileges Provided by MySQL": SET_ANY_DEFINER came with 8.2.0, SET_USER_ID went with 8.4.0.
+	{`SET_ANY_DEFINER`, 80200, never, false},
+	{`SET_USER_ID`, 0, 80400, false},
+	// 8.3 release notes: GTIDs may have tags.
+	{`AUTOMATIC:`, 80300, never, false},
+	// Of one maker alone.
+	{`\bSUPER_READ_ONLY\b|GTID_EXECUTED\b|GTID_PURGED|WAIT_FOR_EXECUTED_GTID_SET|GTID_NEXT|PERFORMANCE_SCHEMA\.|FOR CHANNEL`, 0, never, false},
+	{`SHOW ALL SLAVES STATUS|KILL HARD|MASTER_USE_GTID|MASTER_GTID_WAIT|GTID_SLAVE_POS|GTID_BINLOG|GTID_STRICT_MODE|SLAVE_PARALLEL_THREADS`, 0, 0, true},
+	{`RPL_SEMI_SYNC_MASTER_WAIT_NO_SLAVE`, 0, 80400, true},
+}
+
+var literals = regexp.MustCompile(`'(?:[^'\\]|\\.|'')*'`)
+
+// unknown are the words of a statement that a kind of server does not know in one of its releases from first to last.
+func unknown(statement string, maria bool, first, last release) []string {
+	text := strings.ToUpper(literals.ReplaceAllString(statement, "''"))
+	var found []string
+	for _, w := range words {
+		knows := w.since <= first && last < w.until
+		if maria {
+			knows = w.mariadb
+		}
+		if met := regexp.MustCompile(w.pattern).FindString(text); met != "" && !knows {
+			found = append(found, met)
+		}
+	}
+	return found
+}
+
+// said is a statement of a dialect, by the method that it came from.
+type said struct{ by, sql string }
+
+// statementsOf calls every method of a dialect that makes statements. A method that is added to the interface has to be
+// added here, or be named as one that makes none.
+func statementsOf(t *testing.T, d dialect, semi semiSyncWords, channel string) []said {
+	t.Helper()
+	var all []said
+	var method string
+	covered := map[string]bool{"parse": true, "isReadOnly": true, "hastenStop": true, "busyWorker": true}
+	from := func(name string, statements ...statement) {
+		method, covered[name] = name, true
+		for _, st := range statements {
+			if st.sql != "" {
+				all = append(all, said{name, st.sql})
+			}
+		}
+	}
+	text := func(sql string) statement { return statement{sql: sql} }
+	on := true
+	st := &topology.State{Executed: gtid.MustParse("0-1-5"), GTIDStrict: true}
+	if _, maria := d.(mariadb); !maria {
+		st.Executed = gtid.MustParse(uuids + ":1-5")
+	}
+	r := &reading{state: st, semiSync: semi, workers: 4}
+	ch := testChannel
+	ch.Channel = channel
+	for _, p := range d.parts() {
+		from("parts", text(p.sql))
+	}
+	from("kill", d.kill(99999999))
+	from("start", d.start(channel))
+	from("startApplier", d.startApplier(channel))
+	from("stopReceiver", d.stopReceiver(channel))
+	from("stop", d.stop(channel))
+	before, after, err := d.keepRelayLog(r, ch)
+	must(t, err)
+	from("keepRelayLog", append(before, after...)...)
+	from("forget", d.forget(channel))
+	query, _ := d.await(st.Executed, time.Millisecond)
+	from("await", text(query))
+	for _, plan := range []semiSyncPlan{{source: true, waitCount: 1, timeout: endlessTimeout}, {replica: true}, {}} {
+		statements, err := d.semiSync(r, plan)
+		must(t, err)
+		from("semiSync", statements...)
+	}
+	off, again, _ := d.freeAcks(r)
+	from("freeAcks", again, off) // in the order in which it does not stand in the way of the rest
+	adopted, err := d.adopt(r)
+	must(t, err)
+	from("adopt", adopted...)
+	undo := d.undoSession()
+	from("undoSession", append(undo.before, undo.after...)...)
+	from("restart", d.restart(st.Executed)...)
+	p := pointing{channel: channel, source: "127.0.0.1:1", heartbeat: 500 * time.Millisecond, retry: time.Second}
+	full := p
+	full.user, full.password, full.tls, full.plain = "u", "p", &on, true
+	from("point", d.point(p), d.point(full))
+	from("readOnly", d.readOnly(true), d.readOnly(false))
+	from("sleepingEvents", text(d.sleepingEvents()))
+	from("wakeEvent", d.wakeEvent("lab", "none", "root@%"))
+	for i := range reflect.TypeFor[dialect]().NumMethod() {
+		if name := reflect.TypeFor[dialect]().Method(i).Name; !covered[name] {
+			t.Errorf("%T.%s makes statements that nobody checks, the last one checked is %s", d, name, method)
+		}
+	}
+	return all
+}
+
+var testChannel = channel{Source: topology.Source{GTID: true, Received: gtid.MustParse("0-1-5")}, relayFile: "relay.000001", relayPos: 4}
+
+func TestEachDialectSpeaksOnlyWordsOfItsReleases(t *testing.T) {
+	for _, c := range []struct {
+		d           dialect
+		semi        semiSyncWords
+		maria       bool
+		first, last release
+	}{
+		{d: mariadb{}, semi: semiSyncWords{"master", "slave"}, maria: true},
+		{d: mysql80{}, semi: semiSyncWords{"master", "slave"}, first: first80, last: last81},
+		{d: mysql84{}, semi: semiSyncWords{"source", "replica"}, first: first82, last: newestKnown},
+	} {
+		for _, s := range statementsOf(t, c.d, c.semi, "x") {
+			if bad := unknown(s.sql, c.maria, c.first, c.last); len(bad) > 0 {
+				t.Errorf("%T.%s: not every server of it knows %q in %s", c.d, s.by, bad, s.sql)
+			}
+		}
+	}
+}
+
+// TestNoStatementOutsideOfADialectIsOfOneRelease reads this package's own text: what is no dialect's is for all servers, or
+// stands where only one maker's get to.
+func TestNoStatementOutsideOfADialectIsOfOneRelease(t *testing.T) {
+	dialects := []string{"mariadb.go", "mariadb_acts.go", "mysql80.go", "mysql84.go"}
+	oracles := []string{"mysql_common.go", "clone.go", "inject.go", "grants.go"} // MySQL alone gets there
+	files, err := filepath.Glob("*.go")
+	must(t, err)
+	verb := regexp.MustCompile(`^(SELECT|SHOW|SET|START|STOP|RESET|CHANGE|KILL|INSTALL|CLONE|BEGIN|COMMIT|ALTER|PURGE) `)
+	seen := 0
+	for _, file := range files {
+		if strings.HasSuffix(file, "_test.go") || slices.Contains(dialects, file) {
+			continue
+		}
+		source, err := os.ReadFile(file)
+		must(t, err)
+		parsed, err := parser.ParseFile(token.NewFileSet(), file, source, 0)
+		must(t, err)
+		ast.Inspect(parsed, func(n ast.Node) bool {
+			lit, ok := n.(*ast.BasicLit)
+			if !ok || lit.Kind != token.STRING {
+				return true
+			}
+			text, err := strconv.Unquote(lit.Value)
+			must(t, err)
+			if !verb.MatchString(text) {
+				return true
+			}
+			seen++
+			first := first80
+			if file == "clone.go" {
+				first = 80017 // before it there is no plugin to be installed, which is refused first
+			}
+			bad := unknown(text, false, first, newestKnown)
+			if !slices.Contains(oracles, file) {
+				bad = append(bad, unknown(text, true, 0, 0)...)
+			}
+			if len(bad) > 0 {
+				t.Errorf("%s: not every server knows %q in %s", file, bad, text)
+			}
+			return true
+		})
+	}
+	if seen < 20 {
+		t.Errorf("only %d statements were found: this test looks for the wrong thing", seen)
+	}
+}
+
+// TestTheServerKnowsEveryWordOfItsDialect sends all of it. What a server alone, without a source, refuses is named; a word that
+// it does not know, a table or a variable is an error of the dialect.
+func TestTheServerKnowsEveryWordOfItsDialect(t *testing.T) {
+	s := alone(t, lab.ServerOptions{})
+	conn, err := dial(testContext(t), addr(s), rootConfig())
+	must(t, err)
+	defer conn.close()
+	must(t, conn.exec(testContext(t), actSession))
+	r, err := conn.read(testContext(t))
+	must(t, err)
+	refused := map[int]bool{1094: true, 1539: true, 1200: true} // no such session, no such event, no source
+	for _, st := range statementsOf(t, conn.dialect, r.semiSync, "") {
+		_, err := conn.query(testContext(t), st.sql)
+		if err != nil && !refused[Number(err)] {
+			t.Errorf("%s: [%s]: %v", st.by, st.sql, err)
+		}
+	}
+	for _, grant := range slices.Concat(Grants(string(s.Flavor())), RescueGrants(string(s.Flavor()), true), cloneGrantsOf(s)) {
+		if err := s.Exec(testContext(t), grant); err != nil {
+			t.Errorf("[%s]: %v", grant, err)
+		}
+	}
+}
+
+func cloneGrantsOf(s *lab.Server) []string {
+	if s.Flavor() == lab.MySQL {
+		return CloneGrants()
+	}
+	return nil
+}
+
+func rootConfig() Config {
+	c := testConfig()
+	c.User, c.Password = lab.RootUser.Name, lab.RootUser.Password
+	return c
+}
