@@ -99,6 +99,20 @@ func (p *play) step() {
 		p.checkCluster(before.Clusters[cluster], p.s.Clusters[cluster], cmd)
 	}
 	p.checkEpochs(before)
+	p.checkChanged(before)
+}
+
+// checkChanged: what differs is among what is said to have changed.
+func (p *play) checkChanged(before *State) {
+	clusters, all := p.s.Changed(before)
+	for _, name := range slices.Concat(before.ClusterNames(), p.s.ClusterNames()) {
+		if !reflect.DeepEqual(before.Clusters[name], p.s.Clusters[name]) && !slices.Contains(clusters, name) {
+			p.t.Fatalf("cluster %s changed, and only %v are said to have", name, clusters)
+		}
+	}
+	if !all && (before.Base != p.s.Base || !reflect.DeepEqual(before.Nodes, p.s.Nodes)) {
+		p.t.Fatal("nodes or the base changed, and nobody is told")
+	}
 }
 
 // checkUntouched: a refused or repeated command changed nothing.

@@ -98,13 +98,13 @@ func (d *decider) start(ctx context.Context, step failover.Step) {
 		d.mu.Lock()
 		delete(d.inFlight, key)
 		d.mu.Unlock()
-		d.evidence.changed.notify()
+		d.evidence.changed.notify(d.cluster)
 	})
 }
 
 // settle waits until no optional step is under way, or for settleSteps.
 func (d *decider) settle(ctx context.Context) {
-	ended, stop := d.evidence.changed.watch()
+	ended, stop := d.evidence.changed.watch(d.cluster)
 	defer stop()
 	bounded, cancel := context.WithTimeout(ctx, settleSteps)
 	defer cancel()

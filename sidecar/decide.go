@@ -34,8 +34,9 @@ type decider struct {
 	turn chan struct{}
 
 	mu         sync.Mutex
-	verdict    failover.Verdict      // of the last cycle, for the status
-	steps      []failover.StepResult // of the open intent, not committed yet
+	verdict    failover.Verdict           // of the last cycle, for the status
+	blind      map[string][]topology.Addr // by sidecar, what it cannot reach and others do, in the last cycle
+	steps      []failover.StepResult      // of the open intent, not committed yet
 	firstError string
 	memory     memory // of findings and repairs
 
@@ -63,14 +64,14 @@ func newDecider(t *term, cluster string) *decider {
 	}
 }
 
-// run looks at the cluster whenever something changed, and every idleCycle.
+// run looks at the cluster whenever something of it changed, and every idleCycle.
 func (d *decider) run(ctx context.Context) {
 	defer d.background.Wait()
-	own, stopOwn := d.observer.changed.watch()
+	own, stopOwn := d.observer.changed.watch(d.cluster)
 	defer stopOwn()
-	others, stopOthers := d.evidence.changed.watch()
+	others, stopOthers := d.evidence.changed.watch(d.cluster)
 	defer stopOthers()
-	agreed, stopAgreed := d.agreed.watch()
+	agreed, stopAgreed := d.agreed.watch(d.cluster)
 	defer stopAgreed()
 	tick := time.NewTicker(idleCycle)
 	defer tick.Stop()
@@ -103,7 +104,7 @@ func (d *decider) cycle(ctx context.Context) bool {
 	if handing != "" {
 		v.Decision.Sentence += "; " + handing
 	}
-	d.publish(v, &c.Snapshot)
+	d.publish(v, &c)
 	d.detect(ctx, &c, v.Findings)
 	d.handOver(ctx)
 	d.startDue(ctx, &c)
@@ -138,11 +139,12 @@ func (d *decider) takeTurn(ctx context.Context) bool {
 func (d *decider) endTurn() { <-d.turn }
 
 // publish keeps the verdict for the status and says what is news in it.
-func (d *decider) publish(v failover.Verdict, s *topology.Snapshot) {
+func (d *decider) publish(v failover.Verdict, c *failover.Case) {
+	blind := failover.Blind(c)
 	d.mu.Lock()
-	d.verdict = v
-	d.memory.look(s)
-	appeared, gone := d.memory.notice(v.Findings, s.Taken)
+	d.verdict, d.blind = v, blind
+	d.memory.look(&c.Snapshot)
+	appeared, gone := d.memory.notice(v.Findings, c.Snapshot.Taken)
 	d.mu.Unlock()
 	d.say(v.Decision.Sentence)
 	for _, f := range appeared {
@@ -151,6 +153,13 @@ func (d *decider) publish(v failover.Verdict, s *topology.Snapshot) {
 	for _, n := range gone {
 		d.log.Info("no longer found", "cluster", d.cluster, "finding", n.Code, "instance", n.Instance)
 	}
+}
+
+// whoIsBlind says what each sidecar could not reach in the last cycle, though others did.
+func (d *decider) whoIsBlind() map[string][]topology.Addr {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.blind
 }
 
 // numbers differ from cycle to cycle where nothing else does.
@@ -344,6 +353,6 @@ func (d *decider) repairBeside(ctx context.Context, c *failover.Case, step failo
 		d.mu.Lock()
 		delete(d.mending, key)
 		d.mu.Unlock()
-		d.evidence.changed.notify()
+		d.evidence.changed.notify(d.cluster)
 	})
 }

@@ -18,7 +18,7 @@ const silentBeats = 2
 // evidence is what the leader was told in its term, by all sidecars.
 type evidence struct {
 	lease   LeaseConfig
-	changed signal
+	changed news
 
 	mu    sync.Mutex
 	began time.Duration // of the term, on the clock's Boot: leases granted before it are unknown

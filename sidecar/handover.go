@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/remora-ha/remora/api"
-	"github.com/remora-ha/remora/failover"
 	"github.com/remora-ha/remora/topology"
 )
 
@@ -66,13 +65,13 @@ func successor(self fitness, others []fitness) *fitness {
 	return best
 }
 
-// fitnesses are how well each node is placed, this one first.
+// fitnesses are how well each node is placed, this one first, by what the last cycle of
+// each cluster saw.
 func (t *term) fitnesses() (self fitness, others []fitness) {
 	now := time.Now()
 	blind := map[string][]topology.Addr{}
 	for name := range t.cfg.Clusters {
-		c := t.caseOf(name, nil)
-		for node, addrs := range failover.Blind(&c) {
+		for node, addrs := range t.deciders[name].whoIsBlind() {
 			blind[node] = topology.SortAddrs(append(blind[node], addrs...))
 		}
 	}

@@ -13,7 +13,7 @@ import (
 
 // report sends heartbeats: on every tick, and at once after a change.
 func (s *Sidecar) report(ctx context.Context) {
-	views, stopViews := s.observer.changed.watch()
+	views, stopViews := s.observer.changed.watch("")
 	defer stopViews()
 	acks, stopAcks := s.proxies.changed.watch()
 	defer stopAcks()
@@ -55,7 +55,7 @@ func (s *Sidecar) beat(ctx context.Context, seq uint64) error {
 	h := api.Heartbeat{Node: s.cfg.Node, Seq: seq, Started: s.started, Proxies: s.proxies.all(), Files: s.files(), Trouble: s.troubles(),
 		Acknowledged: s.acked.all(), Index: s.ports.Consensus.State().Index, Proxy: s.ports.Proxy != nil,
 		TTL: s.cfg.Lease.TTL, FenceTime: s.cfg.Lease.FenceTime, Holds: s.allHeld()}
-	for _, v := range s.observer.views(nil) {
+	for _, v := range s.observer.all() {
 		h.Views = append(h.Views, api.Age(v, now))
 	}
 	var reply api.HeartbeatReply

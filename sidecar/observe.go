@@ -13,8 +13,8 @@ import (
 // observer keeps a watcher for every instance of every cluster.
 type observer struct {
 	ports Ports
-	// changed is notified when a view says something else than the one before.
-	changed signal
+	// changed is notified when a view of the cluster says something else than the one before.
+	changed news
 
 	mu       sync.Mutex
 	watchers map[topology.Addr]*watching
@@ -53,7 +53,7 @@ func (o *observer) watch(ctx context.Context, want map[topology.Addr]target) {
 			continue
 		}
 		run, stop := context.WithCancel(ctx)
-		w := newWatcher(addr, d.Interval.D(), d.Timeout.D(), o.noticed)
+		w := newWatcher(addr, d.Interval.D(), d.Timeout.D(), func(before, after topology.View) { o.noticed(d.cluster, before, after) })
 		w.prober = o.ports.Prober(d.cluster, addr, w.poke)
 		o.watchers[addr] = &watching{watcher: w, stop: stop}
 		o.wg.Go(func() { w.run(run) })
@@ -62,9 +62,9 @@ func (o *observer) watch(ctx context.Context, want map[topology.Addr]target) {
 
 // noticed tells those who wait for news; a view that only confirms the one
 // before it is left to the next heartbeat.
-func (o *observer) noticed(before, after topology.View) {
+func (o *observer) noticed(cluster string, before, after topology.View) {
 	if before.Reach != after.Reach || before.Failures != after.Failures || differs(before.State, after.State) {
-		o.changed.notify()
+		o.changed.notify(cluster)
 	}
 }
 
@@ -86,18 +86,33 @@ func differs(a, b *topology.State) bool {
 	return false
 }
 
-// views are the newest views of the given instances; all of them where none are named.
+// views are the newest views of the given instances.
 func (o *observer) views(addrs []topology.Addr) []topology.View {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	var views []topology.View
-	for addr, w := range o.watchers {
-		if addrs != nil && !slices.Contains(addrs, addr) {
-			continue
+	for _, addr := range addrs {
+		if w := o.watchers[addr]; w != nil {
+			views = w.append(views)
 		}
-		if v := w.last(); v.Reach != topology.Unknown {
-			views = append(views, v)
-		}
+	}
+	return views
+}
+
+// all are the newest views of everything that is watched.
+func (o *observer) all() []topology.View {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	views := make([]topology.View, 0, len(o.watchers))
+	for _, w := range o.watchers {
+		views = w.append(views)
+	}
+	return views
+}
+
+func (w *watching) append(views []topology.View) []topology.View {
+	if v := w.last(); v.Reach != topology.Unknown {
+		views = append(views, v)
 	}
 	return views
 }
@@ -141,7 +156,7 @@ func (s *Sidecar) known(cluster string) []topology.Addr {
 
 // observe keeps the watchers in line with the ledger.
 func (s *Sidecar) observe(ctx context.Context) {
-	changed, stop := s.agreed.watch()
+	changed, stop := s.agreed.watch("")
 	defer stop()
 	for {
 		want := map[topology.Addr]target{}

@@ -73,7 +73,7 @@ func (p *publishing) run(ctx context.Context) {
 // keep brings a cluster's document in line whenever the ledger changes, another hand
 // was at the store, or readers changed.
 func (p *publishing) keep(ctx context.Context, cluster string) {
-	agreed, stopAgreed := p.agreed.watch()
+	agreed, stopAgreed := p.agreed.watch(cluster)
 	defer stopAgreed()
 	woken, stopWoken := p.wake.watch()
 	defer stopWoken()

@@ -84,7 +84,7 @@ type keeper struct {
 // driven by changes: of the ledger, of the lease, of the proxy's connection.
 func (s *Sidecar) reconcile(ctx context.Context, cluster string) {
 	k := &keeper{Sidecar: s, cluster: cluster, log: s.log.With("cluster", cluster)}
-	agreed, stopAgreed := s.agreed.watch()
+	agreed, stopAgreed := s.agreed.watch(cluster)
 	defer stopAgreed()
 	leased, stopLeased := s.lease.changed.watch()
 	defer stopLeased()

@@ -103,7 +103,7 @@ func (d *decider) runRejoin(ctx context.Context, r api.RejoinRequest, steps []fa
 		reply.Error = err.Error()
 	}
 	d.endRejoining(r.Instance, reply.Error)
-	d.evidence.changed.notify()
+	d.evidence.changed.notify(d.cluster)
 	return reply
 }
 

@@ -19,7 +19,7 @@ func (s *Sidecar) render(ctx context.Context, r Renderer) {
 	var running sync.WaitGroup
 	running.Go(func() { r.Run(ctx) })
 	defer running.Wait()
-	agreed, stopAgreed := s.agreed.watch()
+	agreed, stopAgreed := s.agreed.watch("")
 	defer stopAgreed()
 	leased, stopLeased := s.lease.changed.watch()
 	defer stopLeased()

@@ -45,7 +45,7 @@ func (d *decider) recover(ctx context.Context, r api.RecoveryRequest) (reply api
 		return reply, err
 	}
 	reply.Recovery = reply.Decision.Intent.ID
-	d.evidence.changed.notify()
+	d.evidence.changed.notify(d.cluster)
 	return reply, nil
 }
 

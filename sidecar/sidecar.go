@@ -39,8 +39,8 @@ type Sidecar struct {
 	// the loop that leads.
 	nextHandover time.Time
 	acked        *acknowledged
-	// agreed is notified after the ledger changed.
-	agreed signal
+	// agreed is notified after the ledger changed, of the clusters that it changed for.
+	agreed news
 	// proxyBroke is notified when the connection to the proxy breaks.
 	proxyBroke signal
 
@@ -184,16 +184,22 @@ func (s *Sidecar) errFollower(what string) error {
 	return fmt.Errorf("%s: %w: %s does not lead, %s does", what, api.ErrNotLeader, s.cfg.Node, leader)
 }
 
-// followLedger tells every loop that the ledger changed.
+// followLedger tells the loops of the clusters that the ledger changed for.
 func (s *Sidecar) followLedger(ctx context.Context) {
-	_, changed := s.ports.Consensus.Watch()
+	state, changed := s.ports.Consensus.Watch()
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-changed:
-			_, changed = s.ports.Consensus.Watch()
-			s.agreed.notify()
+			before := state
+			state, changed = s.ports.Consensus.Watch()
+			switch clusters, all := state.Changed(before); {
+			case all:
+				s.agreed.notify()
+			case len(clusters) > 0:
+				s.agreed.notify(clusters...)
+			}
 		}
 	}
 }

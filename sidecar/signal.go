@@ -34,3 +34,40 @@ func (s *signal) notify() {
 		}
 	}
 }
+
+// news are signals by cluster: of thousands only those are woken that something
+// happened to.
+type news struct {
+	mu sync.Mutex
+	of map[string]*signal // "": of those who watch every cluster
+}
+
+// watch is woken by what happens to a cluster; to any cluster where it is "".
+func (n *news) watch(cluster string) (<-chan struct{}, func()) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.of == nil {
+		n.of = map[string]*signal{}
+	}
+	if n.of[cluster] == nil {
+		n.of[cluster] = &signal{}
+	}
+	return n.of[cluster].watch()
+}
+
+// notify wakes who watches one of the clusters; without any, everybody.
+func (n *news) notify(clusters ...string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if len(clusters) == 0 {
+		for _, s := range n.of {
+			s.notify()
+		}
+		return
+	}
+	for _, cluster := range append(clusters, "") {
+		if s := n.of[cluster]; s != nil {
+			s.notify()
+		}
+	}
+}
