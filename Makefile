@@ -10,10 +10,11 @@ TESTFLAGS ?= -p 2 -timeout 15m
 # Which tests: make test PKG=./failover RUN=Switchover
 PKG ?= ./...
 RUN ?=
-# Which measurement, and how often: make measure WHAT=switchover,kill N=20 (each has its own N otherwise); of switchover,
-# kill, freeze, leader, cut, cut-lease, quiet, haproxy, kvchaos and walk
-WHAT ?= all
+# Which measurements, how often, on which servers, and where the report goes: make bench WHAT=kill,freeze N=5 FLAVOR=mariadb,mysql OUT=file
+# (each has its own N otherwise); make measure WHAT=quiet,haproxy,kvchaos,walk likewise
+WHAT ?=
 N ?=
+OUT ?= bench-report
 # How long each parser is fuzzed: make fuzz T=5m
 T ?= 30s
 # How long chaos begins faults, the seed of their order, and which to draw from: make chaos T=5m SEED=7 ONLY='primary killed,leader killed'
@@ -28,7 +29,7 @@ S ?=
 COMPILE = go build ./...
 
 .DEFAULT_GOAL := help
-.PHONY: help build test race lint demo chaos measure walk sim sabotage fuzz cover clean
+.PHONY: help build test race lint demo chaos bench measure walk sim sabotage fuzz cover clean
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -64,10 +65,16 @@ chaos: ## Play faults of every kind in network namespaces for 30 minutes and jud
 	$(COMPILE)
 	go run ./internal/lab/chaos/cmd/chaos -t $(CHAOS_T) $(if $(SEED),-seed $(SEED)) -only "$(ONLY)"
 
-measure: ## Take the long measurements of docs/benchmarks.md (WHAT=kill N=20 for some)
+bench: ## Measure outages as clients see them (WHAT=kill,freeze N=5 FLAVOR=mariadb,mysql OUT=file; all and both are many minutes)
+	@scripts/deps bench
+	$(COMPILE)
+	go run ./internal/lab/bench/cmd/bench -what '$(WHAT)' $(if $(N),-n $(N)) -flavor '$(FLAVOR)' -out '$(OUT)'
+	@scripts/which-proxysql
+
+measure: ## Play the long tests of docs/benchmarks.md: quiet, haproxy, kvchaos, walk (WHAT=quiet N=10 for some)
 	@scripts/deps test
 	$(COMPILE)
-	REMORA_LAB=required REMORA_MEASURE=$(WHAT) REMORA_N=$(N) go test -count 1 -timeout 3h -v -run '^TestMeasure' ./internal/lab/fleet
+	REMORA_LAB=required REMORA_MEASURE=$(or $(WHAT),all) REMORA_N=$(N) go test -count 1 -timeout 3h -v -run '^TestMeasure' ./internal/lab/fleet
 	@scripts/which-proxysql
 
 walk: ## Kill the leader at every step of every kind of recovery, on real servers
@@ -94,4 +101,4 @@ cover: ## Measure coverage; bin/cover.html shows it line by line
 	@go tool cover -func bin/cover.out | tail -n 1
 
 clean: ## Remove what the other targets made in this directory
-	rm -rf bin demo-report.json chaos-report.json chaos-report.svg chaos-report-logs
+	rm -rf bin bench-report.json bench-report.svg demo-report.json chaos-report.json chaos-report.svg chaos-report-logs

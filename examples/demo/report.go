@@ -31,7 +31,7 @@ type step struct {
 }
 
 func newStep(path string, r fleet.Result, v lab.Verdict, p promise) step {
-	pause := r.Pause
+	pause := r.Pause()
 	if r.Back > 0 {
 		pause = r.Back // from the blow to the first write that was sent after it
 	}

@@ -57,6 +57,8 @@ var rules = []rule{
 	},
 	{pkg: "internal/lab/walker", imports: "sidecar failover ledger"},
 	{pkg: "internal/lab/chaos", imports: "internal/lab internal/lab/fleet api failover"},
+	{pkg: "internal/lab/bench", imports: "internal/lab internal/lab/fleet failover"},
+	{pkg: "internal/lab/bench/cmd/bench", imports: "internal/lab internal/lab/bench"},
 	{pkg: "internal/lab/chaos/cmd/chaos", imports: "internal/lab internal/lab/chaos"},
 	{
 		pkg: "internal/standin", imports: "internal/standin/wire modernc.org/sqlite golang.org/x/ github.com/dolthub/vitess/",

@@ -16,6 +16,8 @@ type Window struct {
 	First, Last time.Time
 	// Gaps are the longest times that each writer had to wait from one acknowledgement to the next, the pace included.
 	Gaps []time.Duration
+	// Longest is when the writer waited who waited longest.
+	Longest Interval
 	// Outage is the longest time in which no writer at all was acknowledged.
 	Outage Interval
 	// Failures are the errors that clients saw.
@@ -44,6 +46,9 @@ func (ld *Load) Window(from, to time.Time) Window {
 		}
 		gapFrom, gapTo := longestGap(own, begin, end)
 		w.Gaps = append(w.Gaps, gapTo-gapFrom)
+		if gapTo-gapFrom > w.Longest.Duration() {
+			w.Longest = Interval{From: ld.begin.Add(gapFrom), To: ld.begin.Add(gapTo)}
+		}
 		all = append(all, own...)
 	}
 	slices.Sort(all)
@@ -76,12 +81,7 @@ func longestGap(instants []time.Duration, begin, end time.Duration) (from, to ti
 }
 
 // LongestGap is that of the writer who waited longest.
-func (w Window) LongestGap() time.Duration {
-	if len(w.Gaps) == 0 {
-		return 0
-	}
-	return slices.Max(w.Gaps)
-}
+func (w Window) LongestGap() time.Duration { return w.Longest.Duration() }
 
 // MedianGap is the median over the writers of their longest gaps.
 func (w Window) MedianGap() time.Duration { return Median(w.Gaps) }

@@ -3,7 +3,6 @@ package fleet_test
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -16,9 +15,9 @@ import (
 	"github.com/remora-ha/remora/internal/lab/fleet"
 )
 
-// The measurements behind docs/benchmarks.md. They run only when REMORA_MEASURE
-// names them ("switchover,kill,freeze,leader,cut,cut-lease,quiet,haproxy,kvchaos,walk" or "all"), N
-// times each where REMORA_N says so; `make measure` calls them.
+// The long checks behind docs/benchmarks.md that are tests. They run only when REMORA_MEASURE
+// names them ("quiet,haproxy,kvchaos,walk" or "all"), N times each where REMORA_N says so; `make
+// measure` calls them. What is a figure alone `make bench` measures.
 
 func wanted(t *testing.T, name string, times int) int {
 	t.Helper()
@@ -53,7 +52,7 @@ type series struct {
 
 func (s *series) add(t *testing.T, r fleet.Result) {
 	t.Log(r)
-	s.pause, s.back = append(s.pause, r.Pause), append(s.back, r.Back)
+	s.pause, s.back = append(s.pause, r.Pause()), append(s.back, r.Back)
 	s.errors += len(r.Failures)
 	for _, e := range r.Failures[:min(3, len(r.Failures))] {
 		s.samples = append(s.samples, e.String())
@@ -104,129 +103,6 @@ func verify(t *testing.T, ctx context.Context, f *fleet.Fleet, load *lab.Load) l
 		t.Errorf("acknowledged writes were lost: %s", v)
 	}
 	return v
-}
-
-func TestMeasureSwitchover(t *testing.T) {
-	n := wanted(t, "switchover", 20)
-	ctx, f, load := startLong(t, measured, 16)
-	s := series{name: "switchover"}
-	for i := range n {
-		r, err := f.Switchover(ctx, load, i%len(f.Sidecars), "")
-		if err != nil {
-			t.Fatal(err)
-		}
-		s.add(t, r)
-	}
-	s.report(t, f, verify(t, ctx, f, load))
-	if s.errors > 0 {
-		t.Errorf("%d client errors in planned switchovers", s.errors)
-	}
-	if m := lab.Median(slices.Sorted(slices.Values(s.pause))); m > 300*time.Millisecond {
-		t.Errorf("the longest pause of a client was %s in the median; the promise is 300ms", m)
-	}
-}
-
-// promise is what the README says of a blow: how long writes may be away.
-type promise struct{ median, worst time.Duration }
-
-func measureBlow(t *testing.T, name string, times int, p promise, strike func(context.Context, *fleet.Fleet, *lab.Server) error, mend func(context.Context, *lab.Server) error) {
-	n := wanted(t, name, times)
-	ctx, f, load := startLong(t, measured, 16)
-	s := series{name: name}
-	for range n {
-		var struck *lab.Server
-		r, err := f.Blow(ctx, load, name,
-			func(p *lab.Server) error { struck = p; return strike(ctx, f, p) },
-			func() error { return mend(ctx, struck) })
-		if err != nil {
-			t.Fatal(err)
-		}
-		s.add(t, r)
-		if _, err := f.Return(ctx, r.From); err != nil {
-			t.Fatal(err)
-		}
-	}
-	s.report(t, f, verify(t, ctx, f, load))
-	if m := lab.Median(slices.Sorted(slices.Values(s.back))); m > p.median {
-		t.Errorf("writes were back after %s in the median; the promise is %s", m, p.median)
-	}
-	if s.back.max() > p.worst {
-		t.Errorf("writes were back after %s at worst; the promise is %s", s.back.max(), p.worst)
-	}
-}
-
-func TestMeasureKill(t *testing.T) {
-	measureBlow(t, "kill", 20, promise{800 * time.Millisecond, 2 * time.Second},
-		func(_ context.Context, _ *fleet.Fleet, p *lab.Server) error { return p.Kill() }, nothing)
-}
-
-func nothing(context.Context, *lab.Server) error { return nil }
-
-// A frozen server is reset before it returns: thawed it would hold what it had written when it froze and no replica
-// acknowledged, and would rightly be kept out (see TestAThawedPrimaryIsKeptOut).
-func TestMeasureFreeze(t *testing.T) {
-	measureBlow(t, "freeze", 10, promise{2500 * time.Millisecond, 10 * time.Second},
-		func(_ context.Context, _ *fleet.Fleet, p *lab.Server) error { return p.Freeze() },
-		func(_ context.Context, p *lab.Server) error { return p.Kill() })
-}
-
-// Writes are back while the killed sidecar is still dead; the clients of its proxy write again after the service manager
-// has started it, here as soon as the first write is through.
-func TestMeasureLeaderAndPrimary(t *testing.T) {
-	var dead *lab.Process
-	measureBlow(t, "leader", 10, promise{5 * time.Second, 5 * time.Second}, func(ctx context.Context, f *fleet.Fleet, p *lab.Server) (err error) {
-		if dead, err = f.Leader(ctx); err != nil {
-			return err
-		}
-		if err := dead.Kill(); err != nil {
-			return err
-		}
-		return p.Kill()
-	}, func(ctx context.Context, _ *lab.Server) error { return dead.Start(ctx) })
-}
-
-// TestMeasureCut is the price of a sidecar that cannot be reached, with its proxy, at the moment of a failover: nobody knows
-// whether that proxy still sends writes to the old primary. Where durability fences, nobody has to wait for it; else its
-// lease and the fence time are waited for.
-func TestMeasureCut(t *testing.T) {
-	const lease = 2*time.Second + 500*time.Millisecond
-	measureCut(t, "cut", "", lease)
-}
-
-// A time-out after which commits go on without a replica is what durability cannot fence with.
-func TestMeasureCutWithoutDurabilityFence(t *testing.T) {
-	const lease = 2*time.Second + 500*time.Millisecond
-	measureCut(t, "cut-lease", "\nsemi_sync: {timeout: 10s}", lease+time.Second)
-}
-
-func measureCut(t *testing.T, name, policy string, worst time.Duration) {
-	n := wanted(t, name, 10)
-	lab.NetworkForTest(t)
-	opts := measured
-	opts.Hosts = true
-	opts.Policy += policy
-	ctx, f, load := startLong(t, opts, 15)
-	s := series{name: name}
-	for i := range n {
-		leader, err := f.Leader(ctx)
-		must(t, err)
-		cut := i % len(f.Sidecars)
-		if f.Sidecars[cut] == leader { // an election on top is what the measurement "leader" has
-			cut = (cut + 1) % len(f.Sidecars)
-		}
-		node := f.Nodes[cut]
-		r, err := f.Blow(ctx, load, name, func(p *lab.Server) error {
-			return errors.Join(f.Network.Cut(ctx, lab.Apart([]*lab.Host{node}, f.Network.Others(node))...), p.Kill())
-		}, func() error { return f.Network.Cut(ctx) })
-		must(t, err)
-		s.add(t, r)
-		_, err = f.Return(ctx, r.From)
-		must(t, err)
-	}
-	s.report(t, f, verify(t, ctx, f, load))
-	if s.back.max() > worst {
-		t.Errorf("writes were back after %s at worst; the promise is %s", s.back.max(), worst)
-	}
 }
 
 func startLong(t *testing.T, opts fleet.Options, writers int) (context.Context, *fleet.Fleet, *lab.Load) {

@@ -17,8 +17,10 @@ import (
 // Result is what one scenario cost, as its clients saw it.
 type Result struct {
 	Scenario string
-	// Pause is the longest time that one client waited between two of its acknowledged writes.
-	Pause time.Duration
+	// Paused is the longest time that one client waited between two of its acknowledged writes.
+	Paused lab.Interval
+	// Struck is when the blow began; zero for a planned change.
+	Struck time.Time
 	// Back is how long after the blow the first write that was sent after it was acknowledged; 0 for a planned change.
 	Back     time.Duration
 	Failures []lab.Failure // errors that clients saw
@@ -26,33 +28,36 @@ type Result struct {
 	From, To *lab.Server
 	Recovery failover.Recovery
 
-	began          time.Time // of the window that was looked at
-	struck, landed time.Time // when the blow was begun and done; zero for a planned change
+	began  time.Time // of the window that was looked at
+	landed time.Time // when the blow was done; zero for a planned change
 }
+
+// Pause is how long Paused was.
+func (r Result) Pause() time.Duration { return r.Paused.Duration() }
 
 // Through is the same scenario as other clients saw it, such as those of
 // HAProxy, once each of them writes again.
 func (r Result) Through(ctx context.Context, other *lab.Load) (Result, error) {
 	bounded, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	if !r.struck.IsZero() {
+	if !r.Struck.IsZero() {
 		back, err := other.First(bounded, r.landed)
 		if err != nil {
 			return r, err
 		}
-		r.Back = back.Sub(r.struck)
+		r.Back = back.Sub(r.Struck)
 	}
 	if _, err := other.Back(bounded, time.Now()); err != nil {
 		return r, err
 	}
 	w := other.Window(r.began, time.Now())
-	r.Pause, r.Failures, r.Acked = w.LongestGap(), w.Failures, w.Acked
+	r.Paused, r.Failures, r.Acked = w.Longest, w.Failures, w.Acked
 	return r, nil
 }
 
 func (r Result) String() string {
 	return fmt.Sprintf("%s %s → %s: longest pause %s, back after %s, %d client errors, %d writes acknowledged",
-		r.Scenario, r.From.Name, r.To.Name, r.Pause.Round(time.Millisecond), r.Back.Round(time.Millisecond), len(r.Failures), r.Acked)
+		r.Scenario, r.From.Name, r.To.Name, r.Pause().Round(time.Millisecond), r.Back.Round(time.Millisecond), len(r.Failures), r.Acked)
 }
 
 // Planned begins a scenario in which nothing is struck; Through ends it.
@@ -135,7 +140,7 @@ func (f *Fleet) Blow(ctx context.Context, load *lab.Load, name string, strike fu
 	if err != nil {
 		return r, fmt.Errorf("%s of %s: %w\n%s", name, from.Name, err, f.logs())
 	}
-	r.Back, r.struck, r.landed = back.Sub(struck), struck, landed
+	r.Back, r.Struck, r.landed = back.Sub(struck), struck, landed
 	if mend != nil {
 		if err := mend(); err != nil {
 			return r, fmt.Errorf("mend after %s: %w", name, err)
@@ -159,7 +164,7 @@ func (f *Fleet) finish(ctx context.Context, load *lab.Load, r Result, began time
 	}
 	r.began = began
 	w := load.Window(began, time.Now())
-	r.Pause, r.Failures, r.Acked = w.LongestGap(), w.Failures, w.Acked
+	r.Paused, r.Failures, r.Acked = w.Longest, w.Failures, w.Acked
 	if r.Recovery.Intent.ID == "" {
 		list, err := f.Recoveries(ctx)
 		if err != nil || len(list) == 0 {
