@@ -31,14 +31,19 @@ type Conn struct {
 
 	r *bufio.Reader
 	w *bufio.Writer
+	// size is that of each buffer.
+	size int
 	// peeked counts the bytes of the frame handed out last, which the next read discards.
 	peeked int
 	large  []byte
 }
 
 // NewConn wraps a connection.
-func NewConn(c net.Conn) *Conn {
-	return &Conn{Conn: c, r: bufio.NewReaderSize(c, bufferSize), w: bufio.NewWriterSize(c, bufferSize)}
+func NewConn(c net.Conn) *Conn { return NewConnSize(c, bufferSize) }
+
+// NewConnSize wraps a connection with buffers of a size, for whoever has thousands of them.
+func NewConnSize(c net.Conn, size int) *Conn {
+	return &Conn{Conn: c, size: size, r: bufio.NewReaderSize(c, size), w: bufio.NewWriterSize(c, size)}
 }
 
 // ReadFrame returns the payload of one frame; it is valid until the next read. A payload of the greatest length is
@@ -56,7 +61,7 @@ func (c *Conn) ReadFrame() ([]byte, error) {
 	}
 	n := int(header[0]) | int(header[1])<<8 | int(header[2])<<16
 	c.Seq = header[3] + 1
-	if n+4 <= bufferSize {
+	if n+4 <= c.size {
 		frame, err := c.r.Peek(n + 4)
 		if err != nil {
 			return nil, unexpected(err)
