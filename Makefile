@@ -15,6 +15,12 @@ RUN ?=
 WHAT ?=
 N ?=
 OUT ?= bench-report
+# WHAT=watch, rack or both is what large fleets cost, on simulated servers: make bench WHAT=watch ARGS='-clusters 200 -instances 600'
+ARGS ?=
+comma = ,
+SCALE = $(filter watch rack,$(subst $(comma), ,$(WHAT)))
+BENCH_SCALE = go run ./internal/lab/scale/cmd/scale -what '$(WHAT)' -out '$(OUT)' $(ARGS)
+BENCH_OUTAGES = go run ./internal/lab/bench/cmd/bench -what '$(WHAT)' $(if $(N),-n $(N)) -flavor '$(FLAVOR)' -out '$(OUT)'
 # How long each parser is fuzzed: make fuzz T=5m
 T ?= 30s
 # How long chaos begins faults, the seed of their order, and which to draw from: make chaos T=5m SEED=7 ONLY='primary killed,leader killed'
@@ -66,9 +72,9 @@ chaos: ## Play faults of every kind in network namespaces for 30 minutes and jud
 	go run ./internal/lab/chaos/cmd/chaos -t $(CHAOS_T) $(if $(SEED),-seed $(SEED)) -only "$(ONLY)"
 
 bench: ## Measure outages as clients see them (WHAT=kill,freeze N=5 FLAVOR=mariadb,mysql OUT=file; all and both are many minutes)
-	@scripts/deps bench
+	@scripts/deps $(if $(SCALE),build,bench)
 	$(COMPILE)
-	go run ./internal/lab/bench/cmd/bench -what '$(WHAT)' $(if $(N),-n $(N)) -flavor '$(FLAVOR)' -out '$(OUT)'
+	$(if $(SCALE),$(BENCH_SCALE),$(BENCH_OUTAGES))
 	@scripts/which-proxysql
 
 measure: ## Play the long tests of docs/benchmarks.md: quiet, haproxy, kvchaos, walk (WHAT=quiet N=10 for some)

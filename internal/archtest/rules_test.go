@@ -56,6 +56,8 @@ var rules = []rule{
 		tests: "internal/gtid",
 	},
 	{pkg: "internal/lab/endpoints", imports: "internal/standin/wire"},
+	{pkg: "internal/lab/scale", imports: "internal/lab internal/lab/endpoints api failover topology"},
+	{pkg: "internal/lab/scale/cmd/scale", imports: "internal/lab internal/lab/scale"},
 	{pkg: "internal/lab/walker", imports: "sidecar failover ledger"},
 	{pkg: "internal/lab/chaos", imports: "internal/lab internal/lab/fleet api failover"},
 	{pkg: "internal/lab/bench", imports: "internal/lab internal/lab/fleet failover"},
