@@ -104,9 +104,10 @@ func split(text string, at byte) []string {
 	for i := 0; i < len(text); i++ {
 		switch b := text[i]; {
 		case quote != 0:
-			if b == '\\' {
+			switch b {
+			case '\\':
 				i++
-			} else if b == quote {
+			case quote:
 				quote = 0
 			}
 		case b == '\'' || b == '"' || b == '`':
@@ -146,22 +147,21 @@ var nothing = command{run: func(_ *Instance, a *wire.Answer, more bool) *wire.Er
 	return nil
 }}
 
-// table is a result whose rows are made of an instance's state: value gives one of a row by its column.
-type table struct {
-	names   []string
-	columns wire.Columns
-	rows    func(in *Instance) int
-	value   func(in *Instance, row int, column string) (text string, null bool)
+// column is one of a result: its name, and its value for an instance.
+type column struct {
+	name  string
+	value func(in *Instance) (text string, null bool)
 }
 
-func (t table) command() command {
-	t.columns = wire.NewColumns(t.names...)
+// table is a result of one row, or of none where exists says so.
+func table(columns []column, exists func(in *Instance) bool) command {
+	head := wire.NewColumns(namesOf(columns)...)
 	return command{run: func(in *Instance, a *wire.Answer, more bool) *wire.Error {
-		a.Columns(t.columns)
-		for row := range t.rows(in) {
+		a.Columns(head)
+		if exists(in) {
 			a.Row()
-			for _, name := range t.names {
-				if text, null := t.value(in, row, name); null {
+			for _, c := range columns {
+				if text, null := c.value(in); null {
 					a.Null()
 				} else {
 					a.Text(text)
@@ -174,7 +174,30 @@ func (t table) command() command {
 	}}
 }
 
+func namesOf(columns []column) []string {
+	names := make([]string, len(columns))
+	for i, c := range columns {
+		names[i] = c.name
+	}
+	return names
+}
+
 // empty is a result without rows.
 func empty(names ...string) command {
-	return table{names: names, rows: func(*Instance) int { return 0 }}.command()
+	head := wire.NewColumns(names...)
+	return command{run: func(_ *Instance, a *wire.Answer, more bool) *wire.Error {
+		a.Columns(head)
+		a.EndRows(more)
+		return nil
+	}}
+}
+
+// fixed is a value that is always the same.
+func fixed(text string) func(*Instance) (string, bool) {
+	return func(*Instance) (string, bool) { return text, false }
+}
+
+// of is a value of the source that a replica has.
+func of(value func(s *source) string) func(*Instance) (string, bool) {
+	return func(in *Instance) (string, bool) { return value(in.source), false }
 }

@@ -100,38 +100,36 @@ var global = re(`@@(?:GLOBAL\.)?(\w+)`)
 // expressions answers a SELECT without a table; ok is false where an expression is not known.
 func expressions(list string) (command, bool) {
 	exprs, names := selected(list)
-	values := map[string]func(in *Instance) string{}
+	columns := make([]column, len(names))
 	for i, expr := range exprs {
 		value := expression(expr)
 		if value == nil {
 			return command{}, false
 		}
-		values[names[i]] = value
+		columns[i] = column{names[i], value}
 	}
-	return table{
-		names: names, rows: func(*Instance) int { return 1 },
-		value: func(in *Instance, _ int, column string) (string, bool) { return values[column](in), false },
-	}.command(), true
+	return table(columns, func(*Instance) bool { return true }), true
 }
 
-func expression(expr string) func(in *Instance) string {
+// expression gives its value; nil for one that is not known.
+func expression(expr string) func(in *Instance) (string, bool) {
 	if m := global.FindStringSubmatch(expr); m != nil {
 		name := strings.ToLower(m[1])
 		if _, ok := variable(&Instance{}, name); !ok {
 			return nil
 		}
-		return func(in *Instance) string {
-			value, _ := variable(in, name)
-			return value
+		return func(in *Instance) (string, bool) {
+			value, ok := variable(in, name)
+			return value, !ok
 		}
 	}
 	switch upper := strings.ToUpper(expr); {
 	case upper == "VERSION()":
-		return func(*Instance) string { return version }
+		return fixed(version)
 	case upper == "1":
-		return func(*Instance) string { return "1" }
+		return fixed("1")
 	case strings.HasPrefix(upper, "WAIT_FOR_EXECUTED_GTID_SET("):
-		return func(*Instance) string { return "0" } // nothing lags here
+		return fixed("0") // nothing lags here
 	}
 	return nil
 }
