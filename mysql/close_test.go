@@ -122,3 +122,41 @@ func TestADeposedLeaderLeavesSemiSyncOn(t *testing.T) {
 		})
 	}
 }
+
+// A statement that was given up while its server stood still is not executed after a
+// later act there.
+func TestAStatementThatWasGivenUpIsEndedBeforeTheNextAct(t *testing.T) {
+	top := replication(t, lab.Spec{Servers: 1})
+	primary := top.Primary()
+	must(t, primary.Exec(testContext(t), "CREATE TABLE lab.held (id INT)"))
+	cfg, unlock := kept(t, primary)
+	s := servers(t, cfg)
+	ctx, giveUp := context.WithCancel(testContext(t))
+	ended := make(chan error, 1)
+	go func() { ended <- s.Do(ctx, failover.Step{Do: failover.SetReadOnly, Target: addr(primary)}) }()
+	eventually(t, "read_only to wait", func() (bool, string) { return waitingForReadOnly(t, primary), "" })
+	must(t, primary.Freeze())
+	giveUp()
+	if err := <-ended; err == nil {
+		t.Error("it succeeded")
+	}
+	must(t, primary.Thaw())
+	if !waitingForReadOnly(t, primary) {
+		t.Fatal("the statement does not wait any more: there is nothing to end")
+	}
+	must(t, s.Do(testContext(t), failover.Step{Do: failover.SetWritable, Target: addr(primary)}))
+	if waitingForReadOnly(t, primary) {
+		t.Error("the statement of before still waits")
+	}
+	unlock()
+	if !look(t, primary).Writable() {
+		t.Error("it was closed by the statement of before")
+	}
+}
+
+func waitingForReadOnly(t *testing.T, s *lab.Server) bool {
+	t.Helper()
+	row, err := s.Row(testContext(t), "SELECT COUNT(*) AS n FROM information_schema.PROCESSLIST WHERE INFO LIKE 'SET GLOBAL%read_only=1'")
+	must(t, err)
+	return row["n"] != "0"
+}

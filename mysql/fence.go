@@ -18,8 +18,8 @@ func (a *actor) setReadOnly(ctx context.Context, _ failover.Step) error { return
 // ended; so are all the others once it is set, for a pool that keeps them would
 // keep using a server that is no primary any more.
 //
-// An act that fails leaves nothing behind that could take effect later: the
-// statement that waits is ended on the server too.
+// An act that fails leaves nothing behind that could take effect later, see
+// [actor.unanswered].
 func (a *actor) closeWrites(ctx context.Context) error {
 	set := a.session.dialect.readOnly(true)
 	// In whole seconds, and one at least; ctx ends the wait sooner.
@@ -34,9 +34,7 @@ func (a *actor) closeWrites(ctx context.Context) error {
 	go func() { done <- a.session.exec(ctx, set.sql) }()
 	if err := a.awaitReadOnly(ctx, done); err != nil {
 		a.resumeAcks(ctx) // first: while read_only waits nobody commits
-		if Number(err) == 0 {
-			a.withdraw(ctx)
-		}
+		a.unanswered(set, err)
 		return a.fail(set, err)
 	}
 	if err := a.endAll(ctx, set); err != nil {
@@ -91,20 +89,6 @@ func (a *actor) awaitReadOnly(ctx context.Context, done <-chan error) error {
 			a.log.Warn("cannot end the sessions that hold up read_only", "error", err)
 			return <-done
 		}
-	}
-}
-
-// withdrawLimit bounds the clearing up after an act that failed.
-const withdrawLimit = 500 * time.Millisecond
-
-// withdraw ends our own session on the server, in case its statement still waits
-// there: set late, it would undo a roll-back.
-func (a *actor) withdraw(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), withdrawLimit)
-	defer cancel()
-	err := a.elsewhere(ctx, func(s *session) error { return s.exec(ctx, s.dialect.kill(uint64(a.session.id)).sql) })
-	if err != nil && Number(err) != erNoSuchThread {
-		a.log.Warn("cannot withdraw the statement that waits for read_only", "error", err)
 	}
 }
 

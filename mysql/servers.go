@@ -30,6 +30,7 @@ type Servers struct {
 	ctx    context.Context // ends with Close
 	cancel context.CancelFunc
 	acts   sync.WaitGroup
+	strays strays
 }
 
 // NewServers makes the executor. It connects for each act anew. The log is told what
@@ -108,11 +109,15 @@ func (s *Servers) as(ctx context.Context, op string, addr topology.Addr, act fun
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(s.ctx, cancel)()
-	a := &actor{op: op, addr: addr, cfg: s.cfg, confirm: s.Confirm, log: s.log.With("act", op, "instance", string(addr))}
+	a := &actor{op: op, addr: addr, cfg: s.cfg, confirm: s.Confirm, strays: &s.strays, log: s.log.With("act", op, "instance", string(addr))}
 	if err := a.connect(ctx); err != nil {
 		return a.fail(statement{}, err)
 	}
 	defer func() { a.session.close() }()
+	if err := a.endStrays(ctx); err != nil {
+		return err
+	}
+	defer a.withdraw(ctx)
 	return act(ctx, a)
 }
 
@@ -124,6 +129,8 @@ type actor struct {
 	log     *slog.Logger
 	confirm func(context.Context) error
 	session *session
+	strays  *strays
+	stray   bool        // the session's last statement was not answered
 	after   []statement // what a drain has to put back
 	acksOn  statement   // what a close that fails has to put back
 }
@@ -177,7 +184,9 @@ func (a *actor) do(ctx context.Context, st statement) error {
 	if err := a.allowed(ctx); err != nil {
 		return a.fail(st, err)
 	}
-	return a.fail(st, a.session.exec(ctx, st.sql))
+	err := a.session.exec(ctx, st.sql)
+	a.unanswered(st, err)
+	return a.fail(st, err)
 }
 
 // allowed asks whether the act may go on.

@@ -54,11 +54,12 @@ func (a *actor) anyway(ctx context.Context, statements ...statement) error {
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), a.cfg.ActTimeout.D())
 	defer cancel()
-	other := &actor{op: a.op, addr: a.addr, cfg: a.cfg, confirm: a.confirm, log: a.log}
+	other := &actor{op: a.op, addr: a.addr, cfg: a.cfg, confirm: a.confirm, strays: a.strays, log: a.log}
 	if err := other.connect(ctx); err != nil {
 		return other.fail(statement{}, err)
 	}
 	defer func() { other.session.close() }()
+	defer other.withdraw(ctx)
 	var all error
 	for _, st := range statements {
 		all = errors.Join(all, other.do(ctx, st))

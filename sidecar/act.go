@@ -28,6 +28,7 @@ const (
 // is asked anew. It says whether something was done.
 func (d *decider) advance(ctx context.Context, c *failover.Case) bool {
 	d.newRecovery(c.Intent.ID)
+	d.breakOff() // also where the commit of the intent seemed to fail, and repairs began again
 	stages := failover.Remaining(c)
 	if len(stages) == 0 {
 		return false
@@ -69,7 +70,7 @@ func (d *decider) runStage(ctx context.Context, c *failover.Case, steps []failov
 			case failover.Retarget, failover.CommitRoute, failover.RollBack, failover.Conclude:
 				results[i] = d.agree(ctx, c, step)
 			default:
-				results[i] = d.execute(ctx, step)
+				results[i] = d.act(ctx, step)
 			}
 		})
 	}
@@ -94,7 +95,7 @@ func (d *decider) start(ctx context.Context, step failover.Step) {
 		return
 	}
 	d.background.Go(func() {
-		d.record(d.execute(ctx, step))
+		d.record(d.act(ctx, step))
 		d.mu.Lock()
 		delete(d.inFlight, key)
 		d.mu.Unlock()
@@ -123,15 +124,32 @@ func (d *decider) stepsInFlight() int {
 	return len(d.inFlight)
 }
 
+// act does one step of a recovery on a server, where no repair goes on any more.
+func (d *decider) act(ctx context.Context, step failover.Step) failover.StepResult {
+	began := time.Now()
+	bounded, cancel := context.WithTimeout(ctx, bound(step))
+	defer cancel()
+	if err := d.alone(bounded, step.Target); err != nil {
+		return failover.StepResult{
+			Step: step, Started: began, Took: topology.Duration(time.Since(began)), Node: d.cfg.Node, Error: fmt.Sprintf("%s: %v", step, err),
+		}
+	}
+	return d.execute(ctx, step)
+}
+
+// bound is how long a step may take.
+func bound(step failover.Step) time.Duration {
+	if step.Wait > 0 {
+		return step.Wait.D()
+	}
+	return stepTimeout
+}
+
 // execute does one step on a server, after a quorum round, and reads the server
 // again so that the next plan sees what came of it.
 func (d *decider) execute(ctx context.Context, step failover.Step) failover.StepResult {
 	res := failover.StepResult{Step: step, Started: time.Now(), Node: d.cfg.Node}
-	bound := stepTimeout
-	if step.Wait > 0 {
-		bound = step.Wait.D()
-	}
-	bounded, cancel := context.WithTimeout(ctx, bound)
+	bounded, cancel := context.WithTimeout(ctx, bound(step))
 	defer cancel()
 	err := d.ports.Consensus.Verify(bounded)
 	if err != nil {

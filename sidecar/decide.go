@@ -49,7 +49,7 @@ type decider struct {
 	closingStep failover.Step
 	background  sync.WaitGroup
 	inFlight    map[topology.Addr]bool // where optional steps are under way
-	mending     map[string]bool        // repairs that go on beside the cycle
+	mending     []*mending             // repairs that are under way; guarded by mu
 
 	detected  map[topology.Addr]time.Time // when a failure was last found that calls for a recovery
 	told      map[topology.Addr]told      // by the failed primary; guarded by mu
@@ -58,7 +58,7 @@ type decider struct {
 
 func newDecider(t *term, cluster string) *decider {
 	return &decider{
-		term: t, cluster: cluster, turn: make(chan struct{}, 1), inFlight: map[topology.Addr]bool{}, mending: map[string]bool{},
+		term: t, cluster: cluster, turn: make(chan struct{}, 1), inFlight: map[topology.Addr]bool{},
 		detected: map[topology.Addr]time.Time{}, told: map[topology.Addr]told{},
 		memory: memory{watch: failover.Watch{Since: time.Now()}},
 	}
@@ -122,7 +122,8 @@ func (d *decider) cycle(ctx context.Context) bool {
 		d.askAll(ctx, &c)
 		return false
 	default:
-		return d.repair(ctx, &c, v.Repairs) || d.route(ctx, &c)
+		d.repair(ctx, &c, v.Repairs)
+		return d.route(ctx, &c)
 	}
 }
 
@@ -235,6 +236,7 @@ func (d *decider) begin(ctx context.Context, c *failover.Case, dec failover.Deci
 	if err := d.ports.Consensus.Verify(ctx); err != nil {
 		return fmt.Errorf("%s: %s was decided, but this node may not lead any more: %w", d.cluster, dec.Intent.Kind, err)
 	}
+	d.breakOff()
 	res, err := d.commit(ctx, ledger.Command{Begin: &ledger.Begin{Intent: *dec.Intent, Expect: c.Snapshot.Route.Epoch, Hooks: results}})
 	if err != nil {
 		d.log.Warn("an intent was not committed", "cluster", d.cluster, "intent", dec.Intent.ID, "error", err)
@@ -300,59 +302,4 @@ func (d *decider) route(ctx context.Context, c *failover.Case) bool {
 	}
 	d.log.Info("other readers", "cluster", d.cluster, "readers", want)
 	return true
-}
-
-// repair does what converges the topology without an intent.
-func (d *decider) repair(ctx context.Context, c *failover.Case, steps []failover.Step) bool {
-	done := false
-	for _, step := range steps {
-		if !failover.Due(c, step) {
-			continue
-		}
-		if step.Do == failover.SaveExtra || step.Do == failover.Clone { // they take long, and nobody is to wait for them
-			d.repairBeside(ctx, c, step)
-			continue
-		}
-		done = d.repairOne(ctx, c, step) == "" || done
-	}
-	return done
-}
-
-// repairOne says why a repair failed; empty when it succeeded.
-func (d *decider) repairOne(ctx context.Context, c *failover.Case, step failover.Step) string {
-	res := d.execute(ctx, step)
-	d.mu.Lock()
-	tried := d.memory.tried(step, res, c.Policy.Repair)
-	d.mu.Unlock()
-	if res.Error != "" {
-		d.log.Warn("a repair failed", "cluster", d.cluster, "step", step.String(), "why", step.Why, "attempt", tried, "error", res.Error)
-		return res.Error
-	}
-	d.log.Info("repaired", "cluster", d.cluster, "step", step.String(), "why", step.Why, "attempt", tried, "took", res.Took)
-	return ""
-}
-
-// repairBeside does a repair beside everything else, once at a time.
-func (d *decider) repairBeside(ctx context.Context, c *failover.Case, step failover.Step) {
-	key := step.String()
-	d.mu.Lock()
-	busy := d.mending[key]
-	d.mending[key] = true
-	d.mu.Unlock()
-	if busy {
-		return
-	}
-	if step.Do == failover.Clone {
-		d.setRejoining(failover.Rejoining{Instance: step.Target, Doing: key, Since: time.Now(), By: "the policy"})
-	}
-	d.background.Go(func() {
-		failure := d.repairOne(ctx, c, step)
-		if step.Do == failover.Clone {
-			d.endRejoining(step.Target, failure)
-		}
-		d.mu.Lock()
-		delete(d.mending, key)
-		d.mu.Unlock()
-		d.evidence.changed.notify(d.cluster)
-	})
 }

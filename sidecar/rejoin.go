@@ -86,7 +86,7 @@ func (d *decider) runRejoin(ctx context.Context, r api.RejoinRequest, steps []fa
 	var reply api.RejoinReply
 	do := func(step failover.Step) error {
 		d.setRejoining(failover.Rejoining{Instance: r.Instance, Doing: step.String(), Since: time.Now(), By: r.By})
-		res := d.execute(ctx, step)
+		res := d.bringBack(ctx, step)
 		reply.Steps = append(reply.Steps, res)
 		if res.Error != "" {
 			d.log.Warn("a rejoin failed", "cluster", d.cluster, "step", step.String(), "why", step.Why, "by", r.By, "took", res.Took, "error", res.Error)
@@ -133,6 +133,42 @@ func (d *decider) rejoinSteps(ctx context.Context, r api.RejoinRequest, steps []
 		}
 		pause(ctx, idleCycle)
 	}
+}
+
+// bringBack does one step of a rejoin. Its repoint is a repair like others: it collides
+// with them, and a recovery goes first.
+func (d *decider) bringBack(ctx context.Context, step failover.Step) failover.StepResult {
+	if step.Do != failover.Repoint {
+		return d.execute(ctx, step)
+	}
+	res := failover.StepResult{Step: step, Started: time.Now(), Node: d.cfg.Node}
+	ctx, m, err := d.enterAlone(ctx, step)
+	if err != nil {
+		res.Error = err.Error()
+		return res
+	}
+	defer d.leave(m)
+	return d.execute(ctx, step)
+}
+
+// enterAlone begins a repair at an operator's request when the one that goes on at its
+// target has ended, and not in a recovery.
+func (d *decider) enterAlone(ctx context.Context, step failover.Step) (context.Context, *mending, error) {
+	if err := d.alone(ctx, step.Target); err != nil {
+		return ctx, nil, err
+	}
+	if !d.takeTurn(ctx) {
+		return ctx, nil, ctx.Err()
+	}
+	defer d.endTurn()
+	if d.ports.Consensus.State().Clusters[d.cluster].Intent != nil {
+		return ctx, nil, fmt.Errorf("%s: a recovery goes first; ask again when it has ended", step)
+	}
+	ctx, m := d.enter(ctx, step)
+	if m == nil {
+		return ctx, nil, fmt.Errorf("%s: another repair has just begun there; ask again", step)
+	}
+	return ctx, m, nil
 }
 
 // setRejoining and endRejoining keep what is under way for the cases.
