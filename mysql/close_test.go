@@ -123,6 +123,27 @@ func TestADeposedLeaderLeavesSemiSyncOn(t *testing.T) {
 	}
 }
 
+// A statement whose act is broken off is no longer on the server when the act returns.
+func TestAStatementIsWithdrawnWhenItsActIsBrokenOff(t *testing.T) {
+	top := replication(t, lab.Spec{Servers: 1})
+	primary := top.Primary()
+	must(t, primary.Exec(testContext(t), "CREATE TABLE lab.held (id INT)"))
+	cfg, unlock := kept(t, primary)
+	s := servers(t, cfg)
+	ctx, giveUp := context.WithCancel(testContext(t))
+	ended := make(chan error, 1)
+	go func() { ended <- s.Do(ctx, failover.Step{Do: failover.SetReadOnly, Target: addr(primary)}) }()
+	eventually(t, "read_only to wait", func() (bool, string) { return waitingForReadOnly(t, primary), "" })
+	giveUp()
+	if err := <-ended; err == nil {
+		t.Error("it succeeded")
+	}
+	if waitingForReadOnly(t, primary) {
+		t.Error("the statement waits still")
+	}
+	unlock()
+}
+
 // A statement that was given up while its server stood still is not executed after a
 // later act there.
 func TestAStatementThatWasGivenUpIsEndedBeforeTheNextAct(t *testing.T) {
