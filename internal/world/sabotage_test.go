@@ -57,8 +57,8 @@ var sabotages = []sabotage{
 	{
 		// Where errant transactions are seen, they refuse before this is asked.
 		name: "sort divergent sets, and see no errant transactions", file: "failover/history.go",
-		old:    "	default:\n		return gtid.Divergent\n",
-		new:    "	default:\n		return gtid.Ahead\n",
+		old:    "	return gtid.OrderOf(more, less)\n",
+		new:    "	if !more && !less {\n		return gtid.Ahead\n	}\n	return gtid.OrderOf(more, less)\n",
 		breaks: "invariant 5",
 		more:   []edit{{"failover/errant.go", "if i == nil || i.State == nil || i == f.prim {", "if i == nil || i.State == nil || i != f.prim || i == f.prim {"}},
 	},
