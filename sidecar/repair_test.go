@@ -107,7 +107,7 @@ func TestAFailoverDoesNotWaitForARepair(t *testing.T) {
 		d.mu.Lock()
 		tries := d.memory.tries
 		d.mu.Unlock()
-		if slices.ContainsFunc(tries, func(t failover.Try) bool { return t.At == dbC }) {
+		if slices.ContainsFunc(tries, func(t failover.Try) bool { return t.Step == "repoint c:3306 to a:3306" }) {
 			t.Errorf("what was broken off counts: %+v", tries)
 		}
 		if s.overlap {
