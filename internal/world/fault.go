@@ -216,8 +216,8 @@ func (w *World) strikeNode(f Fault, x *node) func() {
 
 // restart starts the sidecar again, unless somebody has.
 func (n *node) restart() {
-	n.life.Lock()
-	defer n.life.Unlock()
+	n.life <- struct{}{}
+	defer func() { <-n.life }()
 	n.w.mu.Lock()
 	runs := n.running != nil
 	n.w.mu.Unlock()

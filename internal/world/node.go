@@ -22,7 +22,7 @@ type node struct {
 	host  string // of the sidecar's process
 	proxy *proxy
 
-	life    sync.Mutex // starts and kills take turns
+	life    chan struct{} // starts and kills take turns; a mutex could not be waited for in virtual time, and a start waits for its disk
 	disk    *disk
 	slept   time.Duration // in suspends
 	set     time.Duration // by which the time of day was moved
@@ -124,8 +124,8 @@ func (p *process) clock() sidecar.Instant {
 
 // kill ends the sidecar's process as SIGKILL does.
 func (n *node) kill() {
-	n.life.Lock()
-	defer n.life.Unlock()
+	n.life <- struct{}{}
+	defer func() { <-n.life }()
 	n.w.mu.Lock()
 	p := n.running
 	n.running = nil

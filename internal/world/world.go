@@ -84,7 +84,7 @@ func New(o Options) *World {
 		w.servers = append(w.servers, newServer(w, string(rune('a'+i)), uint32(i+1)))
 	}
 	for i, name := range nodeNames {
-		w.nodes = append(w.nodes, &node{w: w, name: name, host: name, proxy: newProxy(w, name, fmt.Sprintf("p%d", i+1)), disk: newDisk()})
+		w.nodes = append(w.nodes, &node{w: w, name: name, host: name, proxy: newProxy(w, name, fmt.Sprintf("p%d", i+1)), disk: newDisk(), life: make(chan struct{}, 1)})
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
