@@ -39,7 +39,8 @@ type contender struct {
 	st       *topology.State // never nil; zero when it was never read
 	rule     Server
 	errant   gtid.Set
-	received gtid.Set // all that arrived; without errant ones where they are tolerated
+	received gtid.Set             // all that arrived; without errant ones where they are tolerated
+	held     topology.Coordinates // the same without GTID, in the primary's binary log
 	lag      time.Duration
 	lagKnown bool
 	backlog  uint64          // transactions that arrived and are not applied yet
@@ -91,10 +92,11 @@ func (f *facts) contenders(w wish) []*contender {
 		}
 		x.lag, x.lagKnown = f.lag(&topology.Instance{State: x.st})
 		x.direct = f.s.ChannelTo(i, f.primary) != nil
+		x.held = f.held(i)
 		list = append(list, x)
 	}
 	for _, x := range list {
-		x.lost = f.cannotFollow(x, list)
+		x.lost = f.cannotFollow(x, list, w)
 	}
 	for _, x := range list {
 		f.applyRules(x, list, w)
@@ -126,11 +128,11 @@ func (f *facts) opened(a topology.Addr) bool {
 // cannotFollow lists the readable replicas that could not replicate from x:
 // older release series, another flavor, statement logging under a source that
 // logs rows (MySQL's ER_BINLOG_ROW_INJECTION_AND_STMT_MODE), or lacking what x has
-// purged.
-func (f *facts) cannotFollow(x *contender, all []*contender) []topology.Addr {
+// purged; without GTID, what x has executed.
+func (f *facts) cannotFollow(x *contender, all []*contender, w wish) []topology.Addr {
 	var lost []topology.Addr
 	for _, o := range all {
-		if o != x && f.follower(o) && x.inst.Fresh() && (older(o.st, x.st) || o.st.Flavor != x.st.Flavor || rowOverStatement(x.st, o.st) || !f.purged(x.st, o.st).Empty()) {
+		if o != x && f.follower(o) && x.inst.Fresh() && (older(o.st, x.st) || o.st.Flavor != x.st.Flavor || rowOverStatement(x.st, o.st) || !f.purged(x.st, o.st).Empty() || f.behind(o, x, w) != "") {
 			lost = append(lost, o.addr())
 		}
 	}

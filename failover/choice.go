@@ -88,7 +88,7 @@ func (f *facts) keep(ranked []*contender, a topology.Addr, w wish) choice {
 func (f *facts) dataSources(all []*contender, w wish) []*contender {
 	var list []*contender
 	for _, x := range all {
-		if x.inst.Fresh() && !x.refused("no_replica") && !x.refused("member") && (!x.refused("errant") || w.forced) {
+		if x.inst.Fresh() && !x.refused("no_replica") && !x.refused("member") && !x.refused("position") && (!x.refused("errant") || w.forced) {
 			list = append(list, x)
 		}
 	}
@@ -192,6 +192,14 @@ func (f *facts) refuseDivergent(ch *choice, sources []*contender, w wish) {
 			if f.compareReceived(a, b) != gtid.Divergent {
 				continue
 			}
+			if f.positions {
+				ch.refusals = append(ch.refusals, Refusal{
+					Rule: "divergent", Subject: a.addr(), Overridable: true,
+					Sentence: fmt.Sprintf("%s received up to %s and %s up to %s of the binary log of %s: these are not of one log, and without GTID nobody can tell who has more", a.addr(), a.held, b.addr(), b.held, f.primary),
+					Change:   "a forced failover that names its target loses what the other one has",
+				})
+				continue
+			}
 			onlyA := position(a.st, a.received).Beyond(b.received)
 			onlyB := position(b.st, b.received).Beyond(a.received)
 			ch.refusals = append(ch.refusals, Refusal{
@@ -203,8 +211,11 @@ func (f *facts) refuseDivergent(ch *choice, sources []*contender, w wish) {
 	}
 }
 
-// pickDonor finds who can give the best what it lacks.
+// pickDonor finds who can give the best what it lacks; nobody without GTID.
 func (f *facts) pickDonor(best *contender, sources []*contender) *contender {
+	if f.positions {
+		return nil // nobody knows where in its log the best would have to go on
+	}
 	var donor *contender
 	for _, o := range sources {
 		serves := o.st.LogBin && o.st.LogReplicaUpdates && !o.refused("sql_error") && !o.refused("gtid") && !delayed(o.st) &&

@@ -153,7 +153,7 @@ func (f *facts) life() string {
 func (f *facts) intent(kind Kind, ch *choice, reason string) *Intent {
 	in := &Intent{
 		ID: f.newID(), Cluster: f.s.Cluster, Kind: kind,
-		From: f.primary, To: ch.best.addr(), Reason: reason, Replicas: f.replicas(f.primary), At: f.s.Taken,
+		From: f.primary, To: ch.best.addr(), Reason: reason, Replicas: f.replicas(f.primary), At: f.s.Taken, Positions: f.positions,
 	}
 	if req := f.c.Request; req != nil {
 		if req.ID != "" {

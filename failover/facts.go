@@ -25,6 +25,8 @@ type facts struct {
 	orphans []*topology.Instance
 	// co is the other one of a ring of two primaries; nil without a ring.
 	co *topology.Instance
+	// positions says that the replicas position by file and offset, see positions.go.
+	positions bool
 }
 
 func newFacts(c *Case) *facts {
@@ -51,6 +53,7 @@ func newFacts(c *Case) *facts {
 			f.co = r
 		}
 	}
+	f.positions = f.byPosition()
 	return f
 }
 

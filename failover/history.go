@@ -36,6 +36,9 @@ func (f *facts) counted(st *topology.State, set gtid.Set) gtid.Set {
 
 // compareReceived orders two contenders by what arrived at them.
 func (f *facts) compareReceived(a, b *contender) gtid.Order {
+	if f.positions {
+		return a.held.Compare(b.held)
+	}
 	more := a.received.Contains(f.counted(b.st, b.received))
 	less := b.received.Contains(f.counted(a.st, a.received))
 	return gtid.OrderOf(more, less)

@@ -38,7 +38,11 @@ type Intent struct {
 	Chosen bool `json:"chosen,omitempty"`
 	// Replicas replicated from From when it was decided.
 	Replicas []topology.Addr `json:"replicas,omitempty"`
-	Epoch    uint64          `json:"epoch"` // the raft index of its commit; set by the ledger
+	// Positions says that the replicas position by file and offset, without GTID. Anchor
+	// is where they follow To, known before To opens; nil until then.
+	Positions bool    `json:"positions,omitempty"`
+	Anchor    *Anchor `json:"anchor,omitempty"`
+	Epoch     uint64  `json:"epoch"` // the raft index of its commit; set by the ledger
 	// At is when it was proposed. A switchover that has not passed its point of
 	// no return by Deadline is rolled back.
 	At       time.Time `json:"at"`

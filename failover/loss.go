@@ -19,6 +19,10 @@ func (ch *choice) final() gtid.Set {
 
 // wouldLose finds what replicas hold and the chosen one will not.
 func (f *facts) wouldLose(ch *choice) {
+	if f.positions {
+		f.wouldLoseByPosition(ch)
+		return
+	}
 	for _, x := range ch.ranked {
 		if x == ch.best || x.refused("no_replica") || x.refused("member") {
 			continue
@@ -55,7 +59,7 @@ func (f *facts) expectedLoss(ch *choice) []string {
 	}
 	st := f.prim.State
 	rest := position(st, st.Executed).Beyond(ch.final())
-	if !rest.Empty() {
+	if !rest.Empty() && !f.positions {
 		loss = append(loss, fmt.Sprintf("%s executed by primary %s (read %s) that %s has not received: %s",
 			count(rest.Count()), f.primary, f.ago(f.prim.ReadAt), ch.best.addr(), clip(rest)))
 	}
@@ -122,6 +126,14 @@ func (f *facts) refuseUnguarded(ch *choice) {
 	if ref == nil || ref.SemiSync.SourceEnabled && ref.SemiSync.SourceActive || f.p.GTID == GTIDDeclarative {
 		return
 	}
+	if f.positions {
+		ch.refusals = append(ch.refusals, Refusal{
+			Rule: "durability", Subject: ch.best.addr(), Overridable: true,
+			Sentence: fmt.Sprintf("acknowledged transactions may be lost: semi-sync was off on primary %s when it was last read, %s, and without GTID nobody knows what it had executed", f.primary, f.ago(f.prim.ReadAt)),
+			Change:   "bring the primary back, or force it",
+		})
+		return
+	}
 	rest := f.counted(ref, ref.Executed).Beyond(ch.final())
 	if rest.Empty() {
 		return
@@ -168,8 +180,15 @@ func Lost(c *Case) []string {
 		return nil
 	}
 	to := f.s.Instance(c.Intent.To)
-	if to == nil || to.State == nil || c.Intent.Kind == KindSwitchover && f.handedOver(to) {
+	if to == nil || to.State == nil || c.Intent.Kind == KindSwitchover && !c.Intent.Positions && f.handedOver(to) {
 		return nil
+	}
+	if c.Intent.Positions {
+		lost := f.leftOut(c.Intent)
+		if unknown := f.unknowable(c.Intent); unknown != "" && (c.Intent.Anchor == nil || !c.Intent.Anchor.Whole) {
+			lost = append(lost, unknown)
+		}
+		return lost
 	}
 	var lost []string
 	for _, i := range f.members() {

@@ -205,6 +205,12 @@ func (p *planner) repoints(late bool) []Step {
 			continue
 		}
 		returns := i.Addr != p.in.From || p.fromReturns(i)
+		if p.positions && returns && p.astray(i) && !(i.Addr == p.in.From && !closed(i.State)) && !p.planned(Repoint, i.Addr) && !p.planned(CatchUp, i.Addr) {
+			if step, may := p.joins(i); may {
+				steps = append(steps, step)
+			}
+			continue
+		}
 		switch {
 		case i.Addr == p.in.From && !closed(i.State) && !p.planned(SetReadOnly, i.Addr):
 			steps = append(steps, p.closeFrom())
@@ -294,6 +300,12 @@ func (p *planner) followAgain(from, to *topology.Instance) []Step {
 		return nil
 	}
 	back := p.repoint(p.in.To, p.in.From)
+	if p.positions {
+		if p.in.Anchor == nil || p.in.Anchor.Target != p.in.To || to.State.IsReplica() {
+			return nil
+		}
+		back = p.repointAt(p.in.To, p.in.From, p.in.Anchor.Source, p.in.Anchor.At)
+	}
 	back.Why = fmt.Sprintf("%s follows %s again", p.in.To, p.in.From)
 	return []Step{back}
 }
@@ -320,6 +332,9 @@ func (p *planner) receiveAgain() []Step {
 			continue
 		}
 		step := p.repoint(i.Addr, p.in.From)
+		if p.positions {
+			step.Do, step.Source = StartReplica, src.Addr // it goes on where it stands
+		}
 		step.Why = fmt.Sprintf("%s receives from %s again", i.Addr, p.in.From)
 		steps = append(steps, step)
 	}

@@ -22,8 +22,14 @@ func (p *planner) failover() {
 		return
 	}
 	if !p.passed() {
-		p.gather(&ch, w)
-		p.attach()
+		if p.positions {
+			p.locate("", p.drainWait())
+		} else {
+			p.gather(&ch, w)
+		}
+		if !p.attach() {
+			return
+		}
 	}
 	p.promote()
 	if len(p.stages) > 0 && p.fromOpen() && !p.planned(SetReadOnly, p.in.From) {
@@ -147,10 +153,13 @@ func (p *planner) drainWait() Duration {
 
 // attach moves replicas to the target before it opens, under semi_sync only: its
 // first commit will wait for them, and those that leave the old primary cannot
-// acknowledge there any more. It goes on without them when patience ends.
-func (p *planner) attach() {
-	if p.p.Durability != SemiSync || !p.s.Taken.Before(p.begun().Add(patience)) {
-		return
+// acknowledge there any more. It goes on without them when patience ends, but not
+// without GTID: who has not come by then never will, and every commit would wait. It
+// says whether the target may be opened after that.
+func (p *planner) attach() bool {
+	impatient := !p.s.Taken.Before(p.begun().Add(patience))
+	if p.p.Durability != SemiSync || impatient && (!p.positions || p.in.Forced) {
+		return true
 	}
 	from := p.s.Instance(p.in.From)
 	attached, acking := 0, 0
@@ -167,16 +176,46 @@ func (p *planner) attach() {
 	}
 	required := max(p.waitCount(p.s.Instance(p.target))-attached, acking-(p.waitCount(from)-1))
 	if required <= 0 {
-		return
+		return true
 	}
 	var steps []Step
 	for _, step := range p.repoints(false) {
-		if step.Do != Repoint || step.Target == p.in.From {
+		if step.Do == SetReadOnly || step.Target == p.in.From {
 			continue
 		}
 		step.Optional = len(steps) >= required
 		step.Why = fmt.Sprintf("%s cannot acknowledge what %s writes any more, and will acknowledge what %s writes", step.Target, p.in.From, p.target)
 		steps = append(steps, step)
 	}
+	if p.positions && attached+len(steps) < p.waitCount(p.s.Instance(p.target)) && !p.in.Forced {
+		p.awaitFollowers()
+		return false
+	}
 	p.add(steps...)
+	return true
+}
+
+// awaitFollowers waits, without GTID, for replicas that the target's commits would
+// wait for. Those that are behind cannot follow it; what would change that is the old
+// primary, which is given the writes back when it answers.
+func (p *planner) awaitFollowers() {
+	an, to := p.in.Anchor, p.s.Instance(p.target)
+	why := fmt.Sprintf("%s would have too few replicas to acknowledge its writes, durability needs %d", p.target, p.waitCount(to))
+	waits := p.target
+	for _, i := range p.members() {
+		if src := p.channel(i, p.in.From); src != nil && i.Addr != p.target && i.Fresh() && an != nil && src.AppliedTo != an.Source {
+			why += fmt.Sprintf("; %s: %s", i.Addr, astrayWords(i.Addr, src.AppliedTo, p.in))
+			waits = i.Addr
+		}
+	}
+	if p.s.Instance(p.in.From).Fresh() {
+		p.stages = nil
+		p.rollBack(why + fmt.Sprintf("; %s answers again", p.in.From))
+		return
+	}
+	step := Step{Do: CatchUp, Target: waits, Wait: Duration(time.Second), Why: "waiting: " + why}
+	if waits != p.target && an != nil {
+		step.At = an.Source
+	}
+	p.add(step)
 }

@@ -90,6 +90,13 @@ func (p *planner) handOver() {
 	if d := p.deadline().Sub(p.s.Taken); !p.in.Deadline.IsZero() && d > 0 {
 		left = Duration(d)
 	}
+	if p.positions {
+		if !from.Fresh() || !closed(from.State) {
+			p.add(Step{Do: SetReadOnly, Target: p.in.From, Wait: left, Why: fmt.Sprintf("%s takes no more writes", p.in.From)})
+		}
+		p.locate(p.in.From, left)
+		return
+	}
 	until := gtid.Set{}
 	if from.Fresh() && closed(from.State) {
 		until = from.State.Executed

@@ -23,8 +23,10 @@ var replicaProblems = []Problem{
 		Explain: "A replica follows an instance that does not follow the primary.",
 		match: func(f *facts) []hit {
 			return each(f.strangers(), func(i *topology.Instance) (string, bool) {
-				return fmt.Sprintf("replica %s replicates from %s, which does not lead to primary %s", i.Addr, f.s.SourceOf(i.Addr), f.primary),
-					i.Fresh() && f.c.Intent == nil && i.State.IsReplica() && !f.s.Under(i.Addr, f.primary)
+				if !i.Fresh() || f.c.Intent != nil || !i.State.IsReplica() || f.s.Under(i.Addr, f.primary) {
+					return "", false
+				}
+				return fmt.Sprintf("replica %s replicates from %s, which does not lead to primary %s%s", i.Addr, f.s.SourceOf(i.Addr), f.primary, f.whyAstray(i)), true
 			})
 		},
 	},

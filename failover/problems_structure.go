@@ -56,10 +56,14 @@ var structureProblems = []Problem{
 	},
 	{
 		Code: "NoFailoverSupportStructureWarning", Priority: weak,
-		Explain: "A replica does not position by GTID: it can neither be promoted nor repointed.",
+		Explain: "A replica does not position by GTID. Beside others that do, it can neither be promoted nor repointed. Where none does, they are compared by file and position, and whoever has not got all that the new primary has is left out of a failover.",
 		match: func(f *facts) []hit {
+			words := "it can neither be promoted nor repointed"
+			if f.positions {
+				words = "it follows a new primary only where both stand at the same position, and has to be cloned else"
+			}
 			return each(f.direct, func(r *topology.Instance) (string, bool) {
-				return fmt.Sprintf("replica %s does not use GTID positioning: it can neither be promoted nor repointed", r.Addr),
+				return fmt.Sprintf("replica %s does not use GTID positioning: %s", r.Addr, words),
 					r.Fresh() && !f.s.ChannelTo(r, f.primary).GTID
 			})
 		},

@@ -50,6 +50,9 @@ func PlanRejoin(c *Case, r RejoinRequest) ([]Step, *Refusal) {
 	if no := f.mayRejoin(i, r); no != nil {
 		return nil, no
 	}
+	if f.positions {
+		return f.planRejoinByPosition(i, r)
+	}
 	repoint := Step{
 		Do: Repoint, Target: i.Addr, Source: f.primary, SemiSync: f.replicaSemiSync(i),
 		Why: fmt.Sprintf("%s follows primary %s again", i.Addr, f.primary),
@@ -82,6 +85,25 @@ func PlanRejoin(c *Case, r RejoinRequest) ([]Step, *Refusal) {
 		Do: Discard, Target: i.Addr, Until: extra, Wait: Duration(discardWait),
 		Why: fmt.Sprintf("%s holds %s that primary %s lacks, and they are taken back: %s", i.Addr, count(extra.Count()), f.primary, clip(extra)),
 	}), nil
+}
+
+// planRejoinByPosition brings back, without GTID, what stands where the last recovery
+// noted that the primary took over. Nothing else can be found out of two binary logs.
+func (f *facts) planRejoinByPosition(i *topology.Instance, r RejoinRequest) ([]Step, *Refusal) {
+	const change = "copy all data of the primary to it by hand, and point it to the position that the copy names"
+	if r.Discard || r.Clone {
+		return nil, &Refusal{Rule: "position", Subject: i.Addr, Change: change,
+			Sentence: fmt.Sprintf("%s does not use GTID positioning: what it holds cannot be compared with primary %s, and where it would go on after a clone is not known", i.Addr, f.primary)}
+	}
+	step, why := f.joinsAgain(i)
+	switch {
+	case why != "":
+		return nil, &Refusal{Rule: "position", Subject: i.Addr, Sentence: fmt.Sprintf("%s cannot follow primary %s: %s", i.Addr, f.primary, why), Change: change}
+	case step.Do == "":
+		step = Step{Do: StartReplica, Target: i.Addr, Source: i.State.Source().Addr, SemiSync: f.replicaSemiSync(i), Why: fmt.Sprintf("%s goes on where it stands", i.Addr)}
+	}
+	step.Optional = false
+	return []Step{step}, nil
 }
 
 // mayRejoin refuses what is wrong however the instance is to be brought back.
@@ -180,7 +202,7 @@ func (f *facts) rejoining(a topology.Addr) *Rejoining {
 // transactions are saved, all of them.
 func (f *facts) autoClone(i *topology.Instance) (Step, bool) {
 	extra := f.extraOf(i)
-	wanted := f.p.Rejoin == RejoinClone && !extra.Empty() && !f.s.Under(i.Addr, f.primary) && closed(i.State) &&
+	wanted := f.p.Rejoin == RejoinClone && !f.positions && !extra.Empty() && !f.s.Under(i.Addr, f.primary) && closed(i.State) &&
 		f.downtime(i.Addr) == nil && len(f.replicasOf(i.Addr)) == 0 && f.safe(i.Addr, extra)
 	if !wanted {
 		return Step{}, false

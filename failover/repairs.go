@@ -65,8 +65,24 @@ func (f *facts) closeStranger(i *topology.Instance) (Step, bool) {
 // repointStranger makes a closed instance a replica of the primary, or of who
 // stands in for its dead source.
 func (f *facts) repointStranger(i *topology.Instance) (Step, bool) {
+	if f.positions {
+		return f.repointByPosition(i)
+	}
 	source, why := f.belongsUnder(i)
 	return Step{Do: Repoint, Target: i.Addr, Source: source, SemiSync: f.replicaSemiSync(i), Why: why}, why != ""
+}
+
+// repointByPosition is the same without GTID.
+func (f *facts) repointByPosition(i *topology.Instance) (Step, bool) {
+	wanted := f.p.Rejoin != RejoinManual
+	if i.State.IsReplica() {
+		wanted = f.p.Repair.WrongSource
+	}
+	if !wanted || !f.prim.Fresh() || f.downtime(i.Addr) != nil {
+		return Step{}, false
+	}
+	step, _ := f.joinsAgain(i)
+	return step, step.Do != ""
 }
 
 // belongsUnder says whom a closed instance is to be made a replica of, and why;

@@ -49,7 +49,9 @@ func (f *facts) whyNotRestart(i *topology.Instance, src *topology.Source) string
 		return fmt.Sprintf("somebody stopped it; it is started when that has lasted for %s", f.p.Repair.Grace)
 	case len(numbers) > 0 && !f.p.Repair.BrokenReplication:
 		return "the policy's repair.broken_replication is off"
-	case !src.GTID:
+	case f.positions && remedyOf(numbers) == refetchIt:
+		return "without GTID it is not pointed anew"
+	case !f.positions && !src.GTID:
 		return "it does not use GTID positioning"
 	case !f.s.Under(i.Addr, f.primary):
 		return fmt.Sprintf("its source does not lead to primary %s", f.primary)
@@ -129,6 +131,9 @@ func (f *facts) whyNotOpen() string {
 		if i.Addr == f.primary || i.State == nil {
 			continue
 		}
+		if src := f.channel(i, f.primary); src != nil && i.Fresh() && src.IO != topology.ThreadYes {
+			return fmt.Sprintf("%s does not receive from it, and without GTID nothing else shows that %s has no more than it", i.Addr, i.Addr)
+		}
 		if extra := f.lackedBy(f.prim.State, i.State); !extra.Empty() {
 			return fmt.Sprintf("%s has %s that it lacks: %s", i.Addr, count(extra.Count()), clip(extra))
 		}
@@ -164,7 +169,7 @@ func (f *facts) lackedBy(st, other *topology.State) gtid.Set { return beyond(oth
 // closed, and has nothing that the primary lacks.
 func (f *facts) breakRing() (Step, bool) {
 	co := f.co
-	if f.p.Repair.Ring != RingBreak || !co.Fresh() || !closed(co.State) || f.downtime(f.primary) != nil || !f.covers(f.prim.State, co.State) {
+	if f.positions || f.p.Repair.Ring != RingBreak || !co.Fresh() || !closed(co.State) || f.downtime(f.primary) != nil || !f.covers(f.prim.State, co.State) {
 		return Step{}, false
 	}
 	return Step{

@@ -2,6 +2,7 @@ package failover
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/remora-ha/remora/topology"
 )
@@ -37,9 +38,12 @@ var rules = []rule{
 			return when(!f.related(x.addr()), "%s replicates from %s, not from primary %s", x.addr(), f.s.SourceOf(x.addr()), f.primary)
 		}
 	}},
-	{"gtid", false, "set it up with GTID positioning", func(_ *facts, x *contender, _ []*contender, _ wish) string {
+	{"gtid", false, "set it up with GTID positioning", func(f *facts, x *contender, _ []*contender, _ wish) string {
 		src := x.st.Source()
-		return when(src != nil && !src.GTID, "%s does not use GTID positioning", x.addr())
+		return when(!f.positions && src != nil && !src.GTID, "%s does not use GTID positioning", x.addr())
+	}},
+	{"position", false, "make it replicate from the primary itself, or set the cluster up with GTID positioning", func(f *facts, x *contender, _ []*contender, _ wish) string {
+		return f.incomparable(x)
 	}},
 	{"log_bin", false, "turn on log_bin and log_replica_updates (log_slave_updates) on it", func(_ *facts, x *contender, _ []*contender, _ wish) string {
 		return when(x.inst.Fresh() && (!x.st.LogBin || !x.st.LogReplicaUpdates), "%s keeps no binary log of what it replicates, so nobody could follow it", x.addr())
@@ -104,8 +108,9 @@ var rules = []rule{
 		if f.p.Durability != SemiSync || w.open || !x.inst.Fresh() {
 			return ""
 		}
-		have, want := len(f.ackers(x, all)), f.waitCount(x.inst)
-		return when(have < want, "%s would have %d replicas to acknowledge its writes and durability needs %d", x.addr(), have, want)
+		ackers, lost := f.ackers(x, all, w)
+		have, want := len(ackers), f.waitCount(x.inst)
+		return when(have < want, "%s would have %d replicas to acknowledge its writes and durability needs %d%s", x.addr(), have, want, colon(strings.Join(lost, "; ")))
 	}},
 	{"indirect", false, "repoint it to the primary first", func(f *facts, x *contender, _ []*contender, w wish) string {
 		return when(w.kind == KindSwitchover && !w.open && x.inst.Fresh() && !x.direct, "%s does not replicate directly from primary %s", x.addr(), f.primary)
@@ -135,15 +140,20 @@ func (f *facts) applyRules(x *contender, all []*contender, w wish) {
 
 // ackers are the readable replicas that can acknowledge what x would write. One
 // with errant transactions that x lacks will not be able to follow it, and one that
-// is delayed does not acknowledge.
-func (f *facts) ackers(x *contender, all []*contender) []topology.Addr {
-	var list []topology.Addr
+// is delayed does not acknowledge. Without GTID neither will one that is behind; where
+// those stand, in sentences, is `behind`.
+func (f *facts) ackers(x *contender, all []*contender, w wish) (list []topology.Addr, behind []string) {
 	for _, o := range all {
-		if o != x && f.follower(o) && !delayed(o.st) && !older(o.st, x.st) && o.st.Flavor == x.st.Flavor && x.st.Executed.Contains(o.errant) {
-			list = append(list, o.addr())
+		if o == x || !f.follower(o) || delayed(o.st) || older(o.st, x.st) || o.st.Flavor != x.st.Flavor || !x.st.Executed.Contains(o.errant) {
+			continue
 		}
+		if words := f.behind(o, x, w); words != "" {
+			behind = append(behind, words)
+			continue
+		}
+		list = append(list, o.addr())
 	}
-	return list
+	return list, behind
 }
 
 // crosses says that two places are known and differ.

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/remora-ha/remora/internal/gtid"
 	"github.com/remora-ha/remora/topology"
 )
 
@@ -22,7 +23,7 @@ func (b *build) effect(s Step) {
 			p.Epoch, p.Mode, p.Drained = max(p.Epoch, b.c.Intent.Epoch), s.Mode, true
 		}
 	case SetReadOnly:
-		i.State.ReadOnly = true
+		i.State.ReadOnly, i.State.SuperReadOnly = true, i.State.Flavor == "mysql"
 	case StopReceiving:
 		for n := range i.State.Sources {
 			if i.State.Sources[n].Addr == s.Source {
@@ -32,7 +33,7 @@ func (b *build) effect(s Step) {
 	case SetSemiSync:
 		setSemiSync(i.State, s.SemiSync)
 	case SetWritable:
-		i.State.ReadOnly = false
+		i.State.ReadOnly, i.State.SuperReadOnly = false, false
 	case CatchUp:
 		b.catchUp(i, s)
 	case Drain:
@@ -43,10 +44,16 @@ func (b *build) effect(s Step) {
 	case Retarget:
 		b.c.Intent.To = s.Target
 	case Promote:
-		i.State.Sources, i.State.ReadOnly = nil, false
+		i.State.Sources, i.State.ReadOnly, i.State.SuperReadOnly = nil, false, false
 		setSemiSync(i.State, s.SemiSync)
 	case Repoint:
 		b.repoint(i, s)
+	case Locate:
+		b.locate(i, s)
+	case StartReplica:
+		for n := range i.State.Sources {
+			i.State.Sources[n].IO, i.State.Sources[n].SQL = topology.ThreadYes, topology.ThreadYes
+		}
 	case CommitRoute, RollBack:
 		epoch := b.c.Snapshot.Route.Epoch
 		b.c.Snapshot.Route = RouteTo(&b.c, s.Target)
@@ -64,6 +71,15 @@ func (b *build) effect(s Step) {
 }
 
 func (b *build) catchUp(i *topology.Instance, s Step) {
+	if !s.At.IsZero() {
+		if source(i).IO == topology.ThreadYes && b.reaches(source(i).Addr) {
+			source(i).ReadTo = logEnd
+		}
+		if source(i).Held().Compare(s.At) != gtid.Behind {
+			source(i).AppliedTo = s.At
+		}
+		return
+	}
 	until := s.Until
 	if until.Empty() {
 		until = b.c.Snapshot.State(b.c.Intent.From).Executed
@@ -75,6 +91,10 @@ func (b *build) catchUp(i *topology.Instance, s Step) {
 }
 
 func (b *build) repoint(i *topology.Instance, s Step) {
+	if !s.At.IsZero() {
+		b.pointAt(i, s)
+		return
+	}
 	i.State.Sources = []topology.Source{{
 		Addr: s.Source, IO: topology.ThreadYes, SQL: topology.ThreadYes, GTID: true, Received: i.State.Executed, Lag: ptr(topology.Duration(0)),
 		Delay: delayOf(i.State),

@@ -14,10 +14,15 @@ import (
 type Step struct {
 	Do     Act           `json:"do"`
 	Target topology.Addr `json:"target,omitempty"` // the instance acted upon
-	Source topology.Addr `json:"source,omitempty"` // Repoint: the new source; StopReceiving: the old one, as Target calls it
+	Source topology.Addr `json:"source,omitempty"` // Repoint: the new source; StopReceiving: the old one, as Target calls it; Locate: the old primary
 	Until  gtid.Set      `json:"until,omitzero"`   // CatchUp: what Target must have executed; SaveExtra, Discard, Inject: what is saved, taken back, injected
-	Wait   Duration      `json:"wait,omitempty"`   // how long the step may take; 0: the executor's default
-	Mode   topology.Mode `json:"mode,omitempty"`   // CloseProxies: what they must acknowledge
+	// Without GTID. CatchUp: what Target must have executed of its source's binary log.
+	// Repoint: where it goes on in that of Source, if it stands at Stands: in the log of
+	// its present source, or without one at the end of its own.
+	At     topology.Coordinates `json:"at,omitzero"`
+	Stands topology.Coordinates `json:"stands,omitzero"`
+	Wait   Duration             `json:"wait,omitempty"` // how long the step may take; 0: the executor's default
+	Mode   topology.Mode        `json:"mode,omitempty"` // CloseProxies: what they must acknowledge
 	// SemiSync says how to set semi-sync on Target (Promote, Repoint, SetSemiSync).
 	SemiSync *SemiSyncPlan `json:"semi_sync,omitempty"`
 	// Optional steps may fail without failing the recovery; repair takes them up.
@@ -38,8 +43,11 @@ const (
 	// SetSemiSync sets semi-sync on Target as planned, and lets a replica connect anew
 	// where it takes that up only then.
 	SetSemiSync Act = "set_semi_sync"
-	CatchUp     Act = "catch_up"     // wait until Target has executed Until
-	Drain       Act = "drain"        // wait until Target has applied all that it received; its IO thread is stopped
+	CatchUp     Act = "catch_up" // wait until Target has executed Until
+	Drain       Act = "drain"    // wait until Target has applied all that it received; its IO thread is stopped
+	// Locate lets Target apply all that it received, or all that Source, closed, has in
+	// its binary log; then it stops its replication, and the anchor is committed.
+	Locate      Act = "locate"
 	Retarget    Act = "retarget"     // commit Target as the intent's To
 	Promote     Act = "promote"      // Target: stop and forget its source, set semi-sync, become writable
 	CommitRoute Act = "commit_route" // commit the route with Target as the open writer

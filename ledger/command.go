@@ -25,6 +25,7 @@ type Command struct {
 	SetRoute     *SetRoute     `json:"set_route,omitempty"`
 	Begin        *Begin        `json:"begin,omitempty"`
 	Retarget     *Retarget     `json:"retarget,omitempty"`
+	Anchor       *Anchor       `json:"anchor,omitempty"`
 	Decline      *Decline      `json:"decline,omitempty"`
 	Abort        *Abort        `json:"abort,omitempty"`
 	CommitRoute  *CommitRoute  `json:"commit_route,omitempty"`
@@ -100,6 +101,14 @@ type Retarget struct {
 	Cluster  string        `json:"cluster"`
 	IntentID string        `json:"intent_id"`
 	To       topology.Addr `json:"to"`
+}
+
+// Anchor notes where the others follow the open intent's To, before it takes writes:
+// without GTID nothing tells it afterwards.
+type Anchor struct {
+	Cluster  string          `json:"cluster"`
+	IntentID string          `json:"intent_id"`
+	Anchor   failover.Anchor `json:"anchor"`
 }
 
 // Abort lets the open switchover's time run out now, because a step of it failed:
@@ -222,6 +231,7 @@ func (c Command) operation() (operation, error) {
 	add(c.SetRoute != nil, c.SetRoute)
 	add(c.Begin != nil, c.Begin)
 	add(c.Retarget != nil, c.Retarget)
+	add(c.Anchor != nil, c.Anchor)
 	add(c.Decline != nil, c.Decline)
 	add(c.Abort != nil, c.Abort)
 	add(c.CommitRoute != nil, c.CommitRoute)

@@ -223,7 +223,7 @@ func (p *play) command(index uint64) (cmd Command, repeated int) {
 	}
 	at := epochZero.Add(time.Duration(rapid.IntRange(-30, 120).Draw(p.t, "clock")) * time.Second)
 	ops := []func() any{
-		p.setRoute, p.begin, p.begin, p.decline, p.recordHook, p.retarget, p.abort, p.commitRoute, p.commitRoute, p.conclude, p.conclude, p.acknowledge,
+		p.setRoute, p.begin, p.begin, p.decline, p.recordHook, p.retarget, p.anchor, p.abort, p.commitRoute, p.commitRoute, p.conclude, p.conclude, p.acknowledge,
 		func() any { return &Discover{Cluster: p.cluster(), Addrs: []topology.Addr{p.addr(), p.addr()}} },
 		func() any { return &Forget{Cluster: p.cluster(), Addr: p.addr()} },
 		func() any {
@@ -311,6 +311,12 @@ func (p *play) hook() failover.HookResult {
 func (p *play) retarget() any {
 	cluster := p.cluster()
 	return &Retarget{Cluster: cluster, IntentID: p.intentID(cluster), To: p.addr()}
+}
+
+func (p *play) anchor() any {
+	cluster := p.cluster()
+	at := topology.Coordinates{File: "binlog.000001", Pos: uint64(rapid.IntRange(0, 2).Draw(p.t, "pos"))}
+	return &Anchor{Cluster: cluster, IntentID: p.intentID(cluster), Anchor: failover.Anchor{Target: p.target(cluster), Source: at, At: at}}
 }
 
 func (p *play) abort() any {

@@ -83,6 +83,24 @@ func (r *Retarget) apply(s *State, _ entry) Result {
 	return Result{Epoch: in.Epoch}
 }
 
+func (a *Anchor) apply(s *State, _ entry) Result {
+	asked := "the anchor of " + a.IntentID
+	c, no := s.open(a.Cluster, a.IntentID, asked)
+	switch {
+	case no.Refused != "":
+		return no
+	case c.Routed():
+		return refuse(RuleRouted, "%s of cluster %s is refused: the route to %s is committed at epoch %d", asked, c.Name, c.Route.Writer, c.Route.Epoch)
+	case a.Anchor.Target != c.Intent.To || a.Anchor.Source.IsZero() || a.Anchor.At.IsZero():
+		return refuse(RuleCommand, "%s of cluster %s is refused: it is at %s of %s, from %s; %s is to become the writer", asked, c.Name, a.Anchor.At, orNone(a.Anchor.Target), a.Anchor.Source, c.Intent.To)
+	}
+	in, rec, anchor := *c.Intent, *c.Recovery, a.Anchor
+	in.Anchor = &anchor
+	c.open(in, &rec)
+	s.Clusters[c.Name] = c
+	return Result{Epoch: in.Epoch}
+}
+
 func (a *Abort) apply(s *State, e entry) Result {
 	asked := "aborting " + a.IntentID
 	c, no := s.open(a.Cluster, a.IntentID, asked)

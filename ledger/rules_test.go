@@ -66,6 +66,15 @@ func TestRefusals(t *testing.T) {
 		"retarget, to the old writer": {failingOver, &Retarget{Cluster: "main", IntentID: "f", To: a}, RuleCommand,
 			"retargeting f of cluster main is refused: a:3306 is the writer already"},
 
+		"anchor, none is open": {routed, anchorOf(b), RuleIntentClosed,
+			`the anchor of f of cluster main is refused: intent "f" is not open, none is; the writer is a:3306 at epoch 10`},
+		"anchor, after the route": {failedOver, anchorOf(b), RuleRouted,
+			"the anchor of f of cluster main is refused: the route to b:3306 is committed at epoch 12"},
+		"anchor, of another": {failingOver, anchorOf(c), RuleCommand,
+			"the anchor of f of cluster main is refused: it is at binlog.000002:5 of c:3306, from binlog.000009:7; b:3306 is to become the writer"},
+		"anchor, nowhere": {failingOver, &Anchor{Cluster: "main", IntentID: "f", Anchor: failover.Anchor{Target: b}}, RuleCommand,
+			"the anchor of f of cluster main is refused: it is at an unknown position of b:3306, from an unknown position; b:3306 is to become the writer"},
+
 		"abort a failover": {failingOver, &Abort{Cluster: "main", IntentID: "f"}, RuleCommand,
 			"aborting f of cluster main is refused: a failover cannot be rolled back"},
 		"abort, after the route": {switchedOver, &Abort{Cluster: "main", IntentID: "s"}, RuleRouted,
@@ -170,4 +179,10 @@ func withProxy(t *testing.T) *book {
 	r := bk.must(&SetRoute{Cluster: "main", Writer: a})
 	bk.must(begin("f", failover.KindFailover, r.Epoch))
 	return bk
+}
+
+func anchorOf(target topology.Addr) *Anchor {
+	return &Anchor{Cluster: "main", IntentID: "f", Anchor: failover.Anchor{
+		Target: target, Source: topology.Coordinates{File: "binlog.000009", Pos: 7}, At: topology.Coordinates{File: "binlog.000002", Pos: 5},
+	}}
 }

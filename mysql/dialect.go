@@ -65,6 +65,9 @@ type dialect interface {
 	// point makes a source; replication is stopped.
 	point(pointing) statement
 
+	// logEnd asks where the own binary log ends: columns File, Position.
+	logEnd() string
+
 	// sleepingEvents lists events that are off because their server was a replica:
 	// columns db, name, definer.
 	sleepingEvents() string
@@ -104,7 +107,8 @@ const endlessTimeout = "1000000000000000000"
 type pointing struct {
 	channel        string
 	source         topology.Addr
-	user, password string // user is empty: keep the account
+	user, password string               // user is empty: keep the account
+	at             topology.Coordinates // where in the source's binary log; zero: by GTID
 	heartbeat      time.Duration
 	retry          time.Duration
 	tls            *bool // nil: keep what is configured

@@ -110,8 +110,12 @@ func (a *actor) workersRest(ctx context.Context, r *reading) bool {
 	return err == nil && !slices.ContainsFunc(list, a.session.dialect.busyWorker)
 }
 
-// catchUp waits until step.Until is executed.
+// catchUp waits until step.Until is executed, or without GTID the source's binary log
+// up to step.At.
 func (a *actor) catchUp(ctx context.Context, step failover.Step) error {
+	if !step.At.IsZero() {
+		return a.comesTo(ctx, step.At)
+	}
 	r, err := a.read(ctx)
 	if err != nil {
 		return err

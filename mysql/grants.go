@@ -71,6 +71,15 @@ func RescueGrants(flavor string, discard bool) []string {
 	return []string{"GRANT " + strings.Join(privileges, ", ") + " ON *.*" + account}
 }
 
+// PositionGrants lists what Remora's account needs besides [Grants] where replicas do
+// not position by GTID; nil for MySQL, where Grants has it already.
+func PositionGrants(flavor string) []string {
+	if flavor == string(gtid.MySQL) {
+		return nil
+	}
+	return []string{"GRANT BINLOG MONITOR ON *.* TO `remora`@`%`"} // the binary logs' names, ends and events
+}
+
 // CloneGrants lists what Remora's account needs besides [Grants] for MySQL's CLONE,
 // on both servers.
 func CloneGrants() []string {

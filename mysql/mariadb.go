@@ -104,6 +104,7 @@ func mariadbChannel(line row) (*channel, error) {
 		return nil, fmt.Errorf("%w: %w", errGarbled, err)
 	}
 	c.GTID = line["Using_Gtid"] == "Slave_Pos" || line["Using_Gtid"] == "Current_Pos"
+	c.notePositions(line, oldNames)
 	c.Heartbeat, _ = line.seconds("Slave_heartbeat_period")
 	c.pulse = strings.Join([]string{c.logFile, c.received, line["Gtid_IO_Pos"], line["Slave_received_heartbeats"]}, " ")
 	return c, nil

@@ -147,13 +147,20 @@ func (mariadb) point(p pointing) statement {
 		b.add(", MASTER_USER=%s", quote(p.user))
 		b.secret(", MASTER_PASSWORD=", p.password)
 	}
-	b.add(", MASTER_USE_GTID=slave_pos, MASTER_CONNECT_RETRY=%d, MASTER_HEARTBEAT_PERIOD=%.3f",
+	if p.at.IsZero() {
+		b.add(", MASTER_USE_GTID=slave_pos")
+	} else {
+		b.add(", MASTER_USE_GTID=no, MASTER_LOG_FILE=%s, MASTER_LOG_POS=%d", quote(p.at.File), p.at.Pos)
+	}
+	b.add(", MASTER_CONNECT_RETRY=%d, MASTER_HEARTBEAT_PERIOD=%.3f",
 		wholeSeconds(p.retry), p.heartbeat.Seconds())
 	if p.tls != nil {
 		b.add(", MASTER_SSL=%d", number(*p.tls))
 	}
 	return b.statement()
 }
+
+func (mariadb) logEnd() string { return "SHOW MASTER STATUS" }
 
 func (mariadb) sleepingEvents() string { return sleepingEventsQuery("SLAVESIDE_DISABLED") }
 

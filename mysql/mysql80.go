@@ -33,4 +33,6 @@ func (d mysql80) point(p pointing) statement {
 	return d.pointAs("CHANGE MASTER", "MASTER", sourceRetries, p)
 }
 
+func (mysql80) logEnd() string { return "SHOW MASTER STATUS" }
+
 func (mysql80) sleepingEvents() string { return sleepingEventsQuery("SLAVESIDE_DISABLED") }

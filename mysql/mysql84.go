@@ -34,6 +34,8 @@ func (d mysql84) point(p pointing) statement {
 	return d.pointAs("CHANGE REPLICATION SOURCE", "SOURCE", sourceRetries, p)
 }
 
+func (mysql84) logEnd() string { return "SHOW BINARY LOG STATUS" }
+
 // sleepingEvents: the word became REPLICA_SIDE_DISABLED within the series.
 func (mysql84) sleepingEvents() string {
 	return "SELECT EVENT_SCHEMA AS db, EVENT_NAME AS name, DEFINER AS definer FROM information_schema.EVENTS" +

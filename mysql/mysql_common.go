@@ -111,6 +111,7 @@ func oracleChannel(line row, names channelNames, heartbeats result) (*channel, e
 		return nil, fmt.Errorf("%w: %w", errGarbled, err)
 	}
 	c.GTID = line.on("Auto_Position")
+	c.notePositions(line, names)
 	pulse := []string{c.logFile, c.received, line["Retrieved_Gtid_Set"]}
 	for _, beat := range heartbeats {
 		if beat["channel"] == c.Channel {
@@ -236,8 +237,13 @@ func (oracle) pointAs(verb, word string, retries int, p pointing) statement {
 		b.add(", %s_USER=%s", word, quote(p.user))
 		b.secret(fmt.Sprintf(", %s_PASSWORD=", word), p.password)
 	}
-	b.add(", %s_AUTO_POSITION=1, %s_CONNECT_RETRY=%d, %s_RETRY_COUNT=%d, %s_HEARTBEAT_PERIOD=%.3f",
-		word, word, wholeSeconds(p.retry), word, retries, word, p.heartbeat.Seconds())
+	if p.at.IsZero() {
+		b.add(", %s_AUTO_POSITION=1", word)
+	} else {
+		b.add(", %s_AUTO_POSITION=0, %s_LOG_FILE=%s, %s_LOG_POS=%d", word, word, quote(p.at.File), word, p.at.Pos)
+	}
+	b.add(", %s_CONNECT_RETRY=%d, %s_RETRY_COUNT=%d, %s_HEARTBEAT_PERIOD=%.3f",
+		word, wholeSeconds(p.retry), word, retries, word, p.heartbeat.Seconds())
 	if p.plain {
 		// caching_sha2_password takes no password in clear: it is encrypted with the key of
 		// the source, which over TLS nobody needs.

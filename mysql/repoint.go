@@ -11,8 +11,8 @@ import (
 // settle bounds the wait for an IO thread that connects without an error.
 const settle = 2 * time.Second
 
-// repoint makes the server a replica of step.Source: read-only, with GTIDs, and
-// verified to receive.
+// repoint makes the server a replica of step.Source: read-only, with GTIDs, or by
+// position where the step names one, and verified to receive.
 func (a *actor) repoint(ctx context.Context, step failover.Step) error {
 	r, err := a.read(ctx)
 	if err != nil {
@@ -27,8 +27,12 @@ func (a *actor) repoint(ctx context.Context, step failover.Step) error {
 		}
 	}
 	c := r.channel()
-	if c != nil && c.Addr == step.Source && c.GTID && c.IOErrno == 0 && c.SQLErrno == 0 {
+	byPosition := !step.At.IsZero()
+	if c != nil && c.Addr == step.Source && (c.GTID || byPosition) && c.IOErrno == 0 && c.SQLErrno == 0 {
 		return a.resume(ctx, r, c, step)
+	}
+	if byPosition {
+		return a.pointAt(ctx, r, step)
 	}
 	if err := a.setSource(ctx, r, step); err != nil {
 		return err
@@ -77,7 +81,7 @@ func (a *actor) resume(ctx context.Context, r *reading, c *channel, step failove
 func (a *actor) setSource(ctx context.Context, r *reading, step failover.Step) error {
 	d := a.session.dialect
 	p := pointing{
-		source: step.Source, user: a.cfg.ReplicationUser, password: a.cfg.ReplicationPassword,
+		source: step.Source, at: step.At, user: a.cfg.ReplicationUser, password: a.cfg.ReplicationPassword,
 		heartbeat: a.cfg.Heartbeat.D(), retry: a.cfg.ConnectRetry.D(),
 	}
 	c := r.channel()
@@ -89,6 +93,9 @@ func (a *actor) setSource(ctx context.Context, r *reading, step failover.Step) e
 	case c == nil:
 		tls := a.cfg.ReplicationTLS == "on"
 		p.tls, p.plain = &tls, !tls
+		if !p.at.IsZero() {
+			break // where it stands needs no GTID
+		}
 		adopt, err := d.adopt(r)
 		if err != nil {
 			return a.failed("cannot make it a replica: %w", err)

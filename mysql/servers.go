@@ -90,13 +90,17 @@ func (s *Servers) Do(ctx context.Context, step failover.Step) error {
 	default:
 		return &Error{Op: string(step.Do), Addr: step.Target, Err: ErrNotMine}
 	}
-	wait := s.cfg.ActTimeout.D()
-	if step.Wait > 0 {
-		wait = step.Wait.D()
-	}
-	ctx, cancel := context.WithTimeout(ctx, wait)
+	ctx, cancel := context.WithTimeout(ctx, s.waitOf(step))
 	defer cancel()
 	return s.as(ctx, string(step.Do), step.Target, func(ctx context.Context, a *actor) error { return act(a, ctx, step) })
+}
+
+// waitOf is how long a step may take.
+func (s *Servers) waitOf(step failover.Step) time.Duration {
+	if step.Wait > 0 {
+		return step.Wait.D()
+	}
+	return s.cfg.ActTimeout.D()
 }
 
 // as connects to an instance and has something done there. It ends with Close.

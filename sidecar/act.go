@@ -176,9 +176,32 @@ func (d *decider) perform(ctx context.Context, step failover.Step) error {
 		return d.discard(ctx, step)
 	case failover.Clone:
 		return d.clone(ctx, step)
+	case failover.Locate:
+		return d.locate(ctx, step)
 	default:
 		return d.ports.Servers[d.cluster].Do(ctx, step)
 	}
+}
+
+// locate finds where the target of the open recovery stands, and commits it: nothing
+// else remembers it when the target has forgotten its source.
+func (d *decider) locate(ctx context.Context, step failover.Step) error {
+	locator := d.ports.Locators[d.cluster]
+	if locator == nil {
+		return fmt.Errorf("%s: positions in binary logs are not read here", step)
+	}
+	anchor, err := locator.Locate(ctx, step)
+	if err != nil {
+		return err
+	}
+	d.mu.Lock()
+	id := d.stepsOf
+	d.mu.Unlock()
+	if _, err := d.commit(ctx, ledger.Command{Anchor: &ledger.Anchor{Cluster: d.cluster, IntentID: id, Anchor: anchor}}); err != nil {
+		return fmt.Errorf("commit where %s stands: %w", step.Target, err)
+	}
+	d.log.Info("located", "cluster", d.cluster, "instance", string(anchor.Target), "executed", anchor.Source.String(), "stands", anchor.At.String(), "whole", anchor.Whole)
+	return nil
 }
 
 // agree commits what a step of the plan wants committed.

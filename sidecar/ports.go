@@ -40,6 +40,13 @@ type Rescuer interface {
 	Discard(ctx context.Context, addr topology.Addr, extra gtid.Set, dry bool) (mysql.Discarded, error)
 }
 
+// Locator finds where servers without GTID stand.
+type Locator interface {
+	// Locate carries out a [failover.Locate] step: what it says holds as long as the
+	// target takes no writes and its replication stays stopped.
+	Locate(ctx context.Context, step failover.Step) (failover.Anchor, error)
+}
+
 // Proxy is the node's own ProxySQL.
 type Proxy interface {
 	// Apply brings the proxy to the route's epoch and reads it back.
@@ -146,6 +153,7 @@ type Ports struct {
 	Proxy     Proxy              // nil on a witness
 	Ladder    Ladder             // nil: a proxy that hangs is not cut off
 	Rescuers  map[string]Rescuer // by cluster; nil: binary logs are not read
+	Locators  map[string]Locator // by cluster; nil where all servers have GTIDs
 	Stores    []Store
 	Renderers []Renderer
 	Commands  Commands

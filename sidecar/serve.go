@@ -101,7 +101,7 @@ func runWithAPI(ctx context.Context, s *Sidecar, listener net.Listener, handler 
 // openPorts connects the loops with the real world.
 func openPorts(cfg Config, token string, ports *Ports, log *slog.Logger) (err error) {
 	adapters, confirm := map[string]mysql.Config{}, Confirmed(ports)
-	ports.Servers, ports.Rescuers = map[string]Servers{}, map[string]Rescuer{}
+	ports.Servers, ports.Rescuers, ports.Locators = map[string]Servers{}, map[string]Rescuer{}, map[string]Locator{}
 	for name, c := range cfg.Clusters {
 		a, err := cfg.MySQL.adapter(c.Policy.Detection)
 		if err != nil {
@@ -110,7 +110,7 @@ func openPorts(cfg Config, token string, ports *Ports, log *slog.Logger) (err er
 		adapters[name] = a
 		servers := mysql.NewServers(a, log.With("cluster", name))
 		servers.Confirm = confirm
-		ports.Servers[name], ports.Rescuers[name] = servers, servers
+		ports.Servers[name], ports.Rescuers[name], ports.Locators[name] = servers, servers, servers
 	}
 	ports.Prober = func(cluster string, addr topology.Addr, onBreak func()) Prober {
 		return mysql.NewProber(addr, adapters[cluster], cfg.Node, onBreak)

@@ -74,6 +74,13 @@ type Source struct {
 	GTID    bool      `json:"gtid"`            // GTID positioning is on
 	Filters string    `json:"filters,omitempty"`
 
+	// Where GTID positioning is off: how much of the source's binary log was read and
+	// was applied, and which server wrote it (its server_uuid; on MariaDB its
+	// server_id), as far as the replica knows.
+	ReadTo    Coordinates `json:"read_to,omitzero"`
+	AppliedTo Coordinates `json:"applied_to,omitzero"`
+	SourceID  string      `json:"source_id,omitempty"`
+
 	// Heartbeat is how often an idle source says that it is alive.
 	Heartbeat Duration `json:"heartbeat,omitempty"`
 	// Silence is how long nothing at all (event or heartbeat) has come from the

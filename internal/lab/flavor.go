@@ -48,7 +48,8 @@ type engine interface {
 	// args start a server; --no-defaults comes first.
 	args(s *Server, data string) []string
 	words() words
-	// follow makes a stopped replica of a source, from its own position on.
+	// follow makes a stopped replica of a source, from its own position on; where the source is without GTIDs, from the
+	// beginning of its binary log.
 	follow(source *Server, delay int) string
 }
 
@@ -69,6 +70,8 @@ type words struct {
 	received      string
 	position      string // column pos: all that the server has
 	applied       string // of a position, put in for %s; column waited is 0 when it has it, or the query takes 20 ms; column pos
+	logEnd        string // columns File, Position: where the own binary log ends
+	awaitLog      string // the function that waits for a place in the source's binary log
 	semiSync      string // the variable of the primary's side
 	clients       string // the status variable that counts who acknowledges
 	waiting       string // the one that counts sessions which wait for that
@@ -87,6 +90,9 @@ func engineOf(f Flavor) (engine, error) {
 	}
 	return nil, fmt.Errorf("flavor %q (of REMORA_FLAVOR, where none is asked for): it can be %q or %q", string(f), string(MariaDB), string(MySQL))
 }
+
+// firstLog is the first binary log of each server.
+const firstLog = "binlog.000001"
 
 // commonArgs are those that all flavors understand.
 func commonArgs(s *Server, data string) []string {

@@ -58,14 +58,19 @@ func (mariadbEngine) words() words {
 		ioError: "Last_IO_Error", sqlError: "Last_SQL_Error", delay: "SQL_Delay", sourcePort: "Master_Port", received: "Gtid_IO_Pos",
 		position: "SELECT @@gtid_current_pos AS pos",
 		applied:  "SELECT MASTER_GTID_WAIT('%s', 0.02) AS waited, @@gtid_current_pos AS pos",
+		logEnd:   "SHOW MASTER STATUS", awaitLog: "MASTER_POS_WAIT",
 		semiSync: "rpl_semi_sync_master_enabled", clients: "Rpl_semi_sync_master_clients", waiting: "Rpl_semi_sync_master_wait_sessions",
 		closed: "SELECT @@read_only AS closed",
 	}
 }
 
 func (mariadbEngine) follow(source *Server, delay int) string {
+	position := "MASTER_USE_GTID=slave_pos"
+	if source.opts.NoGTID {
+		position = "MASTER_USE_GTID=no, MASTER_LOG_FILE='" + firstLog + "', MASTER_LOG_POS=4"
+	}
 	return fmt.Sprintf("CHANGE MASTER TO MASTER_HOST='%s', MASTER_PORT=%d, MASTER_USER='%s', MASTER_PASSWORD='%s', "+
-		"MASTER_USE_GTID=slave_pos, MASTER_CONNECT_RETRY=1, MASTER_HEARTBEAT_PERIOD=0.5, MASTER_DELAY=%d",
+		position+", MASTER_CONNECT_RETRY=1, MASTER_HEARTBEAT_PERIOD=0.5, MASTER_DELAY=%d",
 		source.Host, source.Port, ReplUser.Name, ReplUser.Password, delay)
 }
 

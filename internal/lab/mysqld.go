@@ -45,9 +45,14 @@ func (mysqlEngine) program() (string, error) {
 func (mysqlEngine) recipe() string { return redoLogCapacity + strings.Join(mysqlSetup(), "\n") }
 
 func (mysqlEngine) args(s *Server, data string) []string {
-	args := append(commonArgs(s, data), "--log-replica-updates=ON", "--gtid-mode=ON", "--enforce-gtid-consistency=ON",
+	args := append(commonArgs(s, data), "--log-replica-updates=ON",
 		"--skip-replica-start", "--replica-net-timeout=4", "--mysqlx=OFF", redoLogCapacity, "--table-definition-cache=400",
 		"--replica-parallel-workers="+strconv.Itoa(orDefault(s.opts.Appliers, 1)))
+	gtids := "ON"
+	if s.opts.NoGTID {
+		gtids = "OFF" // 9.7 has them on by default
+	}
+	args = append(args, "--gtid-mode="+gtids, "--enforce-gtid-consistency="+gtids)
 	if !s.opts.Writable {
 		args = append(args, "--super-read-only=ON")
 	}
@@ -69,14 +74,19 @@ func (mysqlEngine) words() words {
 		ioError: "Last_IO_Error", sqlError: "Last_SQL_Error", delay: "SQL_Delay", sourcePort: "Source_Port", received: "Retrieved_Gtid_Set",
 		position: "SELECT @@GLOBAL.gtid_executed AS pos",
 		applied:  "SELECT WAIT_FOR_EXECUTED_GTID_SET('%s', 0.02) AS waited, @@GLOBAL.gtid_executed AS pos",
+		logEnd:   "SHOW BINARY LOG STATUS", awaitLog: "SOURCE_POS_WAIT",
 		semiSync: "rpl_semi_sync_source_enabled", clients: "Rpl_semi_sync_source_clients", waiting: "Rpl_semi_sync_source_wait_sessions",
 		closed: "SELECT @@super_read_only AS closed",
 	}
 }
 
 func (mysqlEngine) follow(source *Server, delay int) string {
+	position := "SOURCE_AUTO_POSITION=1"
+	if source.opts.NoGTID {
+		position = "SOURCE_AUTO_POSITION=0, SOURCE_LOG_FILE='" + firstLog + "', SOURCE_LOG_POS=4"
+	}
 	return fmt.Sprintf("CHANGE REPLICATION SOURCE TO SOURCE_HOST='%s', SOURCE_PORT=%d, SOURCE_USER='%s', SOURCE_PASSWORD='%s', "+
-		"SOURCE_AUTO_POSITION=1, SOURCE_CONNECT_RETRY=1, SOURCE_RETRY_COUNT=0, SOURCE_HEARTBEAT_PERIOD=0.5, SOURCE_DELAY=%d, "+
+		position+", SOURCE_CONNECT_RETRY=1, SOURCE_RETRY_COUNT=0, SOURCE_HEARTBEAT_PERIOD=0.5, SOURCE_DELAY=%d, "+
 		"SOURCE_SSL=0, GET_SOURCE_PUBLIC_KEY=1",
 		source.Host, source.Port, ReplUser.Name, ReplUser.Password, delay)
 }

@@ -34,6 +34,9 @@ type ServerOptions struct {
 	// Appliers is how many threads apply what a replica receives, in the groups in which the primary committed it; 0 for
 	// one. One cannot keep up with a dozen writers, as it syncs its logs for every transaction.
 	Appliers int
+	// NoGTID makes the server's replication go by file and position. MySQL writes no GTIDs then; MariaDB does, and does not
+	// use them.
+	NoGTID bool
 	// Writable boots the server with read_only off. By default it boots read-only, so that one that returns from the
 	// dead takes no writes.
 	Writable bool
@@ -278,9 +281,15 @@ func (s *Server) counter(ctx context.Context, name string) (int, error) {
 	return strconv.Atoi(row["Value"])
 }
 
-// Position is all that the server has executed, as its flavor writes GTIDs.
+// Position is all that the server has executed, as its flavor writes GTIDs; without them it is where its own binary log
+// ends, "file:position".
 func (s *Server) Position(ctx context.Context) (string, error) {
-	row, err := s.Row(ctx, s.engine.words().position)
+	w := s.engine.words()
+	if s.opts.NoGTID {
+		row, err := s.Row(ctx, w.logEnd)
+		return row["File"] + ":" + row["Position"], err
+	}
+	row, err := s.Row(ctx, w.position)
 	return row["pos"], err
 }
 

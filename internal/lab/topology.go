@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -157,10 +158,16 @@ func (t *Topology) delayed(i int) bool {
 	return false
 }
 
-// Applied waits until the server, a replica, has applied a GTID position.
+// Applied waits until the server, a replica, has applied a position of the primary; without GTIDs, of its source.
 func (s *Server) Applied(ctx context.Context, pos string) error {
+	w := s.engine.words()
+	query := fmt.Sprintf(w.applied, pos)
+	if s.opts.NoGTID {
+		file, offset, _ := strings.Cut(pos, ":")
+		query = fmt.Sprintf("SELECT IF(%s('%s', %s, 0.02) >= 0, 0, 1) AS waited, 'behind' AS pos", w.awaitLog, file, offset)
+	}
 	return Eventually(ctx, s.Name+" to apply "+pos, 20*time.Millisecond, func() (bool, string) {
-		row, err := s.Row(ctx, fmt.Sprintf(s.engine.words().applied, pos))
+		row, err := s.Row(ctx, query)
 		if err != nil {
 			return false, err.Error()
 		}

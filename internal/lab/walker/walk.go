@@ -71,6 +71,8 @@ func (c commits) Apply(ctx context.Context, cmd ledger.Command) (res ledger.Resu
 		what = "begin"
 	case cmd.Retarget != nil:
 		what = "commit retarget"
+	case cmd.Anchor != nil:
+		what = "commit anchor"
 	case cmd.Abort != nil:
 		what = "commit abort"
 	case cmd.CommitRoute != nil:
