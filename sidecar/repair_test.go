@@ -214,3 +214,21 @@ func TestARepairThatHasJustEndedIsNotRepeated(t *testing.T) {
 		}
 	})
 }
+
+// An operator's rejoin makes an instance a replica as a repair does: a recovery goes first.
+func TestARejoinsRepointMakesWayForARecovery(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := withStray(t)
+		d := newDecider(newTerm(s.Sidecar, 1), "main")
+		step := failover.Step{Do: failover.Repoint, Target: dbC, Source: dbA}
+		began := time.Now()
+		time.AfterFunc(time.Second, d.breakOff)
+		if res := d.bringBack(context.Background(), step); res.Error == "" || time.Since(began) != time.Second+lateEnd {
+			t.Errorf("after %s: %+v", time.Since(began), res)
+		}
+		s.begin(t, failover.KindFailover)
+		if res := d.bringBack(context.Background(), step); !strings.Contains(res.Error, "a recovery goes first") {
+			t.Errorf("in a recovery: %+v", res)
+		}
+	})
+}
