@@ -237,6 +237,9 @@ func (p *planner) fromReturns(from *topology.Instance) bool {
 // astray says that an instance has to be moved to the target: the old primary,
 // who follows it, or who was moved already and did not start.
 func (p *planner) astray(i *topology.Instance) bool {
+	if i.State.MultiSource() {
+		return false // it is left alone
+	}
 	if src := p.s.ChannelTo(i, p.target); src != nil {
 		idle := src.IO == topology.ThreadNo && src.IOError == "" && src.SQLError == ""
 		plan := p.replicaSemiSync(i)
@@ -332,8 +335,8 @@ func (p *planner) receiveAgain() []Step {
 			continue
 		}
 		step := p.repoint(i.Addr, p.in.From)
-		if p.positions {
-			step.Do, step.Source = StartReplica, src.Addr // it goes on where it stands
+		if p.positions || i.State.MultiSource() {
+			step.Do, step.Source = StartReplica, src.Addr // that channel alone, where it stands
 		}
 		step.Why = fmt.Sprintf("%s receives from %s again", i.Addr, p.in.From)
 		steps = append(steps, step)

@@ -92,7 +92,7 @@ var replicaProblems = []Problem{
 		Explain: "A replica holds transactions that were not written on the primary. It is no candidate while errant is refuse.",
 		match: func(f *facts) []hit {
 			return each(f.strangers(), func(i *topology.Instance) (string, bool) {
-				if !i.Fresh() || !i.State.IsReplica() || !f.s.Under(i.Addr, f.primary) {
+				if !i.Fresh() || !i.State.IsReplica() || i.State.MultiSource() || !f.s.Under(i.Addr, f.primary) {
 					return "", false
 				}
 				extra := f.errant(i)

@@ -69,6 +69,31 @@ var structureProblems = []Problem{
 		},
 	},
 	{
+		Code: "MultiSourceReplica", Priority: advice,
+		Explain: "An instance replicates from several sources. It is left alone: it is not promoted unless that is forced, and not repointed, so after a failover its channel from the old primary has to be moved by hand.",
+		match: func(f *facts) []hit {
+			return each(f.members(), func(i *topology.Instance) (string, bool) {
+				if !i.Fresh() || !i.State.MultiSource() || i.State.Member != "" {
+					return "", false
+				}
+				return fmt.Sprintf("%s replicates from several sources (%s): it is not promoted, and its channels are left as they are", i.Addr, channelsOf(i.State)), true
+			})
+		},
+	},
+	{
+		Code: "OpenAtBoot", Priority: weak,
+		Explain: "A variable is persisted that lets a server take writes when it starts, whatever its configuration file says: a primary that crashes and comes back would take writes beside the next one.",
+		match: func(f *facts) []hit {
+			return each(f.members(), func(i *topology.Instance) (string, bool) {
+				if !i.Fresh() || len(i.State.PersistedOpen) == 0 {
+					return "", false
+				}
+				names := strings.Join(i.State.PersistedOpen, " and ")
+				return fmt.Sprintf("%s has persisted %s=OFF and takes writes after its next start; RESET PERSIST IF EXISTS %s there", i.Addr, names, i.State.PersistedOpen[0]), true
+			})
+		},
+	},
+	{
 		Code: "RingOfPrimaries", Priority: advice,
 		Explain: "The primary replicates from one of its own replicas. What is written there by mistake comes to the primary. It is taken apart where the policy's repair.ring says so.",
 		match: func(f *facts) []hit {

@@ -126,6 +126,8 @@ func (f *facts) mayRejoin(i *topology.Instance, r RejoinRequest) *Refusal {
 		return no("stale", "start it, and wait until it can be read", "%s cannot be read (%s)", i.Addr, i.Reach)
 	case i.State.Member != "":
 		return no("member", "use the tools of that cluster", "%s is managed by %s", i.Addr, i.State.Member)
+	case i.State.MultiSource():
+		return no("channels", "leave it one of them, or set it up by hand", "%s replicates from several sources (%s), and such a replica is left alone", i.Addr, channelsOf(i.State))
 	case f.rejoining(i.Addr) != nil:
 		return no("busy", "wait until that has ended", "%s: %s since %s", i.Addr, f.rejoining(i.Addr).Doing, f.ago(f.rejoining(i.Addr).Since))
 	case i.State.Flavor != f.prim.State.Flavor:

@@ -40,7 +40,7 @@ func (f *facts) wantedRepairs() []Step {
 			add(f.breakRing())
 		case i.State.Writable():
 			add(f.closeStranger(i))
-		case f.rejoining(i.Addr) != nil:
+		case f.rejoining(i.Addr) != nil, i.State.MultiSource():
 		default:
 			add(f.saveExtra(i))
 			add(f.autoClone(i))

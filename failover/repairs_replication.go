@@ -41,6 +41,8 @@ func (f *facts) whyNotRestart(i *topology.Instance, src *topology.Source) string
 	switch {
 	case f.downtime(i.Addr) != nil:
 		return f.downtimeWords(i.Addr)
+	case i.State.MultiSource():
+		return "it replicates from several sources, and such a replica is left alone"
 	case f.hopeless(i, numbers):
 		return "it would stop again, or hide that the data differ"
 	case byAHand(src) && f.p.Repair.Stopped != StoppedStart:
@@ -169,7 +171,7 @@ func (f *facts) lackedBy(st, other *topology.State) gtid.Set { return beyond(oth
 // closed, and has nothing that the primary lacks.
 func (f *facts) breakRing() (Step, bool) {
 	co := f.co
-	if f.positions || f.p.Repair.Ring != RingBreak || !co.Fresh() || !closed(co.State) || f.downtime(f.primary) != nil || !f.covers(f.prim.State, co.State) {
+	if f.positions || f.prim.State.MultiSource() || f.p.Repair.Ring != RingBreak || !co.Fresh() || !closed(co.State) || f.downtime(f.primary) != nil || !f.covers(f.prim.State, co.State) {
 		return Step{}, false
 	}
 	return Step{

@@ -48,6 +48,9 @@ var rules = []rule{
 	{"log_bin", false, "turn on log_bin and log_replica_updates (log_slave_updates) on it", func(_ *facts, x *contender, _ []*contender, _ wish) string {
 		return when(x.inst.Fresh() && (!x.st.LogBin || !x.st.LogReplicaUpdates), "%s keeps no binary log of what it replicates, so nobody could follow it", x.addr())
 	}},
+	{"channels", true, "leave it the channel from the primary alone, or force it", func(_ *facts, x *contender, _ []*contender, _ wish) string {
+		return when(x.st.MultiSource(), "%s replicates from several sources (%s), and its promotion would make it forget them all", x.addr(), channelsOf(x.st))
+	}},
 	{"sql_error", false, "mend its replication", func(_ *facts, x *contender, _ []*contender, _ wish) string {
 		src := x.st.Source()
 		return when(src != nil && src.SQL == topology.ThreadNo && src.SQLError != "" && !drained(x.st), "%s cannot apply what it received%s", x.addr(), colon(errorOf(src)))
@@ -144,7 +147,7 @@ func (f *facts) applyRules(x *contender, all []*contender, w wish) {
 // those stand, in sentences, is `behind`.
 func (f *facts) ackers(x *contender, all []*contender, w wish) (list []topology.Addr, behind []string) {
 	for _, o := range all {
-		if o == x || !f.follower(o) || delayed(o.st) || older(o.st, x.st) || o.st.Flavor != x.st.Flavor || !x.st.Executed.Contains(o.errant) {
+		if o == x || !f.follower(o) || o.st.MultiSource() || delayed(o.st) || older(o.st, x.st) || o.st.Flavor != x.st.Flavor || !x.st.Executed.Contains(o.errant) {
 			continue
 		}
 		if words := f.behind(o, x, w); words != "" {
@@ -177,6 +180,19 @@ func (f *facts) downtimeWords(a topology.Addr) string {
 		words += ", set by " + d.By
 	}
 	return words + colon(d.Reason)
+}
+
+// channelsOf lists the sources of a replica, each with the name of its channel.
+func channelsOf(st *topology.State) string {
+	var list []string
+	for _, src := range st.Sources {
+		name := "the default channel"
+		if src.Channel != "" {
+			name = "channel " + src.Channel
+		}
+		list = append(list, fmt.Sprintf("%s on %s", src.Addr, name))
+	}
+	return strings.Join(list, ", ")
 }
 
 func errorOf(src *topology.Source) string {

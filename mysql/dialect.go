@@ -79,6 +79,7 @@ type part struct {
 	name, sql string
 	needs     string // the privilege, for the sentence that asks for it
 	essential bool   // a reading without it is not believed
+	rare      bool   // it hardly changes: only probers read it, and only now and then
 }
 
 // statement is SQL, and how it may be shown: without passwords.
@@ -139,7 +140,8 @@ type channel struct {
 	relayPos           int
 	user               string
 	tls                bool
-	halfway            bool // MySQL's receiver stopped in the middle of a transaction
+	keyFile            string // MySQL: the source's public key, for a password over a connection that is not encrypted
+	halfway            bool   // MySQL's receiver stopped in the middle of a transaction
 }
 
 // readAll says whether the SQL thread waits at the end of the relay log.
@@ -154,6 +156,16 @@ func (r *reading) channel() *channel {
 	}
 	if len(r.channels) > 0 {
 		return &r.channels[0]
+	}
+	return nil
+}
+
+// channelFrom is the channel from a source; nil when there is none.
+func (r *reading) channelFrom(source topology.Addr) *channel {
+	for i := range r.channels {
+		if r.channels[i].Addr == source {
+			return &r.channels[i]
+		}
 	}
 	return nil
 }
@@ -220,14 +232,34 @@ func (s *session) readAfter(ctx context.Context, first string) (*reading, error)
 	for i, p := range parts {
 		byName[p.name] = results[i]
 	}
-	return s.dialect.parse(byName)
+	return s.dialect.parse(s.withRare(byName))
 }
 
-// allowed are the parts that are not known to be denied.
+// rareEvery is how old what hardly changes may get.
+const rareEvery = time.Minute
+
+// withRare keeps the parts that are read now and then, and adds them to a reading
+// without.
+func (s *session) withRare(results map[string]result) map[string]result {
+	for _, p := range s.dialect.parts() {
+		if !p.rare {
+			continue
+		}
+		if res, read := results[p.name]; read {
+			s.rare[p.name], s.rareAt = res, time.Now()
+		} else if res, kept := s.rare[p.name]; kept {
+			results[p.name] = res
+		}
+	}
+	return results
+}
+
+// allowed are the parts that are due and not known to be denied.
 func (s *session) allowed() []part {
 	var parts []part
 	for _, p := range s.dialect.parts() {
-		if s.denied[p.name] == nil {
+		due := !p.rare || s.rare != nil && time.Since(s.rareAt) >= rareEvery
+		if due && s.denied[p.name] == nil {
 			parts = append(parts, p)
 		}
 	}
@@ -260,5 +292,5 @@ func (s *session) readOneByOne(ctx context.Context) (*reading, error) {
 	if essential != nil {
 		return nil, essential
 	}
-	return s.dialect.parse(byName)
+	return s.dialect.parse(s.withRare(byName))
 }

@@ -21,6 +21,7 @@ const (
 	partStatus      = "status"
 	partReplicas    = "attached replicas"
 	partHeartbeats  = "replication heartbeats"
+	partPersisted   = "persisted variables"
 )
 
 func (mariadb) parts() []part {

@@ -38,6 +38,10 @@ const oracleHeartbeats = "SELECT c.CHANNEL_NAME AS channel, c.HEARTBEAT_INTERVAL
 	" FROM performance_schema.replication_connection_configuration c" +
 	" LEFT JOIN performance_schema.replication_connection_status s ON s.CHANNEL_NAME = c.CHANNEL_NAME"
 
+// oraclePersisted are the variables of SET PERSIST that count at boot.
+const oraclePersisted = "SELECT VARIABLE_NAME AS Variable_name, VARIABLE_VALUE AS Value FROM performance_schema.persisted_variables" +
+	" WHERE VARIABLE_NAME IN ('read_only','super_read_only')"
+
 func oracleParts(replication, replicas string) []part {
 	return []part{
 		{name: partVariables, essential: true, needs: "a log-in", sql: oracleVariables},
@@ -46,6 +50,7 @@ func oracleParts(replication, replicas string) []part {
 		{name: partStatus, essential: true, needs: "a log-in", sql: oracleStatus},
 		{name: partReplicas, needs: "REPLICATION SLAVE ON *.*", sql: replicas},
 		{name: partHeartbeats, needs: "SELECT ON performance_schema.replication_connection_status and ..._configuration", sql: oracleHeartbeats},
+		{name: partPersisted, rare: true, needs: "SELECT ON performance_schema.persisted_variables", sql: oraclePersisted},
 	}
 }
 
@@ -85,6 +90,7 @@ func (oracle) parseAs(names channelNames, results map[string]result) (*reading, 
 	case status.integer("wsrep_cluster_size") > 0: // Percona XtraDB Cluster
 		st.Member = "galera"
 	}
+	st.PersistedOpen = persistedOpen(results[partPersisted].pairs())
 	r := &reading{state: st, semiSync: oracleSemiSync(vars)}
 	for _, line := range results[partReplication] {
 		c, err := oracleChannel(line, names, results[partHeartbeats])
@@ -112,6 +118,7 @@ func oracleChannel(line row, names channelNames, heartbeats result) (*channel, e
 	}
 	c.GTID = line.on("Auto_Position")
 	c.notePositions(line, names)
+	c.keyFile = line[names.source+"_public_key_path"]
 	pulse := []string{c.logFile, c.received, line["Retrieved_Gtid_Set"]}
 	for _, beat := range heartbeats {
 		if beat["channel"] == c.Channel {
@@ -122,6 +129,21 @@ func oracleChannel(line row, names channelNames, heartbeats result) (*channel, e
 	}
 	c.pulse = strings.Join(pulse, " ")
 	return c, nil
+}
+
+// persistedOpen names what is persisted as off of that which keeps a server closed.
+// super_read_only brings read_only with it.
+func persistedOpen(vars row) []string {
+	if vars.on("super_read_only") {
+		return nil
+	}
+	var open []string
+	for _, name := range []string{"read_only", "super_read_only"} {
+		if v, persisted := vars[name]; persisted && isOff(v) {
+			open = append(open, name)
+		}
+	}
+	return open
 }
 
 // oracleSemiSync tells by the variables which plugins are installed.

@@ -135,7 +135,7 @@ func (p *Prober) read(ctx context.Context) (*reading, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.opened = p.now()
+	s.opened, s.rare = p.now(), map[string]result{}
 	p.session = s
 	s.wire.onEnd(p.onBreak)
 	r, err := s.read(ctx)

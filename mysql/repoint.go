@@ -18,6 +18,9 @@ func (a *actor) repoint(ctx context.Context, step failover.Step) error {
 	if err != nil {
 		return err
 	}
+	if r.state.MultiSource() {
+		return a.failed("it replicates from several sources, and such a replica is left alone: point its channel to %s by hand", step.Source)
+	}
 	if !a.session.dialect.isReadOnly(r.state) {
 		if err := a.closeWrites(ctx); err != nil {
 			return err
@@ -46,8 +49,8 @@ func (a *actor) startReplica(ctx context.Context, step failover.Step) error {
 	if err != nil {
 		return err
 	}
-	c := r.channel()
-	if c == nil || c.Addr != step.Source {
+	c := r.channelFrom(step.Source)
+	if c == nil {
 		return a.failed("it is to replicate from %s and does not: someone else repoints it", step.Source)
 	}
 	return a.resume(ctx, r, c, step)
@@ -102,12 +105,12 @@ func (a *actor) setSource(ctx context.Context, r *reading, step failover.Step) e
 		}
 		before = adopt
 	case c.IO != topology.ThreadNo || c.SQL != topology.ThreadNo:
-		p.channel, p.plain = c.Channel, !c.tls
+		p.channel, p.plain = c.Channel, !c.tls && c.keyFile == ""
 		if err := a.stopBoth(ctx, r, *c); err != nil {
 			return err
 		}
 	default:
-		p.channel, p.plain = c.Channel, !c.tls
+		p.channel, p.plain = c.Channel, !c.tls && c.keyFile == ""
 	}
 	for _, st := range before {
 		if err := a.do(ctx, st); err != nil {
@@ -136,9 +139,9 @@ func (a *actor) receives(ctx context.Context, step failover.Step) error {
 		if err != nil {
 			return err
 		}
-		c := r.channel()
+		c := r.channelFrom(step.Source)
 		switch {
-		case c == nil || c.Addr != step.Source:
+		case c == nil:
 			return a.failed("it took %s as its source and then has another: someone else repoints it", step.Source)
 		case c.SQLErrno != 0:
 			return a.failed("its SQL thread stopped with error %d: %s", c.SQLErrno, c.SQLError)

@@ -27,8 +27,10 @@ type session struct {
 	dialect dialect
 	id      uint32 // the connection's, for KILL
 	opened  time.Time
-	denied  map[string]error // parts of a reading that this connection may not ask for
-	heard   bool             // an answer has come since ask was called last
+	denied  map[string]error  // parts of a reading that this connection may not ask for
+	rare    map[string]result // a prober's parts that are read now and then; nil in an act
+	rareAt  time.Time
+	heard   bool // an answer has come since ask was called last
 }
 
 const (

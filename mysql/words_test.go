@@ -162,6 +162,8 @@ func statementsOf(t *testing.T, d dialect, semi semiSyncWords, channel string) [
 	full.user, full.password, full.tls, full.plain = "u", "p", &on, true
 	from("point", d.point(p), d.point(full))
 	from("readOnly", d.readOnly(true), d.readOnly(false))
+	failed, _ := d.firstFailure(channel)
+	from("firstFailure", text(failed))
 	from("sleepingEvents", text(d.sleepingEvents()))
 	from("wakeEvent", d.wakeEvent("lab", "none", "root@%"))
 	for i := range reflect.TypeFor[dialect]().NumMethod() {

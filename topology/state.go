@@ -42,6 +42,11 @@ type State struct {
 	Connections    int      `json:"connections,omitempty"`     // Threads_connected
 	MaxConnections int      `json:"max_connections,omitempty"` // 0: not read
 
+	// PersistedOpen names the variables which are persisted so that the server takes
+	// writes after its next start, whatever its configuration file says (MySQL's SET
+	// PERSIST).
+	PersistedOpen []string `json:"persisted_open,omitempty"`
+
 	// Member names a cluster technology that manages this server itself
 	// ("group_replication", "galera"); empty for plain replication.
 	Member string `json:"member,omitempty"`
@@ -120,6 +125,9 @@ func (s SemiSync) Binds() bool {
 
 // IsReplica says whether a source is configured, running or not.
 func (s *State) IsReplica() bool { return s != nil && len(s.Sources) > 0 }
+
+// MultiSource says whether it replicates from several sources, each over a channel.
+func (s *State) MultiSource() bool { return s != nil && len(s.Sources) > 1 }
 
 // Writable says whether ordinary users can write.
 func (s *State) Writable() bool { return s != nil && !s.ReadOnly && !s.SuperReadOnly }
