@@ -44,7 +44,7 @@ var words = []word{
 	{`SHOW SLAVE (STATUS|HOSTS)`, 0, 80400, true},
 	{`(START|STOP|RESET) SLAVE\b`, 0, 80400, true},
 	{`CHANGE MASTER\b`, 0, 80400, true},
-	{`\bMASTER_(HOST|PORT|USER|PASSWORD|CONNECT_RETRY|HEARTBEAT_PERIOD|SSL)\b`, 0, 80400, true},
+	{`\bMASTER_(HOST|PORT|USER|PASSWORD|CONNECT_RETRY|HEARTBEAT_PERIOD|SSL|LOG_FILE|LOG_POS)\b`, 0, 80400, true},
 	{`\bMASTER_(AUTO_POSITION|RETRY_COUNT)\b`, 0, 80400, false},
 	{`\bRESET MASTER\b`, 0, 80400, true},
 	{`SHOW MASTER STATUS`, 0, 80400, true},
@@ -160,10 +160,13 @@ func statementsOf(t *testing.T, d dialect, semi semiSyncWords, channel string) [
 	p := pointing{channel: channel, source: "127.0.0.1:1", heartbeat: 500 * time.Millisecond, retry: time.Second}
 	full := p
 	full.user, full.password, full.tls, full.plain = "u", "p", &on, true
-	from("point", d.point(p), d.point(full))
+	byPosition := full
+	byPosition.at = topology.Coordinates{File: "binlog.000001", Pos: 4}
+	from("point", d.point(byPosition), d.point(p), d.point(full))
 	from("readOnly", d.readOnly(true), d.readOnly(false))
 	failed, _ := d.firstFailure(channel)
 	from("firstFailure", text(failed))
+	from("logEnd", text(d.logEnd()))
 	from("sleepingEvents", text(d.sleepingEvents()))
 	from("wakeEvent", d.wakeEvent("lab", "none", "root@%"))
 	for i := range reflect.TypeFor[dialect]().NumMethod() {
