@@ -213,12 +213,18 @@ func (f *facts) repeated() []Refusal {
 	}}
 }
 
+// waiting begins the reason of a step that waits for what only others can change.
+const waiting = "waiting: "
+
 // decideOpen never begins anything: one recovery at a time.
 func (f *facts) decideOpen() Decision {
 	in := f.c.Intent
 	next := "nothing remains"
 	if stages := f.plan(); len(stages) > 0 {
 		next = "next: " + stages[0].String()
+		if step := stages[0][0]; strings.HasPrefix(step.Why, waiting) {
+			next = step.Why
+		}
 	}
 	d := Decision{Sentence: fmt.Sprintf("%s: %s %s from %s to %s is under way; %s", f.s.Cluster, in.Kind, in.ID, in.From, in.To, next)}
 	if req := f.c.Request; req != nil && req.ID != in.ID {

@@ -172,7 +172,7 @@ func (p *planner) afterRoute() {
 		return
 	case p.routed() && !to.Fresh() && patient:
 		// Its death would be this recovery's, not the next one's: it is looked at first.
-		p.add(Step{Do: CatchUp, Target: p.in.To, Wait: Duration(time.Second), Why: fmt.Sprintf("waiting: %s cannot be read (%s), and may have died", p.in.To, p.reach(p.in.To))})
+		p.add(Step{Do: CatchUp, Target: p.in.To, Wait: Duration(time.Second), Why: waiting + fmt.Sprintf("%s cannot be read (%s), and may have died", p.in.To, p.reach(p.in.To))})
 	}
 	if patient {
 		p.add(p.repoints(false)...)

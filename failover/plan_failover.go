@@ -82,7 +82,7 @@ func (p *planner) retarget(ch *choice, w wish) bool {
 		if len(ch.refusals) > 0 && settled {
 			why = ch.refusals[0].String()
 		}
-		p.add(Step{Do: Drain, Target: p.in.To, Wait: p.p.Lag.Wait, Why: "waiting: " + why})
+		p.add(Step{Do: Drain, Target: p.in.To, Wait: p.p.Lag.Wait, Why: waiting + why})
 	}
 	return false
 }
@@ -94,7 +94,7 @@ func (p *planner) awaitLost(ch *choice) Step {
 	if ch.unread != "" {
 		target = ch.unread
 	}
-	return Step{Do: CatchUp, Target: target, Until: ch.missing, Wait: Duration(time.Second), Why: "waiting: " + ch.refusals[0].String()}
+	return Step{Do: CatchUp, Target: target, Until: ch.missing, Wait: Duration(time.Second), Why: waiting + ch.refusals[0].String()}
 }
 
 func (p *planner) whyRetarget(fit bool) string {
@@ -213,7 +213,7 @@ func (p *planner) awaitFollowers() {
 		p.rollBack(why + fmt.Sprintf("; %s answers again", p.in.From))
 		return
 	}
-	step := Step{Do: CatchUp, Target: waits, Wait: Duration(time.Second), Why: "waiting: " + why}
+	step := Step{Do: CatchUp, Target: waits, Wait: Duration(time.Second), Why: waiting + why}
 	if waits != p.target && an != nil {
 		step.At = an.Source
 	}

@@ -102,7 +102,10 @@ var candidateChecks = []struct {
 		}
 		return fmt.Sprintf("%s lags by %s, at most %s", x.addr(), span(x.lag), f.p.Switchover.MaxLag)
 	}},
-	{"GTID", []string{"gtid"}, func(_ *facts, x *contender) string {
+	{"GTID", []string{"gtid", "position"}, func(f *facts, x *contender) string {
+		if f.positions {
+			return fmt.Sprintf("%s does not position by GTID; it received up to %s of the binary log of %s", x.addr(), x.held, f.primary)
+		}
 		return fmt.Sprintf("%s positions by GTID", x.addr())
 	}},
 	{"binary log", []string{"log_bin", "filters", "binlog_format"}, func(_ *facts, x *contender) string {

@@ -44,28 +44,28 @@ func TestWithoutGTID(t *testing.T) {
 	must(t, err)
 	t.Logf("%s replicates again %s after its start", old.Name, took.Round(time.Millisecond))
 
-	// One replica has what the other lacks: whoever was promoted, one would be left out.
+	// One replica has what the other lacks: whoever was promoted, one would be left out. MySQL tells a moment late what it
+	// has applied, so that the failover may have begun when that is seen; it is rolled back then.
 	primary, err := f.Primary(ctx)
 	must(t, err)
 	others, err := replicas(ctx, f)
 	must(t, err)
 	must(t, others[0].StopReceiver(ctx))
 	must(t, primary.Exec(ctx, "INSERT INTO lab.writes VALUES (900, 1)"))
-	stop := neverRouted(t, ctx, f, others[0].Addr)
+	looks := []func(){neverRouted(t, ctx, f, others[0].Addr), neverRouted(t, ctx, f, others[1].Addr)}
 	must(t, primary.Kill())
 	eventually(t, ctx, "the refusal", func() (bool, string) {
 		c, err := state(ctx, f)
-		return err == nil && strings.Contains(c.Sentence, "no failover") && strings.Contains(c.Sentence, "of the binary log of "+primary.Addr), fmt.Sprint(c.Sentence, err)
+		return err == nil && strings.Contains(c.Sentence, "of the binary log of "+primary.Addr), fmt.Sprint(c.Sentence, err)
 	})
 	c, err := state(ctx, f)
 	must(t, err)
 	t.Log(c.Sentence)
-	if now, err := f.Primary(ctx); err == nil && now != primary {
-		t.Errorf("%s was promoted", now.Name)
-	}
-	stop()
 	must(t, primary.Start(ctx))
 	must(t, others[0].StartReceiver(ctx))
 	must(t, f.Converged(ctx))
+	for _, stop := range looks {
+		stop()
+	}
 	nothingLost(t, ctx, f, load)
 }
