@@ -79,6 +79,9 @@ type Recovery struct {
 	Error   string        `json:"error,omitempty"`
 	// Lost names transactions known to be lost or kept out, and replicas set aside.
 	Lost []string `json:"lost,omitempty"`
+	// Left are those of the intent's Replicas that did not replicate from the primary
+	// when the recovery ended: one that was away, or was moved and not back yet.
+	Left []topology.Addr `json:"left,omitempty"`
 	// Hooks are what the hooks of it said, as they were run.
 	Hooks []HookResult `json:"hooks,omitempty"`
 	// Due are the hooks that are still to be run for it: those of them that Hooks

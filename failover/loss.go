@@ -212,6 +212,19 @@ func Lost(c *Case) []string {
 	return lost
 }
 
+// Left is for the end of a recovery: who replicated from the old primary when it
+// began and does not replicate from the primary that it ends with.
+func Left(c *Case, primary topology.Addr) []topology.Addr {
+	f := newFacts(c)
+	var left []topology.Addr
+	for _, a := range c.Intent.Replicas {
+		if i := f.s.Instance(a); a != primary && (!i.Fresh() || f.s.ChannelTo(i, primary) == nil) {
+			left = append(left, a)
+		}
+	}
+	return left
+}
+
 // unknowable says what nobody can know of the old primary's last moments; empty
 // where there is nothing: it answers and ran through, or no client was told.
 func (f *facts) unknowable(in *Intent) string {

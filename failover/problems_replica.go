@@ -20,10 +20,16 @@ var replicaProblems = []Problem{
 	},
 	{
 		Code: "ConnectedToWrongPrimary", Priority: broken,
-		Explain: "A replica follows an instance that does not follow the primary.",
+		Explain: "A replica follows an instance that does not follow the primary, or was left under another one by the last recovery.",
 		match: func(f *facts) []hit {
 			return each(f.strangers(), func(i *topology.Instance) (string, bool) {
-				if !i.Fresh() || f.c.Intent != nil || !i.State.IsReplica() || f.s.Under(i.Addr, f.primary) {
+				if !i.Fresh() || f.c.Intent != nil || !i.State.IsReplica() {
+					return "", false
+				}
+				if source := f.s.SourceOf(i.Addr); f.leftBehind(i.Addr, source) {
+					return fmt.Sprintf("replica %s replicates from %s", i.Addr, f.leftWords(source)), true
+				}
+				if f.s.Under(i.Addr, f.primary) {
 					return "", false
 				}
 				return fmt.Sprintf("replica %s replicates from %s, which does not lead to primary %s%s", i.Addr, f.s.SourceOf(i.Addr), f.primary, f.whyAstray(i)), true

@@ -3,6 +3,7 @@ package failover
 import (
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/remora-ha/remora/topology"
 )
@@ -103,10 +104,27 @@ func (f *facts) belongsUnder(i *topology.Instance) (source topology.Addr, why st
 		return "", "" // a source outside of the cluster is somebody's intention
 	case !f.s.Under(i.Addr, f.primary) && !(known.Fresh() && known.State.IsReplica()):
 		return f.primary, when(f.p.Repair.WrongSource, "%s replicates from %s, which does not follow primary %s", i.Addr, source, f.primary)
+	case f.leftBehind(i.Addr, source):
+		return f.primary, when(f.p.Repair.WrongSource, "%s replicates from %s", i.Addr, f.leftWords(source))
 	case f.dead(source) && f.p.Failover == Automatic && f.downtime(source) == nil && f.p.Repair.Orphans:
 		return f.guardianOf(i, known), fmt.Sprintf("%s replicates from %s, which is dead", i.Addr, source)
 	}
 	return "", ""
+}
+
+// leftBehind says that the last recovery ended before a replica of the primary's was
+// moved, or moved back: it replicates from the other of its two. A chain of another
+// origin is somebody's intention.
+func (f *facts) leftBehind(replica, source topology.Addr) bool {
+	last := f.c.Last
+	if last == nil || last.To != f.primary || !slices.Contains(last.Left, replica) {
+		return false
+	}
+	return source == last.Intent.From || source == last.Intent.To
+}
+
+func (f *facts) leftWords(source topology.Addr) string {
+	return fmt.Sprintf("%s, and replicated from the primary before the %s of %s", source, f.c.Last.Intent.Kind, f.c.Last.Ended.UTC().Format(time.DateTime))
 }
 
 // guardianOf says who takes in an orphan of a dead intermediate primary. That is

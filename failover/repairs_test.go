@@ -1,6 +1,7 @@
 package failover
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -179,6 +180,48 @@ func TestRepairsByPolicy(t *testing.T) {
 				t.Errorf("repairs are %q, want %q", got, tt.want)
 			}
 		})
+	}
+}
+
+// A chain that a recovery left is taken apart; one of another origin is somebody's intention.
+func TestWhoARecoveryLeftBehindIsMoved(t *testing.T) {
+	chain := func() *build { return primary("b").replica("a").replica("c", under("a")) }
+	ended := func(outcome Outcome, from, to, primary string, left ...topology.Addr) *Recovery {
+		return &Recovery{Intent: Intent{ID: "main-9", Kind: KindSwitchover, From: at(from), To: at(to), Replicas: []topology.Addr{at("c")}},
+			Outcome: outcome, To: at(primary), Ended: noon.Add(-time.Hour), Left: left}
+	}
+	tests := []struct {
+		name string
+		b    *build
+		want string
+	}{
+		{"under the old primary", chain().last(ended(Succeeded, "a", "b", "b", at("c"))), "repoint c:3306 to b:3306"},
+		{"under the one that did not become primary", chain().last(ended(RolledBack, "b", "a", "b", at("c"))), "repoint c:3306 to b:3306"},
+		{"not where the policy leaves wrong sources", chain().last(ended(Succeeded, "a", "b", "b", at("c"))).repair(func(r *Repair) { r.WrongSource = false }), ""},
+		{"not in downtime", chain().last(ended(Succeeded, "a", "b", "b", at("c"))).downtime("c"), ""},
+		{"not where it was in its place when the recovery ended", chain().last(ended(Succeeded, "a", "b", "b")), ""},
+		{"not under a third", primary("b").replica("a").replica("d").replica("c", under("d")).last(ended(Succeeded, "a", "b", "b", at("c"))), ""},
+		{"not without a recovery", chain(), ""},
+		{"not what the primary lacks", primary("b").replica("a").replica("c", under("a"), has("0-3-105", "0-3-105")).last(ended(Succeeded, "a", "b", "b", at("c"))), "save extra c:3306"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			if got := Stage(Repairs(&tt.b.c)).String(); got != tt.want {
+				t.Errorf("repairs are %q, want %q", got, tt.want)
+			}
+			found := slices.ContainsFunc(Analyze(&tt.b.c), func(x Finding) bool { return x.Code == "ConnectedToWrongPrimary" && x.Instance == at("c") })
+			if left := tt.b.c.Last != nil && len(tt.b.c.Last.Left) > 0 && source(tt.b.c.Snapshot.Instance(at("c"))).Addr != at("d"); found != left {
+				t.Errorf("found: %t, want %t", found, left)
+			}
+		})
+	}
+}
+
+func TestWhoIsNotInItsPlaceIsLeft(t *testing.T) {
+	b := primary("b").replica("a").replica("c", under("a")).replica("d").replica("e", gone())
+	b.c.Intent = &Intent{ID: "main-9", Kind: KindFailover, From: at("a"), To: at("b"), Replicas: []topology.Addr{at("b"), at("c"), at("d"), at("e")}}
+	if got := Left(&b.c, at("b")); !slices.Equal(got, []topology.Addr{at("c"), at("e")}) {
+		t.Errorf("left: %v", got)
 	}
 }
 

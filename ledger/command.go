@@ -139,6 +139,7 @@ type Conclude struct {
 	Steps    []failover.StepResult `json:"steps,omitempty"`
 	Error    string                `json:"error,omitempty"`
 	Lost     []string              `json:"lost,omitempty"`
+	Left     []topology.Addr       `json:"left,omitempty"`
 	Due      failover.HookPoint    `json:"due,omitempty"` // the hooks that are to be run now
 }
 

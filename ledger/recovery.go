@@ -171,7 +171,7 @@ func (d *Conclude) apply(s *State, e entry) Result {
 	rec.Outcome, rec.To = d.Outcome, c.Route.Writer
 	rec.Ended = latest(e.at, rec.Intent.At, rec.Routed)
 	rec.Steps = keepNewest(KeptSteps, rec.Steps, d.Steps...)
-	rec.Lost, rec.Due = d.Lost, d.Due
+	rec.Lost, rec.Left, rec.Due = d.Lost, d.Left, d.Due
 	if d.Error != "" {
 		rec.Error = d.Error // else an abort's reason stays
 	}

@@ -65,7 +65,7 @@ func TestHistory(t *testing.T) {
 	bk.must(&Retarget{Cluster: "main", IntentID: "f", To: c})
 	bk.must(&CommitRoute{Cluster: "main", IntentID: "f", Writer: c, Steps: []failover.StepResult{step("n1")}})
 	bk.must(&CommitRoute{Cluster: "main", IntentID: "f", Writer: c, Readers: readers(b)})
-	r := bk.must(&Conclude{Cluster: "main", IntentID: "f", Outcome: failover.Succeeded, To: c, Steps: []failover.StepResult{step("n2")}, Error: "b is late", Lost: []string{"b"}})
+	r := bk.must(&Conclude{Cluster: "main", IntentID: "f", Outcome: failover.Succeeded, To: c, Steps: []failover.StepResult{step("n2")}, Error: "b is late", Lost: []string{"b"}, Left: []topology.Addr{b}})
 	if r.Epoch != 14 {
 		t.Errorf("epoch %d, want that of the last route, 14", r.Epoch)
 	}
@@ -74,7 +74,7 @@ func TestHistory(t *testing.T) {
 	in.To, in.Epoch, in.At = c, 11, at(11)
 	want := failover.Recovery{
 		Intent: in, Outcome: failover.Succeeded, To: c, Steps: []failover.StepResult{step("n1"), step("n2")},
-		Routed: at(13), Ended: at(15), Error: "b is late", Lost: []string{"b"},
+		Routed: at(13), Ended: at(15), Error: "b is late", Lost: []string{"b"}, Left: []topology.Addr{b},
 	}
 	if diff := cmp.Diff(&want, bk.main().Last()); diff != "" {
 		t.Error(diff)

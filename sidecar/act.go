@@ -222,12 +222,12 @@ func (d *decider) agree(ctx context.Context, c *failover.Case, step failover.Ste
 	case failover.RollBack:
 		cmd.Conclude = &ledger.Conclude{
 			Cluster: d.cluster, IntentID: c.Intent.ID, Outcome: failover.RolledBack, To: step.Target, Steps: steps, Error: d.why(step),
-			Due: d.due(c, failover.RolledBack),
+			Left: failover.Left(c, step.Target), Due: d.due(c, failover.RolledBack),
 		}
 	case failover.Conclude:
 		cmd.Conclude = &ledger.Conclude{
 			Cluster: d.cluster, IntentID: c.Intent.ID, Outcome: failover.Succeeded, To: c.Intent.To, Steps: steps, Lost: failover.Lost(c),
-			Due: d.due(c, failover.Succeeded), Error: failover.CutShort(c),
+			Left: failover.Left(c, c.Intent.To), Due: d.due(c, failover.Succeeded), Error: failover.CutShort(c),
 		}
 	}
 	out, err := d.commit(ctx, cmd)
