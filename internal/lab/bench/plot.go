@@ -112,7 +112,6 @@ func newPanel(res *Result, y float64) panel {
 	return pl
 }
 
-
 // Bottom is where a panel's bars end.
 func (p panel) Bottom() float64 { return p.Y + p.H }
 
