@@ -204,15 +204,13 @@ func (s *session) read(ctx context.Context) (*reading, error) {
 
 // readAfter sends a query before the reading, in the same round trip.
 func (s *session) readAfter(ctx context.Context, first string) (*reading, error) {
-	parts := s.allowed()
-	texts := make([]string, 0, len(parts)+1)
+	q := s.question()
+	text, want := q.text, len(q.parts)
 	if first != "" {
-		texts = append(texts, first)
+		text, want = first+";"+text, want+1
 	}
-	for _, p := range parts {
-		texts = append(texts, p.sql)
-	}
-	results, err := s.query(ctx, strings.Join(texts, ";"))
+	results, free, err := s.ask(ctx, text)
+	defer free()
 	if lacksPrivilege(err) {
 		return s.readOneByOne(ctx)
 	}
@@ -222,14 +220,14 @@ func (s *session) readAfter(ctx context.Context, first string) (*reading, error)
 		}
 		return nil, err
 	}
-	if len(results) != len(texts) {
-		return nil, fmt.Errorf("%w: %d results for %d statements", errGarbled, len(results), len(texts))
+	if len(results) != want {
+		return nil, fmt.Errorf("%w: %d results for %d statements", errGarbled, len(results), want)
 	}
 	if first != "" {
 		results = results[1:]
 	}
-	byName := make(map[string]result, len(parts))
-	for i, p := range parts {
+	byName := make(map[string]result, len(q.parts))
+	for i, p := range q.parts {
 		byName[p.name] = results[i]
 	}
 	return s.dialect.parse(s.withRare(byName))
@@ -246,7 +244,7 @@ func (s *session) withRare(results map[string]result) map[string]result {
 			continue
 		}
 		if res, read := results[p.name]; read {
-			s.rare[p.name], s.rareAt = res, time.Now()
+			s.rare[p.name], s.rareAt = res.clone(), time.Now()
 		} else if res, kept := s.rare[p.name]; kept {
 			results[p.name] = res
 		}
@@ -254,23 +252,42 @@ func (s *session) withRare(results map[string]result) map[string]result {
 	return results
 }
 
-// allowed are the parts that are due and not known to be denied.
-func (s *session) allowed() []part {
-	var parts []part
+// question is parts that are asked for together, and their text.
+type question struct {
+	parts []part
+	text  string
+}
+
+// question is of the parts that are due and not known to be denied.
+func (s *session) question() *question {
+	which := 0
+	if s.rare != nil && time.Since(s.rareAt) >= rareEvery {
+		which = 1
+	}
+	if s.questions[which] == nil {
+		s.questions[which] = s.compose(which == 1)
+	}
+	return s.questions[which]
+}
+
+func (s *session) compose(rare bool) *question {
+	q := &question{}
+	var texts []string
 	for _, p := range s.dialect.parts() {
-		due := !p.rare || s.rare != nil && time.Since(s.rareAt) >= rareEvery
-		if due && s.denied[p.name] == nil {
-			parts = append(parts, p)
+		if (!p.rare || rare) && s.denied[p.name] == nil {
+			q.parts, texts = append(q.parts, p), append(texts, p.sql)
 		}
 	}
-	return parts
+	q.text = strings.Join(texts, ";")
+	return q
 }
 
 // readOneByOne finds out which parts are denied.
 func (s *session) readOneByOne(ctx context.Context) (*reading, error) {
 	byName := map[string]result{}
 	var essential error
-	for _, p := range s.allowed() {
+	defer func() { s.questions = [2]*question{} }()
+	for _, p := range s.question().parts {
 		results, err := s.query(ctx, p.sql)
 		switch {
 		case lacksPrivilege(err):

@@ -2,6 +2,7 @@ package mysql
 
 import (
 	"database/sql/driver"
+	"maps"
 	"strconv"
 	"strings"
 	"time"
@@ -107,6 +108,15 @@ func (res result) pairs() row {
 	return r
 }
 
+// clone is a copy that lasts.
+func (res result) clone() result {
+	all := make(result, len(res))
+	for i, r := range res {
+		all[i] = maps.Clone(r)
+	}
+	return all
+}
+
 // first is the only row of a result, empty when there is none.
 func (res result) first() row {
 	if len(res) == 0 {
@@ -115,9 +125,11 @@ func (res result) first() row {
 	return res[0]
 }
 
+var quoting = strings.NewReplacer(`\`, `\\`, `'`, `''`, "\x00", `\0`)
+
 // quote makes a string literal for a session whose sql_mode is empty.
 func quote(s string) string {
-	return "'" + strings.NewReplacer(`\`, `\\`, `'`, `''`, "\x00", `\0`).Replace(s) + "'"
+	return "'" + quoting.Replace(s) + "'"
 }
 
 // quoteName makes an identifier.

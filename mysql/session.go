@@ -21,16 +21,17 @@ import (
 // Every call ends by its context's deadline: the end of the context closes the
 // connection, after which the session is of no use.
 type session struct {
-	addr    topology.Addr
-	conn    driver.Conn
-	wire    *wire
-	dialect dialect
-	id      uint32 // the connection's, for KILL
-	opened  time.Time
-	denied  map[string]error  // parts of a reading that this connection may not ask for
-	rare    map[string]result // a prober's parts that are read now and then; nil in an act
-	rareAt  time.Time
-	heard   bool // an answer has come since ask was called last
+	addr      topology.Addr
+	conn      driver.Conn
+	wire      *wire
+	dialect   dialect
+	id        uint32 // the connection's, for KILL
+	opened    time.Time
+	questions [2]*question      // of readings, without the rare parts and with them
+	denied    map[string]error  // parts of a reading that this connection may not ask for
+	rare      map[string]result // a prober's parts that are read now and then; nil in an act
+	rareAt    time.Time
+	heard     bool // an answer has come since ask was called last
 }
 
 const (
@@ -50,7 +51,10 @@ func dial(ctx context.Context, addr topology.Addr, cfg Config) (s *session, err 
 		if err != nil {
 			return nil, err
 		}
-		s.wire = newWire(socket)
+		if s.wire, err = newWire(socket.(*net.TCPConn)); err != nil {
+			_ = socket.Close()
+			return nil, err
+		}
 		return s.wire, nil
 	}
 	connector, err := mysqldriver.NewConnector(conf)

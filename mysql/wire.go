@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -22,13 +23,16 @@ type wire struct {
 
 	mu      sync.Mutex
 	filled  sync.Cond // data, err, closed or room changed
-	data    []byte    // read from the socket, not yet taken
+	data    *chunk    // read from the socket, not yet taken; nil for nothing
 	head    []byte    // the first bytes ever read, until the greeting is complete
 	greeted bool
 	hello   greeting
 	err     error  // what ended the socket; nil while it lives
 	closed  bool   // by us
 	notify  func() // called once when the socket ends by itself
+
+	flags  uint32 // the capabilities that our side chose
+	spoken bool   // flags are known
 }
 
 // greeting is what a server says first.
@@ -41,44 +45,58 @@ const (
 	wireLimit     = 1 << 20 // unread bytes kept: more than any answer that we ask for
 	greetingMax   = 1 << 12
 	errorPacket   = 0xff
-	shortGreeting = 15 // after the version: id, challenge, capabilities, as the oldest servers send it
+	shortGreeting = 15      // after the version: id, challenge, capabilities, as the oldest servers send it
+	withTLS       = 1 << 11 // among the capabilities
+	withoutEOF    = 1 << 24
 	longGreeting  = 44 // with the second parts of capabilities and challenge
 )
 
 // errGarbled is returned where what answers does not speak the protocol.
 var errGarbled = errors.New("what answers is not a MySQL or MariaDB server")
 
-func newWire(socket net.Conn) *wire {
+func newWire(socket *net.TCPConn) (*wire, error) {
+	raw, err := socket.SyscallConn()
+	if err != nil {
+		return nil, err
+	}
 	w := &wire{Conn: socket}
 	w.filled.L = &w.mu
-	go w.pump()
-	return w
+	go w.pump(raw)
+	return w, nil
 }
 
 // pump reads until the socket ends. It waits only when the reader is far behind.
-func (w *wire) pump() {
-	buf := make([]byte, 16<<10)
+func (w *wire) pump(raw syscall.RawConn) {
 	for {
-		n, err := w.Conn.Read(buf)
-		if !w.take(buf[:n], err) {
+		c, err := receive(w.Conn, raw)
+		if !w.take(c, err) {
 			return
 		}
 	}
 }
 
-func (w *wire) take(b []byte, err error) (more bool) {
+// take keeps what was read, nil for nothing.
+func (w *wire) take(c *chunk, err error) (more bool) {
 	w.mu.Lock()
-	w.data = append(w.data, b...)
-	if !w.greeted && len(b) > 0 {
-		if greetErr := w.greet(b); greetErr != nil {
+	if c != nil && !w.greeted {
+		if greetErr := w.greet(c.b); greetErr != nil {
 			err = greetErr
 		}
+	}
+	switch {
+	case c == nil:
+	case w.data == nil:
+		w.data = c
+	default:
+		left := append(w.data.b[:0], w.data.b[w.data.from:]...)
+		w.data.b, w.data.from = append(left, c.b...), 0
+		c.free()
 	}
 	if err != nil && w.err == nil {
 		w.err = err
 	}
 	w.filled.Broadcast()
-	for w.err == nil && !w.closed && len(w.data) > wireLimit {
+	for w.err == nil && !w.closed && w.unread() > wireLimit {
 		w.filled.Wait()
 	}
 	more = w.err == nil && !w.closed
@@ -133,7 +151,7 @@ func (w *wire) greet(b []byte) error {
 func (w *wire) Read(b []byte) (int, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for len(w.data) == 0 || !w.greeted && w.err == nil || errors.Is(w.err, errGarbled) {
+	for w.unread() == 0 || !w.greeted && w.err == nil || errors.Is(w.err, errGarbled) {
 		switch {
 		case w.closed:
 			return 0, net.ErrClosed
@@ -142,17 +160,32 @@ func (w *wire) Read(b []byte) (int, error) {
 		}
 		w.filled.Wait()
 	}
-	n := copy(b, w.data)
-	w.data = w.data[n:]
-	if len(w.data) == 0 {
+	n := copy(b, w.data.b[w.data.from:])
+	if w.data.from += n; w.unread() == 0 {
+		w.data.free()
 		w.data = nil
 	}
 	w.filled.Broadcast()
 	return n, nil
 }
 
-// Write notes what ended the socket when it is the first to see it.
+// unread is how many bytes wait to be taken; the lock is held.
+func (w *wire) unread() int {
+	if w.data == nil {
+		return 0
+	}
+	return len(w.data.b) - w.data.from
+}
+
+// Write notes what ended the socket when it is the first to see it, and what the
+// log-in, which is written first, says that our side can.
 func (w *wire) Write(b []byte) (int, error) {
+	if !w.spoken {
+		w.spoken = true
+		if len(b) >= 8 {
+			w.flags = binary.LittleEndian.Uint32(b[4:])
+		}
+	}
 	n, err := w.Conn.Write(b)
 	if err != nil {
 		w.mu.Lock()
@@ -224,6 +257,12 @@ func (w *wire) greeting() greeting {
 	defer w.mu.Unlock()
 	return w.hello
 }
+
+// plain says that what travels is the protocol itself, not encrypted.
+func (w *wire) plain() bool { return w.spoken && w.flags&withTLS == 0 }
+
+// endsWithEOF says that results end in the old way.
+func (w *wire) endsWithEOF() bool { return w.flags&withoutEOF == 0 }
 
 // errHungUp is the orderly end of a connection by the other side.
 var errHungUp = errors.New("the server closed the connection")

@@ -17,8 +17,11 @@ const errWorkerBefore = 3030
 func (s *session) unhide(ctx context.Context, r *reading) {
 	for i := range r.channels {
 		c := &r.channels[i]
+		if c.SQL != topology.ThreadNo || c.SQLErrno != errWorkerBefore {
+			continue
+		}
 		query, ok := s.dialect.firstFailure(c.Channel)
-		if !ok || c.SQL != topology.ThreadNo || c.SQLErrno != errWorkerBefore {
+		if !ok {
 			continue
 		}
 		results, err := s.query(ctx, query)
