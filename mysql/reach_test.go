@@ -149,8 +149,12 @@ func TestWhatAnswersDecidesTheReach(t *testing.T) {
 			_, _ = c.Write(packet(1, "\x01"))
 			_, _ = c.Write(packet(2, "\x03def\x00\x00\x00\x01a\x00\x0c\x21\x00\x01\x00\x00\x00\xfd\x00\x00\x00\x00\x00"))
 			_, _ = c.Write(packet(3, "\xfe\x00\x00\x02\x00"))
-			for seq := byte(4); ; seq++ {
-				if _, err := c.Write(packet(seq, "\x011")); err != nil {
+			var rows []byte // until the number of the first comes again
+			for n := range 256 {
+				rows = append(rows, packet(byte(4+n), "\x011")...)
+			}
+			for {
+				if _, err := c.Write(rows); err != nil {
 					return
 				}
 			}

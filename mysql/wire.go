@@ -88,8 +88,10 @@ func (w *wire) take(c *chunk, err error) (more bool) {
 	case w.data == nil:
 		w.data = c
 	default:
-		left := append(w.data.b[:0], w.data.b[w.data.from:]...)
-		w.data.b, w.data.from = append(left, c.b...), 0
+		if w.data.from > len(w.data.b)/2 { // so that it does not grow without end
+			w.data.b, w.data.from = append(w.data.b[:0], w.data.b[w.data.from:]...), 0
+		}
+		w.data.b = append(w.data.b, c.b...)
 		c.free()
 	}
 	if err != nil && w.err == nil {
