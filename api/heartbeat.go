@@ -12,9 +12,15 @@ type Heartbeat struct {
 	Node string `json:"node"`
 	// Seq grows with every heartbeat of one process; a reply to an older one
 	// never shortens or prolongs what a newer one brought.
-	Seq     uint64     `json:"seq"`
-	Started time.Time  `json:"started"` // tells a restarted process from a late message
-	Views   []AgedView `json:"views,omitempty"`
+	Seq     uint64    `json:"seq"`
+	Started time.Time `json:"started"` // tells a restarted process from a late message
+	// Since is the newest of its heartbeats up to which the leader said that it holds
+	// everything: Views, Again, Proxies and Acknowledged tell what is new since. 0: this one tells all.
+	Since uint64     `json:"since,omitempty"`
+	Views []AgedView `json:"views,omitempty"`
+	// Again are instances that were read again and say nothing else to those who decide than the
+	// view that the leader holds; but for GTID sets, lags of a second and the like.
+	Again []Again `json:"again,omitempty"`
 	// Proxies is the state of the sidecar's own ProxySQL by cluster; nil where
 	// the sidecar has none (a witness).
 	Proxies map[string]topology.Proxy `json:"proxies,omitempty"`
@@ -30,10 +36,19 @@ type Heartbeat struct {
 	TTL       topology.Duration `json:"ttl,omitempty"`
 	FenceTime topology.Duration `json:"fence_time,omitempty"`
 	Holds     []string          `json:"holds,omitempty"`
+	// Shares says that the sidecar watches a share of the instances, with those that
+	// say the same word; empty: it watches all.
+	Shares string `json:"shares,omitempty"`
 	// Files are those that the sidecar renders, each with its state.
 	Files []topology.File `json:"files,omitempty"`
 	// Trouble is what keeps the sidecar from leading, in sentences: its disk hangs.
 	Trouble []string `json:"trouble,omitempty"`
+}
+
+// Again confirms a view.
+type Again struct {
+	Instance topology.Addr `json:"i"`
+	Age      int64         `json:"a"` // of the reading, in microseconds
 }
 
 // AgedView is a view with its age instead of an instant, for the two clocks
@@ -73,6 +88,10 @@ type HeartbeatReply struct {
 	// Lease permits to keep routing writes for this long, counted from before
 	// the heartbeat was sent.
 	Lease topology.Duration `json:"lease"`
+	// Held is the heartbeat up to which the leader holds everything; 0: all is to be told anew.
+	Held uint64 `json:"held,omitempty"`
+	// Fellows are the sidecars, the asker among them, that share the watching with it.
+	Fellows []string `json:"fellows,omitempty"`
 }
 
 // ConfirmRequest asks a node whether it may lead, or knows better, for a sidecar whose

@@ -129,6 +129,9 @@ func unreachable(f *facts, ring, lagging bool) []hit {
 	case topology.Partial:
 		sentence := fmt.Sprintf("%s cannot reach primary %s: %d of %d sidecars, a majority is needed to call it dead",
 			joinNames(f.blamers(f.prim)), f.primary, len(f.blamers(f.prim)), len(f.s.Observers))
+		if len(f.blamers(f.prim)) > len(f.s.Observers)/2 {
+			sentence += ", and the others are yet to look at it"
+		}
 		return []hit{{f.primary, sentence, append(f.saw(f.prim), f.heard(f.primary)...)}}
 	}
 	return nil

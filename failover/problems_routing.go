@@ -147,8 +147,12 @@ func sidecarAlone(f *facts) []hit {
 	return found
 }
 
-// heardOf says that an observer has sent a fresh view of any instance.
+// heardOf says that an observer has sent a fresh view of any instance; of one that watches a
+// share of the fleet's, of which none need be here, that it is heard.
 func (f *facts) heardOf(observer string) bool {
+	if slices.ContainsFunc(f.s.Sidecars, func(s topology.Sidecar) bool { return s.Node == observer && s.Shares }) {
+		return true
+	}
 	for _, i := range f.s.Instances {
 		for _, v := range i.Views {
 			if v.Observer == observer && f.s.Taken.Sub(v.At) <= f.p.Detection.Fresh.D() {

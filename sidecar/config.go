@@ -23,6 +23,7 @@ type Config struct {
 	Raft     RaftConfig     `yaml:"raft"`
 	Lease    LeaseConfig    `yaml:"lease"`
 	MySQL    MySQLConfig    `yaml:"mysql"`
+	Watch    WatchConfig    `yaml:"watch"`
 	ProxySQL ProxySQLConfig `yaml:"proxysql"`
 	Log      LogConfig      `yaml:"log"`
 	// Consul are the Consuls that routes are published to, of several data centres
@@ -133,6 +134,7 @@ func DefaultConfig() Config {
 			User: "remora", TLS: servers.TLS, ReplicationTLS: servers.ReplicationTLS,
 			ConnectRetry: servers.ConnectRetry, KillAfter: servers.KillAfter,
 		},
+		Watch:    WatchConfig{ShareAbove: 100, Primaries: 3, Others: 1},
 		ProxySQL: ProxySQLConfig{User: "admin", Timeout: topology.Duration(proxysql.DefaultTimeout)},
 		Log:      LogConfig{Level: "info", Format: "text"},
 		Policy:   failover.DefaultPolicy(),

@@ -3,6 +3,7 @@ package sidecar
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"regexp"
 	"slices"
 	"sync"
@@ -17,6 +18,8 @@ import (
 const (
 	// idleCycle is how often a cluster is looked at when nothing happens.
 	idleCycle = 100 * time.Millisecond
+	// calmCycle is that of a cluster of a large fleet where nothing is going on.
+	calmCycle = time.Second
 	// askEvery bounds how often all vantage points are asked while a primary is in doubt.
 	askEvery = 50 * time.Millisecond
 	// settleReaders is how long other readers must be called for before the route
@@ -40,7 +43,11 @@ type decider struct {
 	firstError string
 	memory     memory // of findings and repairs
 
+	doubts map[topology.Addr]doubt // where the watching is shared; guarded by mu
+
 	asked       time.Time
+	doubting    bool   // it is counted among the term's
+	calm        bool   // nothing is going on, as of the last cycle
 	said        string // the gist of the last sentence
 	readers     []topology.Reader
 	readersAt   time.Time
@@ -64,7 +71,7 @@ func newDecider(t *term, cluster string) *decider {
 	}
 }
 
-// run looks at the cluster whenever something of it changed, and every idleCycle.
+// run looks at the cluster whenever something of it changed, and now and then.
 func (d *decider) run(ctx context.Context) {
 	defer d.background.Wait()
 	own, stopOwn := d.observer.changed.watch(d.cluster)
@@ -73,20 +80,37 @@ func (d *decider) run(ctx context.Context) {
 	defer stopOthers()
 	agreed, stopAgreed := d.agreed.watch(d.cluster)
 	defer stopAgreed()
-	tick := time.NewTicker(idleCycle)
-	defer tick.Stop()
+	timer := time.NewTimer(0)
+	defer timer.Stop()
 	for ctx.Err() == nil {
 		if d.cycle(ctx) {
 			continue // something was done: look again at once
 		}
+		timer.Reset(d.pace())
 		select {
 		case <-ctx.Done():
-		case <-tick.C:
+		case <-timer.C:
 		case <-own:
 		case <-others:
 		case <-agreed:
 		}
 	}
+}
+
+// pace is when the cluster is looked at again if nobody tells of a change. Thousands of them
+// are not looked at in one instant.
+func (d *decider) pace() time.Duration {
+	if d.calm {
+		return calmCycle - rand.N(calmCycle/4) //nolint:gosec // it only spreads the load
+	}
+	return idleCycle
+}
+
+// isCalm says that nothing goes on which a cycle could bring forward: what changes, changes by
+// something that is told.
+func (d *decider) isCalm(c *failover.Case, v *failover.Verdict) bool {
+	calls := slices.ContainsFunc(v.Findings, func(f failover.Finding) bool { return f.Recovery != "" })
+	return c.Intent == nil && v.Decision.Intent == nil && !v.Decision.Wait && !calls && d.readersAt.IsZero() && !d.inDoubt(c)
 }
 
 // cycle is gather → state → one switch → act. It says whether it changed anything.
@@ -108,7 +132,15 @@ func (d *decider) cycle(ctx context.Context) bool {
 	d.detect(ctx, &c, v.Findings)
 	d.handOver(ctx)
 	d.startDue(ctx, &c)
+	shared := d.shared()
+	if shared {
+		d.inquire(ctx, &c)
+	}
+	d.setDoubting(shared && d.inDoubt(&c))
+	d.calm = shared && d.isCalm(&c, &v)
 	switch {
+	case (c.Intent != nil || c.Snapshot.Route.Epoch == 0 || v.Decision.Intent != nil || len(v.Repairs) > 0) && !d.current(ctx, &c):
+		return false // the answers wake us
 	case c.Intent != nil:
 		return d.advance(ctx, &c)
 	case c.Snapshot.Route.Epoch == 0:
@@ -254,7 +286,10 @@ func (d *decider) inDoubt(c *failover.Case) bool {
 	if primary == nil {
 		return false
 	}
-	if primary.Reach != topology.Up {
+	switch {
+	case primary.Reach == topology.Unclear && d.shared():
+		return false // as thousands are when a term begins: see inquire
+	case primary.Reach != topology.Up:
 		return true
 	}
 	return slices.ContainsFunc(primary.Views, func(v topology.View) bool {
@@ -263,7 +298,7 @@ func (d *decider) inDoubt(c *failover.Case) bool {
 }
 
 func (d *decider) askAll(ctx context.Context, c *failover.Case) {
-	if time.Since(d.asked) < askEvery {
+	if time.Since(d.asked) < d.askPause() {
 		return
 	}
 	d.asked = time.Now()
@@ -289,7 +324,7 @@ func (d *decider) route(ctx context.Context, c *failover.Case) bool {
 	if d.readersAt.IsZero() || !slices.Equal(want, d.readers) {
 		d.readers, d.readersAt = want, time.Now()
 	}
-	if time.Since(d.readersAt) < settleReaders {
+	if time.Since(d.readersAt) < settleReaders || !d.current(ctx, c) {
 		return false
 	}
 	d.readersAt = time.Time{}

@@ -15,10 +15,17 @@ import (
 // silentBeats is how many heartbeats a sidecar misses until it counts as silent.
 const silentBeats = 2
 
+// sweepEvery is how often views that a sidecar no more renews are looked for.
+const sweepEvery = 30 * time.Second
+
 // evidence is what the leader was told in its term, by all sidecars.
 type evidence struct {
 	lease   LeaseConfig
 	changed news
+	// clusterOf is the cluster of an instance; empty when nobody knows.
+	clusterOf func(topology.Addr) string
+
+	born time.Time // when the term began
 
 	mu    sync.Mutex
 	began time.Duration // of the term, on the clock's Boot: leases granted before it are unknown
@@ -32,22 +39,26 @@ type evidence struct {
 // report is what one sidecar said last.
 type report struct {
 	seq     uint64
+	held    uint64 // all that was told up to this heartbeat is held; 0: something is not
 	started time.Time
 	heard   time.Time
-	granted time.Duration // when the last lease was answered, on the clock's Boot
-	until   time.Duration // when the longest of them ends
-	goal    uint64        // ledger index that it has not reached yet
-	goalAt  time.Duration // when this node's own ledger was there
-	views   map[topology.Addr]topology.View
+	granted time.Duration                   // when the last lease was answered, on the clock's Boot
+	until   time.Duration                   // when the longest of them ends
+	goal    uint64                          // ledger index that it has not reached yet
+	goalAt  time.Duration                   // when this node's own ledger was there
+	views   map[topology.Addr]topology.View // as its heartbeats told them
+	asked   map[topology.Addr]topology.View // as it answered questions, where those are newer
 	proxies map[string]topology.Proxy
 	files   []topology.File
 	trouble []string
+	shares  string            // it watches a share, with those that say the same; "": all
 	acked   map[string]uint64 // the newest epoch of each cluster that it ever acknowledged
+	swept   time.Time         // when its old views were looked through
 	fenced  bool              // an operator said so after it was heard last
 }
 
 func newEvidence(lease LeaseConfig, began time.Duration) *evidence {
-	return &evidence{lease: lease, began: began, presumed: began + lease.TTL.D(), fence: lease.FenceTime.D(), nodes: map[string]*report{}}
+	return &evidence{lease: lease, born: time.Now(), clusterOf: func(topology.Addr) string { return "" }, began: began, presumed: began + lease.TTL.D(), fence: lease.FenceTime.D(), nodes: map[string]*report{}}
 }
 
 // begin says when the term begins, for those who answer questions to know it too, and
@@ -84,48 +95,129 @@ func (e *evidence) behind(node string, has, index uint64, now time.Duration) tim
 // take keeps a heartbeat. It reports false for one that was overtaken.
 func (e *evidence) take(h api.Heartbeat, now time.Time) bool {
 	e.mu.Lock()
-	r := e.nodes[h.Node]
-	if r == nil {
-		r = &report{views: map[topology.Addr]topology.View{}}
-		e.nodes[h.Node] = r
-	}
+	r := e.report(h.Node)
 	// An earlier start is a message of the process before; one that goes on coming is
 	// a process on a clock that was set back.
 	if h.Started.Before(r.started) && now.Sub(r.heard) < e.lease.TTL.D() || h.Started.Equal(r.started) && h.Seq <= r.seq {
 		e.mu.Unlock()
 		return false
 	}
+	if !h.Started.Equal(r.started) {
+		r.held = 0 // another process, which does not know what this leader holds
+	}
 	r.seq, r.started, r.heard = h.Seq, h.Started, now
-	r.proxies, r.files, r.trouble = h.Proxies, h.Files, h.Trouble
-	r.acked, r.fenced = h.Acknowledged, false
+	r.files, r.trouble, r.shares, r.fenced = h.Files, h.Trouble, h.Shares, false
 	e.fence = max(e.fence, h.FenceTime.D())
-	e.putViews(r, h.Views, now)
+	if h.Since == 0 {
+		r.proxies, r.acked, r.held = h.Proxies, h.Acknowledged, h.Seq
+		r.tell(h.Views, now)
+		e.sweep(r, now)
+		e.mu.Unlock()
+		e.changed.notify()
+		return true
+	}
+	clusters := e.update(r, h, now)
 	e.mu.Unlock()
-	e.changed.notify()
+	if len(clusters) > 0 {
+		e.changed.notify(clusters...)
+	}
 	return true
 }
 
-// views keeps views that came outside of a heartbeat.
-func (e *evidence) views(reply api.ProbeReply, now time.Time) {
-	e.mu.Lock()
-	r := e.nodes[reply.Node]
-	if r == nil {
-		r = &report{views: map[topology.Addr]topology.View{}}
-		e.nodes[reply.Node] = r
+// update takes what a heartbeat says to be new since one that is held, and names the clusters
+// that it is news of. When that one is not held, whole views count all the same; that
+// others were read again does not, for it is not known what they say.
+func (e *evidence) update(r *report, h api.Heartbeat, now time.Time) (clusters []string) {
+	for _, aged := range h.Views {
+		old, had := r.views[aged.Instance]
+		if cluster := e.clusterOf(aged.Instance); cluster != "" && (!had || moved(old, aged.Land(now))) {
+			clusters = append(clusters, cluster)
+		}
 	}
-	e.putViews(r, reply.Views, now)
-	e.mu.Unlock()
-	e.changed.notify()
-}
-
-func (e *evidence) putViews(r *report, views []api.AgedView, now time.Time) {
-	for _, aged := range views {
-		v := aged.Land(now)
-		old, had := r.views[v.Instance]
-		if had && old.At.After(v.At) {
+	r.tell(h.Views, now)
+	if r.held < h.Since {
+		r.held = 0
+		return clusters
+	}
+	r.held = h.Seq
+	for _, again := range h.Again {
+		v, ok := r.views[again.Instance]
+		if !ok {
+			r.held = 0
 			continue
 		}
+		if at := now.Add(-time.Duration(again.Age) * time.Microsecond); at.After(v.At) {
+			v.At = at
+			r.views[again.Instance] = v
+		}
+	}
+	r.proxies, r.acked = merged(r.proxies, h.Proxies), merged(r.acked, h.Acknowledged)
+	if now.Sub(r.swept) > sweepEvery {
+		e.sweep(r, now)
+	}
+	return slices.AppendSeq(clusters, maps.Keys(h.Proxies))
+}
+
+// sweep forgets what a sidecar watches no more, and another one does.
+func (e *evidence) sweep(r *report, now time.Time) {
+	r.swept = now
+	maps.DeleteFunc(r.asked, func(_ topology.Addr, v topology.View) bool { return now.Sub(v.At) > sweepEvery })
+	for a, v := range r.views {
+		if now.Sub(v.At) < sweepEvery {
+			continue
+		}
+		for _, o := range e.nodes {
+			if other, ok := o.views[a]; ok && now.Sub(other.At) < sweepEvery && !other.StateAt.Before(v.StateAt) {
+				delete(r.views, a)
+				break
+			}
+		}
+	}
+}
+
+// held is up to which heartbeat of a node everything is held; 0: something is not.
+func (e *evidence) held(node string) uint64 {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if r := e.nodes[node]; r != nil {
+		return r.held
+	}
+	return 0
+}
+
+// views keeps views of a cluster that came outside of a heartbeat.
+func (e *evidence) views(cluster string, reply api.ProbeReply, now time.Time) {
+	e.mu.Lock()
+	r := e.report(reply.Node)
+	for _, aged := range reply.Views {
+		v := aged.Land(now)
+		if old, had := r.asked[v.Instance]; !had || !old.At.After(v.At) {
+			r.asked[v.Instance] = v
+		}
+	}
+	e.mu.Unlock()
+	e.changed.notify(cluster)
+}
+
+// report is what a node said; e.mu is held.
+func (e *evidence) report(node string) *report {
+	r := e.nodes[node]
+	if r == nil {
+		r = &report{views: map[topology.Addr]topology.View{}, asked: map[topology.Addr]topology.View{}}
+		e.nodes[node] = r
+	}
+	return r
+}
+
+// tell takes the whole views of a heartbeat. Each replaces the one before, for heartbeats come
+// in their order, however long each of them was on its way.
+func (r *report) tell(views []api.AgedView, now time.Time) {
+	for _, aged := range views {
+		v := aged.Land(now)
 		r.views[v.Instance] = v
+		if answer, ok := r.asked[v.Instance]; ok && !answer.At.After(v.At) {
+			delete(r.asked, v.Instance)
+		}
 	}
 }
 
@@ -161,6 +253,9 @@ func (e *evidence) all(self string, addrs []topology.Addr) []topology.View {
 		}
 		for _, a := range addrs {
 			if v, ok := r.views[a]; ok {
+				views = append(views, v)
+			}
+			if v, ok := r.asked[a]; ok {
 				views = append(views, v)
 			}
 		}
@@ -208,11 +303,7 @@ func (e *evidence) setFenced(node string, now time.Duration) (ok bool) {
 	left := e.leaseLeft(node, now)
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	r := e.nodes[node]
-	if r == nil {
-		r = &report{views: map[topology.Addr]topology.View{}}
-		e.nodes[node] = r
-	}
+	r := e.report(node)
 	r.fenced = left <= 0
 	return r.fenced
 }
@@ -228,6 +319,60 @@ func (e *evidence) files(now time.Time) []topology.File {
 		}
 	}
 	return list
+}
+
+// fellows are the nodes that share the watching with those who say the same word: those that
+// are heard. When the term has just begun it is not known who is not.
+func (e *evidence) fellows(word string, nodes []string, now time.Time) []string {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	patience := fellowBeats * e.lease.Heartbeat.D()
+	var list []string
+	for _, name := range nodes {
+		r := e.nodes[name]
+		switch {
+		case r == nil || r.heard.IsZero():
+			if now.Sub(e.born) < patience {
+				list = append(list, name)
+			}
+		case r.shares == word && now.Sub(r.heard) < patience:
+			list = append(list, name)
+		}
+	}
+	return list
+}
+
+// sharing are those nodes, heard within `fresh`, that watch a share of the instances.
+func (e *evidence) sharing(now time.Time, fresh time.Duration) []string {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	var list []string
+	for name, r := range e.nodes {
+		if r.shares != "" && now.Sub(r.heard) <= fresh {
+			list = append(list, name)
+		}
+	}
+	return list
+}
+
+// anyShares says whether any node watches a share only, as it said last.
+func (e *evidence) anyShares() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, r := range e.nodes {
+		if r.shares != "" {
+			return true
+		}
+	}
+	return false
+}
+
+// shares says whether a node watches a share, as it said last.
+func (e *evidence) shares(name string) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	r := e.nodes[name]
+	return r != nil && r.shares != ""
 }
 
 // node is what one sidecar said last; ok is false when it was not heard in this term.

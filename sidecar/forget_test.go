@@ -160,7 +160,8 @@ func TestALostLedgerBeginsAboveWhatWasAcknowledged(t *testing.T) {
 	d := newDecider(f.leading(), "main")
 	c := d.caseOf("main", nil)
 	for i := range c.Snapshot.Instances {
-		c.Snapshot.Instances[i].Reach, c.Snapshot.Instances[i].State = topology.Up, &topology.State{}
+		inst := &c.Snapshot.Instances[i]
+		inst.Reach, inst.State, inst.ReadAt = topology.Up, &topology.State{}, c.Snapshot.Taken
 	}
 	d.route(t.Context(), &c) // notes it
 	d.readersAt = time.Now().Add(-settleReaders)

@@ -21,9 +21,10 @@ func (s *Sidecar) report(ctx context.Context) {
 	defer tick.Stop()
 	var seq uint64
 	var failed string
+	var t tale
 	for {
 		seq++
-		err := s.beat(ctx, seq)
+		repeat, err := s.beat(ctx, seq, &t)
 		_ = notify("WATCHDOG=1") // systemd restarts a sidecar whose loop hangs; a lost word is followed by the next
 		if now := fmt.Sprint(err); now != failed && ctx.Err() == nil {
 			failed = now
@@ -32,6 +33,9 @@ func (s *Sidecar) report(ctx context.Context) {
 			} else if seq > 1 {
 				s.log.Info("the leader grants the lease again")
 			}
+		}
+		if repeat {
+			continue
 		}
 		select {
 		case <-ctx.Done():
@@ -43,33 +47,44 @@ func (s *Sidecar) report(ctx context.Context) {
 	}
 }
 
-// beat sends one heartbeat to the leader, which may be this node.
-func (s *Sidecar) beat(ctx context.Context, seq uint64) error {
+// beat sends one heartbeat to the leader, which may be this node. It says whether the next is
+// due at once, for the leader lacks what this one built upon.
+func (s *Sidecar) beat(ctx context.Context, seq uint64, t *tale) (repeat bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, max(s.cfg.Lease.TTL.D()/4, s.cfg.Lease.Heartbeat.D()))
 	defer cancel()
 	leader, ok := s.ports.Consensus.Leader()
 	if !ok {
-		return fmt.Errorf("heartbeat: %w is known to %s", api.ErrNoLeader, s.cfg.Node)
+		return false, fmt.Errorf("heartbeat: %w is known to %s", api.ErrNoLeader, s.cfg.Node)
 	}
 	asked, now := s.lease.ask(), time.Now()
 	h := api.Heartbeat{Node: s.cfg.Node, Seq: seq, Started: s.started, Proxies: s.proxies.all(), Files: s.files(), Trouble: s.troubles(),
 		Acknowledged: s.acked.all(), Index: s.ports.Consensus.State().Index, Proxy: s.ports.Proxy != nil,
 		TTL: s.cfg.Lease.TTL, FenceTime: s.cfg.Lease.FenceTime, Holds: s.allHeld()}
-	for _, v := range s.observer.all() {
-		h.Views = append(h.Views, api.Age(v, now))
+	if s.sharing.Load() {
+		h.Shares = s.fellowship
+	}
+	if !s.sharing.Load() {
+		*t = tale{} // all is told
+	}
+	if leader != s.cfg.Node { // which has its own views at hand
+		t.compose(&h, leader, s.observer.all(), now)
 	}
 	var reply api.HeartbeatReply
-	var err error
 	if leader == s.cfg.Node {
 		reply, err = s.Heartbeat(ctx, h)
 	} else {
 		reply, err = s.ports.Peer(leader).Heartbeat(ctx, h)
 	}
 	if err != nil {
-		return fmt.Errorf("heartbeat to %s: %w", leader, err)
+		t.lost()
+		return false, fmt.Errorf("heartbeat to %s: %w", leader, err)
 	}
 	s.lease.renew(asked, reply)
-	return nil
+	s.shareWith(reply.Fellows)
+	if leader == s.cfg.Node {
+		return false, nil
+	}
+	return t.taken(&h, reply.Held, time.Now()), nil
 }
 
 // Heartbeat is the leader's side: it keeps the report and grants the lease, but
@@ -87,7 +102,7 @@ func (s *Sidecar) Heartbeat(ctx context.Context, h api.Heartbeat) (api.Heartbeat
 	if !t.evidence.take(h, time.Now()) {
 		return api.HeartbeatReply{}, fmt.Errorf("%w: heartbeat %d of %q was overtaken by a newer one", api.ErrBadInput, h.Seq, h.Node)
 	}
-	reply := api.HeartbeatReply{Leader: s.cfg.Node, Term: t.number}
+	reply := api.HeartbeatReply{Leader: s.cfg.Node, Term: t.number, Held: t.evidence.held(h.Node)}
 	state := s.ports.Consensus.State()
 	have := state.Nodes[h.Node]
 	want := t.registration(node, h, have)
@@ -107,6 +122,9 @@ func (s *Sidecar) Heartbeat(ctx context.Context, h api.Heartbeat) (api.Heartbeat
 	}
 	reply.Index = s.ports.Consensus.State().Index
 	reply.Lease = s.cfg.Lease.TTL
+	if h.Shares != "" {
+		reply.Fellows = t.evidence.fellows(h.Shares, t.cfg.observers(), time.Now())
+	}
 	t.evidence.grant(h.Node, s.ports.Clock().Boot)
 	return reply, nil
 }

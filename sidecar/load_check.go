@@ -165,6 +165,7 @@ func (c *Config) validateAdapters(bad complain) {
 	}
 	positive(bad, "mysql.connect_retry", c.MySQL.ConnectRetry)
 	positive(bad, "mysql.kill_after", c.MySQL.KillAfter)
+	c.validateWatch(bad)
 	var level slog.Level
 	if level.UnmarshalText([]byte(c.Log.Level)) != nil {
 		bad("log.level", "%q; allowed: debug, info, warn, error", c.Log.Level)
@@ -175,6 +176,19 @@ func (c *Config) validateAdapters(bad complain) {
 	}
 	positive(bad, "proxysql.timeout", c.ProxySQL.Timeout)
 	c.validateLadder(bad)
+}
+
+func (c *Config) validateWatch(bad complain) {
+	w := c.Watch
+	if w.ShareAbove < 0 {
+		bad("watch.share_above", "%d is no number of instances; 0 shares always", w.ShareAbove)
+	}
+	if w.Primaries < 1 {
+		bad("watch.primaries", "%d; at least 1 sidecar is to watch each primary, 3 are better", w.Primaries)
+	}
+	if w.Others < 1 {
+		bad("watch.others", "%d; at least 1 sidecar is to watch each instance", w.Others)
+	}
 }
 
 // validateLadder checks and completes what is done about a ProxySQL that hangs.

@@ -10,7 +10,7 @@ import (
 )
 
 const (
-	topKeys     = "api, clusters, consul, data_dir, join, lease, log, mysql, node, nodes, policy, proxysql, raft, templates"
+	topKeys     = "api, clusters, consul, data_dir, join, lease, log, mysql, node, nodes, policy, proxysql, raft, templates, watch"
 	clusterKeys = "hostgroups, policy, seeds"
 )
 

@@ -2,6 +2,7 @@ package sidecar
 
 import (
 	"context"
+	"math/rand/v2"
 	"slices"
 	"sync"
 	"time"
@@ -10,13 +11,23 @@ import (
 	"github.com/remora-ha/remora/topology"
 )
 
-// observer keeps a watcher for every instance of every cluster.
+const (
+	// guestTime is how long an instance outside of this sidecar's share is watched after it
+	// was asked for, or was handed to another one.
+	guestTime = 10 * time.Second
+	// maxGuests bounds them; the one that was asked for longest ago goes first.
+	maxGuests = 2000
+)
+
+// observer keeps a watcher for every instance that this sidecar is to watch, and for guests.
 type observer struct {
 	ports Ports
 	// changed is notified when a view of the cluster says something else than the one before.
 	changed news
 
 	mu       sync.Mutex
+	run      context.Context // of the watchers
+	known    map[topology.Addr]target
 	watchers map[topology.Addr]*watching
 	wg       sync.WaitGroup
 }
@@ -24,6 +35,10 @@ type observer struct {
 type watching struct {
 	*watcher
 	stop context.CancelFunc
+	// until is when a guest goes: an instance that is not of this sidecar's share, and was asked
+	// for, or was of it until just now. Zero: it is of the share.
+	until time.Time
+	asked time.Time // when a leader asked for it last
 }
 
 func newObserver(ports Ports) *observer {
@@ -34,29 +49,91 @@ func newObserver(ports Ports) *observer {
 type target struct {
 	cluster string
 	failover.Detection
+	own    bool // it is this sidecar's to watch
+	close  bool // its cluster's primary is being changed
+	spread bool // among thousands: not all are to be probed at one instant
 }
 
-// watch brings the set of watchers in line: `want` says which instances, and how.
+// watch brings the set of watchers in line: `want` are all instances, and how each is
+// to be watched. What this sidecar is no more to watch stays a guest for a while, so that
+// the next one has read it before.
 func (o *observer) watch(ctx context.Context, want map[topology.Addr]target) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	o.run, o.known = ctx, want
+	now := time.Now()
 	for addr, w := range o.watchers {
-		d, keep := want[addr]
-		if keep && w.interval == d.Interval.D() && w.timeout == d.Timeout.D() {
-			continue
+		t, keep := want[addr]
+		switch {
+		case !keep || w.interval != t.Interval.D() || w.timeout != t.Timeout.D():
+			o.dismiss(addr)
+		case t.own:
+			w.until = time.Time{}
+		case w.until.IsZero():
+			w.until = now.Add(guestTime)
+		case !now.Before(w.until):
+			o.dismiss(addr)
 		}
-		w.stop()
-		delete(o.watchers, addr)
 	}
-	for addr, d := range want {
-		if o.watchers[addr] != nil {
+	for addr, t := range want {
+		if t.own && o.watchers[addr] == nil {
+			o.begin(addr, t)
+		}
+	}
+}
+
+// begin starts a watcher; o.mu is held.
+func (o *observer) begin(addr topology.Addr, t target) *watching {
+	run, stop := context.WithCancel(o.run)
+	w := newWatcher(addr, t.Interval.D(), t.Timeout.D(), func(before, after topology.View) { o.noticed(t.cluster, before, after) })
+	if t.spread {
+		w.early = rand.N(w.interval) //nolint:gosec // it only spreads the load
+	}
+	w.prober = o.ports.Prober(t.cluster, addr, w.poke)
+	o.watchers[addr] = &watching{watcher: w, stop: stop}
+	o.wg.Go(func() { w.run(run) })
+	return o.watchers[addr]
+}
+
+// dismiss stops a watcher; o.mu is held.
+func (o *observer) dismiss(addr topology.Addr) {
+	o.watchers[addr].stop()
+	delete(o.watchers, addr)
+}
+
+// ask has an instance watched for a leader that asks for it, as a guest where need be; nil
+// when it is of no cluster. o.mu is held.
+func (o *observer) ask(addr topology.Addr, now time.Time) *watching {
+	w := o.watchers[addr]
+	if w == nil {
+		t, ok := o.known[addr]
+		if !ok || o.run.Err() != nil {
+			return nil
+		}
+		o.makeRoom()
+		w = o.begin(addr, t)
+		w.until = now
+	}
+	if w.asked = now; !w.until.IsZero() {
+		w.until = now.Add(guestTime)
+	}
+	return w
+}
+
+// makeRoom dismisses the guest that would go first when there are too many; o.mu is held.
+func (o *observer) makeRoom() {
+	var first topology.Addr
+	guests := 0
+	for addr, w := range o.watchers {
+		if w.until.IsZero() {
 			continue
 		}
-		run, stop := context.WithCancel(ctx)
-		w := newWatcher(addr, d.Interval.D(), d.Timeout.D(), func(before, after topology.View) { o.noticed(d.cluster, before, after) })
-		w.prober = o.ports.Prober(d.cluster, addr, w.poke)
-		o.watchers[addr] = &watching{watcher: w, stop: stop}
-		o.wg.Go(func() { w.run(run) })
+		if guests++; first == "" || w.until.Before(o.watchers[first].until) {
+			first = addr
+		}
+	}
+	if guests >= maxGuests {
+		o.dismiss(first)
 	}
 }
 
@@ -93,36 +170,44 @@ func (o *observer) views(addrs []topology.Addr) []topology.View {
 	var views []topology.View
 	for _, addr := range addrs {
 		if w := o.watchers[addr]; w != nil {
-			views = w.append(views)
+			if v := w.last(); v.Reach != topology.Unknown {
+				views = append(views, v)
+			}
 		}
 	}
 	return views
 }
 
-// all are the newest views of everything that is watched.
-func (o *observer) all() []topology.View {
+// all are the newest views of everything that is watched. Close are those that a leader asked
+// for, and those of clusters whose primary is being changed.
+func (o *observer) all() []reading {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	views := make([]topology.View, 0, len(o.watchers))
-	for _, w := range o.watchers {
-		views = w.append(views)
+	now := time.Now()
+	list := make([]reading, 0, len(o.watchers))
+	for addr, w := range o.watchers {
+		if v := w.last(); v.Reach != topology.Unknown {
+			list = append(list, reading{v, o.known[addr].close || now.Sub(w.asked) < guestTime})
+		}
 	}
-	return views
+	return list
 }
 
-func (w *watching) append(views []topology.View) []topology.View {
-	if v := w.last(); v.Reach != topology.Unknown {
-		views = append(views, v)
-	}
-	return views
+// clusterOf is the cluster that an instance is of; empty when nobody knows.
+func (o *observer) clusterOf(a topology.Addr) string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.known[a].cluster
 }
 
-// now probes instances at once and waits for their views, or for ctx's end.
+// now probes instances at once, also those that others watch, and waits for their views,
+// or for ctx's end.
 func (o *observer) now(ctx context.Context, addrs []topology.Addr) []topology.View {
 	o.mu.Lock()
 	var asked []*watching
+	began := time.Now()
 	for _, a := range addrs {
-		if w := o.watchers[a]; w != nil {
+		if w := o.ask(a, began); w != nil {
 			asked = append(asked, w)
 		}
 	}
@@ -154,23 +239,24 @@ func (s *Sidecar) known(cluster string) []topology.Addr {
 	return topology.SortAddrs(addrs)
 }
 
-// observe keeps the watchers in line with the ledger.
+// observe keeps the watchers in line with the ledger, and with who shares the watching.
 func (s *Sidecar) observe(ctx context.Context) {
 	changed, stop := s.agreed.watch("")
 	defer stop()
+	regrouped, stopRegrouped := s.regrouped.watch()
+	defer stopRegrouped()
+	own := share{node: s.cfg.Node}
 	for {
-		want := map[topology.Addr]target{}
-		for name, c := range s.cfg.Clusters {
-			for _, a := range s.known(name) {
-				want[a] = target{name, c.Policy.Detection}
-			}
+		s.observer.watch(ctx, s.targets(&own))
+		if s.sharing.Load() {
+			pause(ctx, shareAtMost)
 		}
-		s.observer.watch(ctx, want)
 		select {
 		case <-ctx.Done():
 			s.observer.close()
 			return
 		case <-changed:
+		case <-regrouped:
 		case <-time.After(time.Second):
 		}
 	}

@@ -17,6 +17,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/remora-ha/remora/api"
@@ -41,6 +42,12 @@ type Sidecar struct {
 	acked        *acknowledged
 	// agreed is notified after the ledger changed, of the clusters that it changed for.
 	agreed news
+	// sharing says that this sidecar watches a share of the instances, with those of its fellowship, and fellows who they are, as
+	// the leader said last; nil before that. regrouped is notified when they change.
+	sharing    atomic.Bool
+	fellowship string
+	fellows    atomic.Pointer[[]string]
+	regrouped  signal
 	// proxyBroke is notified when the connection to the proxy breaks.
 	proxyBroke signal
 
@@ -55,7 +62,8 @@ func New(cfg Config, ports Ports, log *slog.Logger, version string) *Sidecar {
 	}
 	return &Sidecar{
 		cfg: cfg, ports: ports, log: log, version: version, started: time.Now(),
-		observer: newObserver(ports), lease: newLease(ports.Clock), proxies: newProxies(), acked: newAcknowledged(),
+		fellowship: cfg.fellowship(),
+		observer:   newObserver(ports), lease: newLease(ports.Clock), proxies: newProxies(), acked: newAcknowledged(),
 	}
 }
 

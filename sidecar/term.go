@@ -35,11 +35,14 @@ type term struct {
 	stores   []*publishing
 	// handing is the sentence on a handing over that is under way.
 	handing atomic.Pointer[string]
-	ended   chan struct{} // closed when the term is over
+	// doubting counts the clusters whose primary is in doubt.
+	doubting atomic.Int32
+	ended    chan struct{} // closed when the term is over
 }
 
 func newTerm(s *Sidecar, number uint64) *term {
 	t := &term{Sidecar: s, number: number, evidence: newEvidence(s.cfg.Lease, s.ports.Clock().Boot), deciders: map[string]*decider{}, ended: make(chan struct{})}
+	t.evidence.clusterOf = s.observer.clusterOf
 	for name := range s.cfg.Clusters {
 		t.deciders[name] = newDecider(t, name)
 	}
@@ -114,6 +117,7 @@ func (t *term) caseOf(cluster string, request *failover.Request) failover.Case {
 			Cluster: cluster, Taken: now, Observers: observers, Route: route,
 			Instances: topology.Merge(now, known, observers, views, topology.MergeOptions{
 				Fresh: policy.Detection.Fresh, Timeouts: policy.Detection.Timeouts,
+				Await: t.evidence.sharing(now, policy.Detection.Fresh.D()), Waited: t.deciders[cluster].waited(now, &policy.Detection),
 			}),
 			Proxies: t.evidence.proxies(cluster, t.suspects(cluster, state), t.ports.Clock().Boot, t.held(cluster, state)), Publications: publications, Files: t.evidence.files(now),
 			Sidecars: t.sidecars(now),
@@ -132,7 +136,7 @@ func (t *term) sidecars(now time.Time) []topology.Sidecar {
 			trouble = t.troubles()
 		}
 		if leads || ok && now.Sub(last) < t.cfg.Lease.TTL.D() {
-			list = append(list, topology.Sidecar{Node: name, Leads: leads, Trouble: trouble})
+			list = append(list, topology.Sidecar{Node: name, Leads: leads, Shares: t.evidence.shares(name), Trouble: trouble})
 		}
 	}
 	slices.SortFunc(list, func(a, b topology.Sidecar) int { return strings.Compare(a.Node, b.Node) })
@@ -189,7 +193,7 @@ func (t *term) ask(ctx context.Context, cluster string, addrs []topology.Addr, b
 				t.log.Debug("a vantage point did not answer", "node", n.Name, "error", err)
 				return
 			}
-			t.evidence.views(reply, time.Now())
+			t.evidence.views(cluster, reply, time.Now())
 		}()
 	}
 	bounded, cancel := context.WithTimeout(ctx, bound)

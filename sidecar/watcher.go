@@ -16,6 +16,7 @@ type watcher struct {
 	prober   Prober
 	interval time.Duration
 	timeout  time.Duration
+	early    time.Duration // by how much the second probe comes before the interval is over
 	kick     chan struct{}
 	changed  func(before, after topology.View)
 
@@ -43,7 +44,7 @@ func (w *watcher) poke() {
 
 func (w *watcher) run(ctx context.Context) {
 	defer w.prober.Close()
-	tick := time.NewTicker(w.interval)
+	tick := time.NewTicker(w.interval - w.early)
 	defer tick.Stop()
 	for {
 		w.probe(ctx)
@@ -51,6 +52,10 @@ func (w *watcher) run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
+			if w.early > 0 {
+				w.early = 0
+				tick.Reset(w.interval)
+			}
 		case <-w.kick:
 		}
 	}

@@ -14,6 +14,11 @@ type MergeOptions struct {
 	// Timeouts is how many time-outs in a row make one observer call an
 	// instance dead; a refused connection counts at once.
 	Timeouts int
+	// Await are the sidecars that are heard and watch a share of the instances: none is
+	// down before each of them has looked at it, but for those in Waited, where they were asked
+	// in vain.
+	Await  []string
+	Waited map[Addr]bool
 }
 
 // Merge puts the views of all observers into a snapshot's instances. `known`
@@ -23,8 +28,8 @@ type MergeOptions struct {
 //
 // An instance is up when any observer's newest fresh view answered, stuck when
 // something answers but to nobody usefully, down when a majority of all
-// observers call it dead and nobody reaches it, partial when fewer do, and
-// unknown without fresh evidence.
+// observers call it dead and nobody reaches it, partial when fewer do or somebody
+// is yet to look, and unknown without fresh evidence.
 func Merge(taken time.Time, known []Addr, observers []string, views []View, opt MergeOptions) []Instance {
 	newest := map[Addr]map[string]View{}
 	for _, a := range known {
@@ -50,6 +55,7 @@ func Merge(taken time.Time, known []Addr, observers []string, views []View, opt 
 func mergeOne(taken time.Time, addr Addr, observers []string, of map[string]View, opt MergeOptions) Instance {
 	inst := Instance{Addr: addr, Reach: Unclear}
 	var answered, alive, dead int
+	looked := map[string]bool{}
 	// In order of names, so that of two readings of one instant always the same counts.
 	for _, observer := range slices.Sorted(maps.Keys(of)) {
 		v := of[observer]
@@ -60,6 +66,7 @@ func mergeOne(taken time.Time, addr Addr, observers []string, of map[string]View
 		if !fresh {
 			v.Reach, v.Failures = Unknown, 0
 		}
+		looked[v.Observer] = v.Reach != Unknown
 		switch {
 		case v.Reach == Answered:
 			answered++
@@ -76,7 +83,7 @@ func mergeOne(taken time.Time, addr Addr, observers []string, of map[string]View
 		inst.Reach = Up
 	case alive > 0:
 		inst.Reach = Stuck
-	case dead > len(observers)/2:
+	case dead > len(observers)/2 && (opt.Waited[addr] || !slices.ContainsFunc(opt.Await, func(o string) bool { return !looked[o] })):
 		inst.Reach = Down
 	case dead > 0:
 		inst.Reach = Partial

@@ -26,6 +26,8 @@ type Snapshot struct {
 type Sidecar struct {
 	Node  string `json:"node"`
 	Leads bool   `json:"leads,omitempty"`
+	// Shares says that it watches a share of the instances, so that it need not have a view of each.
+	Shares bool `json:"shares,omitempty"`
 	// Trouble is what the sidecar says of itself, in sentences: a disk that hangs.
 	Trouble []string `json:"trouble,omitempty"`
 }

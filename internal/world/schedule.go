@@ -16,6 +16,7 @@ type Schedule struct {
 	SemiSync bool
 	Ladder   bool
 	Hold     bool
+	Share    int
 	Faults   []Fault
 }
 
@@ -30,6 +31,9 @@ const (
 func NewSchedule(seed uint64) Schedule {
 	r := draws(seed, 0)
 	s := Schedule{Seed: seed, Servers: pick(r, 3, 3, 3, 4, 5), SemiSync: r.IntN(2) == 0, Ladder: r.IntN(2) == 0, Hold: r.IntN(6) == 0}
+	if share := draws(seed, 2).IntN(6); share <= len(nodeNames) {
+		s.Share = share
+	}
 	d := drawer{r: r, s: &s}
 	first := faultsFrom + time.Duration(r.Int64N(int64(3*time.Second)))
 	for i := range 1 + r.IntN(5) {
@@ -234,6 +238,9 @@ func (s Schedule) String() string {
 	if s.Hold {
 		durability += ", on_lease_loss: hold"
 	}
+	if s.Share > 0 {
+		durability += fmt.Sprintf(", the primary watched by %d", s.Share)
+	}
 	fmt.Fprintf(&b, "seed %d: %d servers, %s\n", s.Seed, s.Servers, durability)
 	for _, f := range s.Faults {
 		fmt.Fprintf(&b, "  %s\n", f)
@@ -253,7 +260,7 @@ type Outcome struct {
 // Run plays the schedule in a new world. It must be called in a bubble of
 // testing/synctest.
 func (s Schedule) Run(o Options) Outcome {
-	o.Seed, o.Servers, o.SemiSync, o.Ladder, o.Hold = s.Seed, s.Servers, s.SemiSync, s.Ladder, s.Hold
+	o.Seed, o.Servers, o.SemiSync, o.Ladder, o.Hold, o.Share = s.Seed, s.Servers, s.SemiSync, s.Ladder, s.Hold, s.Share
 	w := New(o)
 	if err := w.Start(); err != nil {
 		w.fail("%v", err)

@@ -26,6 +26,9 @@ type Options struct {
 	SemiSync bool
 	Ladder   bool // a proxy that hangs is killed
 	Hold     bool // a sidecar without a lease leaves its proxy as it is
+	// Share is how many sidecars watch the primary, and one each replica, as in a large fleet; 0: all
+	// watch everything.
+	Share int
 	// Log gets what the sidecars log, nil for nothing.
 	Log *slog.Logger
 	// AfterStep is called after each step of a recovery with its number, from 1,
@@ -162,6 +165,9 @@ func (w *World) config(name string) sidecar.Config {
 	}
 	if w.options.Hold {
 		p.OnLeaseLoss = failover.LeaseLossHold
+	}
+	if w.options.Share > 0 {
+		cfg.Watch = sidecar.WatchConfig{ShareAbove: 0, Primaries: w.options.Share, Others: 1}
 	}
 	cfg.Policy = p
 	var seeds []topology.Addr
