@@ -106,13 +106,6 @@ func (d *decider) pace() time.Duration {
 	return idleCycle
 }
 
-// isCalm says that nothing goes on which a cycle could bring forward: what changes, changes by
-// something that is told.
-func (d *decider) isCalm(c *failover.Case, v *failover.Verdict) bool {
-	calls := slices.ContainsFunc(v.Findings, func(f failover.Finding) bool { return f.Recovery != "" })
-	return c.Intent == nil && v.Decision.Intent == nil && !v.Decision.Wait && !calls && d.readersAt.IsZero() && !d.inDoubt(c)
-}
-
 // cycle is gather → state → one switch → act. It says whether it changed anything.
 func (d *decider) cycle(ctx context.Context) bool {
 	if !d.takeTurn(ctx) {
@@ -132,14 +125,9 @@ func (d *decider) cycle(ctx context.Context) bool {
 	d.detect(ctx, &c, v.Findings)
 	d.handOver(ctx)
 	d.startDue(ctx, &c)
-	shared := d.shared()
-	if shared {
-		d.inquire(ctx, &c)
-	}
-	d.setDoubting(shared && d.inDoubt(&c))
-	d.calm = shared && d.isCalm(&c, &v)
+	d.heedDoubts(ctx, &c, &v)
 	switch {
-	case (c.Intent != nil || c.Snapshot.Route.Epoch == 0 || v.Decision.Intent != nil || len(v.Repairs) > 0) && !d.current(ctx, &c):
+	case acts(&c, &v) && !d.current(ctx, &c):
 		return false // the answers wake us
 	case c.Intent != nil:
 		return d.advance(ctx, &c)
@@ -157,6 +145,11 @@ func (d *decider) cycle(ctx context.Context) bool {
 		d.repair(ctx, &c, v.Repairs)
 		return d.route(ctx, &c)
 	}
+}
+
+// acts says that the cycle is about to change something.
+func acts(c *failover.Case, v *failover.Verdict) bool {
+	return c.Intent != nil || c.Snapshot.Route.Epoch == 0 || v.Decision.Intent != nil || len(v.Repairs) > 0
 }
 
 // takeTurn waits for its turn; false when ctx ended first.

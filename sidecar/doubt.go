@@ -27,6 +27,24 @@ type doubt struct {
 	asked time.Time // when all sidecars were asked for it last
 }
 
+// heedDoubts does what only a large fleet needs: it has all look at what is in doubt, and
+// leaves alone for longer where nothing goes on.
+func (d *decider) heedDoubts(ctx context.Context, c *failover.Case, v *failover.Verdict) {
+	shared, inDoubt := d.shared(), d.inDoubt(c)
+	if shared {
+		d.inquire(ctx, c)
+	}
+	d.setDoubting(shared && inDoubt)
+	d.calm = shared && !inDoubt && d.isCalm(c, v)
+}
+
+// isCalm says that nothing goes on which a cycle could bring forward: what changes, changes by
+// something that is told.
+func (d *decider) isCalm(c *failover.Case, v *failover.Verdict) bool {
+	calls := slices.ContainsFunc(v.Findings, func(f failover.Finding) bool { return f.Recovery != "" })
+	return c.Intent == nil && v.Decision.Intent == nil && !v.Decision.Wait && !calls && d.readersAt.IsZero()
+}
+
 // doubtful says whether somebody could not read an instance just now, or nobody tells of it.
 func doubtful(i *topology.Instance, taken time.Time, fresh time.Duration) bool {
 	return i.Reach == topology.Unclear || slices.ContainsFunc(i.Views, func(v topology.View) bool {

@@ -102,9 +102,6 @@ func (e *evidence) take(h api.Heartbeat, now time.Time) bool {
 		e.mu.Unlock()
 		return false
 	}
-	if !h.Started.Equal(r.started) {
-		r.held = 0 // another process, which does not know what this leader holds
-	}
 	r.seq, r.started, r.heard = h.Seq, h.Started, now
 	r.files, r.trouble, r.shares, r.fenced = h.Files, h.Trouble, h.Shares, false
 	e.fence = max(e.fence, h.FenceTime.D())

@@ -197,10 +197,18 @@ func (p *fakeProxy) Close()                                          {}
 
 // fakePeer answers heartbeats as a leader that grants, or does not.
 type fakePeer struct {
-	mu    sync.Mutex
-	grant bool
-	index func() uint64
-	beats []api.Heartbeat
+	mu      sync.Mutex
+	grant   bool
+	index   func() uint64
+	beats   []api.Heartbeat
+	fellows []string // who share the watching
+}
+
+// tell has the leader say who share the watching.
+func (p *fakePeer) tell(fellows ...string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.fellows = fellows
 }
 
 func (p *fakePeer) set(grant bool) {
@@ -216,7 +224,7 @@ func (p *fakePeer) Heartbeat(_ context.Context, h api.Heartbeat) (api.HeartbeatR
 	if !p.grant {
 		return api.HeartbeatReply{}, errors.New("cut off")
 	}
-	return api.HeartbeatReply{Leader: "n2", Index: p.index(), Lease: DefaultConfig().Lease.TTL}, nil
+	return api.HeartbeatReply{Leader: "n2", Index: p.index(), Lease: DefaultConfig().Lease.TTL, Fellows: p.fellows}, nil
 }
 
 func (p *fakePeer) Probe(context.Context, api.ProbeRequest) (api.ProbeReply, error) {

@@ -121,7 +121,7 @@ func difference[V any](now, before map[string]V, same func(a, b V) bool) map[str
 }
 
 // moved says whether a view says something else than an older one to those who decide. Not
-// looked at are what moves with each transaction, the GTID sets, and what a clock moves.
+// looked at are what moves with each transaction, GTID sets and positions, and what a clock moves.
 func moved(a, b topology.View) bool {
 	if a.Reach != b.Reach || a.Failures != b.Failures || a.Error != b.Error || (a.State == nil) != (b.State == nil) {
 		return true
@@ -155,7 +155,7 @@ func sameSemiSync(x, y topology.SemiSync) bool {
 func sameSource(x, y *topology.Source) bool {
 	return x.Channel == y.Channel && x.Addr == y.Addr && x.IO == y.IO && x.SQL == y.SQL && x.IOError == y.IOError && x.SQLError == y.SQLError &&
 		x.IOErrno == y.IOErrno && x.SQLErrno == y.SQLErrno && x.Untried == y.Untried && x.Delay == y.Delay && x.GTID == y.GTID &&
-		x.Filters == y.Filters && x.Heartbeat == y.Heartbeat && near(x.Lag, y.Lag) && (x.Silence == nil) == (y.Silence == nil) &&
+		x.Filters == y.Filters && x.SourceID == y.SourceID && x.Heartbeat == y.Heartbeat && near(x.Lag, y.Lag) && (x.Silence == nil) == (y.Silence == nil) &&
 		!silent(x) && !silent(y)
 }
 
