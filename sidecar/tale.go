@@ -139,7 +139,7 @@ func sameState(x, y *topology.State) bool {
 	return x.Flavor == y.Flavor && x.Version == y.Version && x.ServerID == y.ServerID && x.ServerUUID == y.ServerUUID &&
 		x.ReportedAs == y.ReportedAs && x.ReadOnly == y.ReadOnly && x.SuperReadOnly == y.SuperReadOnly &&
 		x.LogBin == y.LogBin && x.LogReplicaUpdates == y.LogReplicaUpdates && x.BinlogFormat == y.BinlogFormat &&
-		x.GTIDMode == y.GTIDMode && x.GTIDStrict == y.GTIDStrict && x.MaxConnections == y.MaxConnections && x.PersistedOpen == y.PersistedOpen && x.Member == y.Member &&
+		x.GTIDMode == y.GTIDMode && x.GTIDStrict == y.GTIDStrict && x.MaxConnections == y.MaxConnections && slices.Equal(x.PersistedOpen, y.PersistedOpen) && x.Member == y.Member &&
 		slices.Equal(x.Replicas, y.Replicas) && sameSemiSync(x.SemiSync, y.SemiSync) &&
 		slices.EqualFunc(x.Sources, y.Sources, func(a, b topology.Source) bool { return sameSource(&a, &b) })
 }
