@@ -45,7 +45,10 @@ func newChannel(line row, names channelNames) *channel {
 		received:  line[src+"_Log_File"] + ":" + line["Read_"+src+"_Log_Pos"],
 		executed:  line["Relay_"+src+"_Log_File"] + ":" + line["Exec_"+src+"_Log_Pos"],
 		relayFile: line["Relay_Log_File"], relayPos: line.integer("Relay_Log_Pos"),
-		user: line[src+"_User"], tls: line.on(src + "_SSL_Allowed"),
+		user: line[src+"_User"], tls: line.on(src + "_SSL_Allowed"), connectRetry: line.integer("Connect_Retry"),
+	}
+	if n, err := strconv.Atoi(line[src+"_Retry_Count"]); err == nil {
+		c.retries = &n
 	}
 	// The name of the source's log is forgotten when a replica is pointed anew, and learnt at the first connection.
 	c.Untried = c.logFile == "" && c.IO == topology.ThreadNo && c.IOErrno == 0

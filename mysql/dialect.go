@@ -142,6 +142,8 @@ type channel struct {
 	tls                bool
 	keyFile            string // MySQL: the source's public key, for a password over a connection that is not encrypted
 	halfway            bool   // MySQL's receiver stopped in the middle of a transaction
+	connectRetry       int    // seconds
+	retries            *int   // until the receiver gives up, 0 for never; nil: not told (MariaDB)
 }
 
 // readAll says whether the SQL thread waits at the end of the relay log.

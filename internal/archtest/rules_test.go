@@ -18,28 +18,29 @@ var rules = []rule{
 	{pkg: "topology", pure: true, imports: "internal/gtid"},
 	{pkg: "failover", pure: true, imports: "topology internal/gtid"},
 	{pkg: "ledger", pure: true, imports: "topology failover", tests: "internal/gtid"},
+	{pkg: "doctor", pure: true, imports: "topology failover"},
 
 	// The adapters: each knows the core and the outside world, none knows another.
 	{
 		pkg: "consensus", imports: "ledger github.com/hashicorp/ go.etcd.io/bbolt",
 		tests: "topology failover internal/lab",
 	},
-	{pkg: "mysql", imports: "topology failover internal/gtid github.com/go-sql-driver/mysql github.com/go-mysql-org/go-mysql/", tests: "internal/lab internal/lab/endpoints internal/standin"},
-	{pkg: "proxysql", imports: "topology github.com/go-sql-driver/mysql", tests: "internal/lab internal/standin modernc.org/sqlite"},
-	{pkg: "consul", imports: "topology github.com/hashicorp/consul/api", tests: "internal/lab"},
+	{pkg: "mysql", imports: "topology failover doctor internal/gtid github.com/go-sql-driver/mysql github.com/go-mysql-org/go-mysql/", tests: "internal/lab internal/lab/endpoints internal/standin"},
+	{pkg: "proxysql", imports: "topology doctor github.com/go-sql-driver/mysql", tests: "failover internal/lab internal/standin modernc.org/sqlite"},
+	{pkg: "consul", imports: "topology doctor github.com/hashicorp/consul/api", tests: "internal/lab"},
 	{pkg: "templates", imports: "github.com/hashicorp/consul-template/", tests: "internal/lab"},
 	{pkg: "hooks"},
-	{pkg: "api", imports: "topology failover internal/gtid ledger"},
+	{pkg: "api", imports: "topology failover doctor internal/gtid ledger"},
 
 	// The composition.
 	{
 		pkg:     "sidecar",
-		imports: "api consensus ledger failover topology internal/gtid mysql proxysql consul templates hooks golang.org/x/sys/unix gopkg.in/yaml.v3",
+		imports: "api consensus ledger doctor failover topology internal/gtid mysql proxysql consul templates hooks golang.org/x/sys/unix gopkg.in/yaml.v3",
 		tests:   "internal/lab internal/lab/fleet internal/standin github.com/go-sql-driver/mysql",
 	},
 	{
 		pkg:     "cmd/remora",
-		imports: "sidecar api templates ledger failover topology internal/gtid github.com/spf13/ golang.org/x/term golang.org/x/sys gopkg.in/yaml.v3",
+		imports: "sidecar api templates ledger doctor failover topology internal/gtid github.com/spf13/ golang.org/x/term golang.org/x/sys gopkg.in/yaml.v3",
 		tests:   "internal/lab internal/lab/fleet",
 	},
 
@@ -52,7 +53,7 @@ var rules = []rule{
 	// The lab: it starts real programs and knows no other package of Remora.
 	{pkg: "internal/lab", imports: "github.com/go-sql-driver/mysql golang.org/x/"},
 	{
-		pkg: "internal/lab/fleet", imports: "internal/lab api failover topology golang.org/x/ github.com/go-sql-driver/mysql",
+		pkg: "internal/lab/fleet", imports: "internal/lab api doctor failover topology golang.org/x/ github.com/go-sql-driver/mysql",
 		tests: "internal/gtid",
 	},
 	{pkg: "internal/lab/endpoints", imports: "internal/standin/wire"},

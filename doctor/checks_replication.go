@@ -1,0 +1,163 @@
+package doctor
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/remora-ha/remora/failover"
+)
+
+const (
+	// patient is how often a replica shall try at least before it gives up.
+	patient = 86400
+	// netTimeoutMost is how long a replica that was cut off may think that its source
+	// is silent; the servers' own default.
+	netTimeoutMost = 60 * time.Second
+)
+
+// replicationChecks are about how servers replicate, now and after they were moved.
+var replicationChecks = []Check{
+	{
+		Name: "channel_retry",
+		Why:  "A replica that gives up, or tries seldom, stays behind after a failover until somebody starts it.",
+		look: servers(func(c *Cluster, s *Server, add adder) {
+			for _, ch := range s.Channels {
+				want := c.Want.ConnectRetry
+				if want > 0 && ch.ConnectRetry.D() > max(want.D(), time.Second) {
+					add(Warning, s.change("CONNECT_RETRY", strconv.Itoa(int(max(want.D(), time.Second)/time.Second)), ch.Name),
+						"%sit tries to connect every %s only; mysql.connect_retry is %s", of(ch.Name), ch.ConnectRetry, want)
+				}
+				if ch.Retries != nil && *ch.Retries > 0 && *ch.Retries < patient {
+					add(Error, s.change("RETRY_COUNT", strconv.Itoa(patient), ch.Name), "%sit gives up for good after %d attempts", of(ch.Name), *ch.Retries)
+				}
+			}
+		}),
+	},
+	{
+		Name: "channel_heartbeat",
+		Why:  "By heartbeats replicas prove that their source lives; without them a frozen primary is seen late or not at all.",
+		look: servers(func(c *Cluster, s *Server, add adder) {
+			_, text, _ := s.either("replica_net_timeout", "slave_net_timeout")
+			limit, _ := strconv.Atoi(text)
+			want := strconv.FormatFloat(c.Policy.Detection.Heartbeat.D().Seconds(), 'f', -1, 64)
+			for _, src := range s.State.Sources {
+				switch timeout := time.Duration(limit) * time.Second; {
+				case src.Heartbeat == 0 && s.mariadb():
+					add(Error, s.change("HEARTBEAT_PERIOD", want, src.Channel), "%sits source sends no heartbeats", of(src.Channel))
+				case timeout > 0 && src.Heartbeat.D() >= timeout:
+					add(Error, s.change("HEARTBEAT_PERIOD", want, src.Channel),
+						"%sits source speaks every %s, and it connects anew after %s of silence", of(src.Channel), src.Heartbeat, timeout)
+				}
+			}
+		}),
+	},
+	{
+		Name: "net_timeout",
+		Why:  "A replica that was cut off from a living primary does not connect again for so long, and acknowledges nothing meanwhile.",
+		look: servers(func(_ *Cluster, s *Server, add adder) {
+			name, text, ok := s.either("replica_net_timeout", "slave_net_timeout")
+			if seconds, _ := strconv.Atoi(text); ok && time.Duration(seconds)*time.Second > netTimeoutMost {
+				how := Persist
+				if s.mariadb() {
+					how = Global
+				}
+				add(Warning, "", "%s is %d s", name, seconds).onServer(s.Addr, Setting{how, name, strconv.Itoa(int(netTimeoutMost / time.Second))})
+			}
+		}),
+	},
+	{
+		Name: "appliers",
+		Why:  "One applier cannot keep up with many writers, and what commits in another order leaves gaps when the server is promoted.",
+		look: servers(func(c *Cluster, s *Server, add adder) {
+			name, text, ok := s.either("replica_parallel_workers", "slave_parallel_workers", "slave_parallel_threads")
+			workers, _ := strconv.Atoi(text)
+			if ok && workers < 2 {
+				add(Advice, "SET GLOBAL "+name+" = 4 while the SQL thread is stopped, and in the option file", "%s is %d: it applies one transaction at a time", name, workers)
+			}
+			order, value, ok := s.either("replica_preserve_commit_order", "slave_preserve_commit_order")
+			if ok && !s.mariadb() && workers > 1 && off(value) {
+				add(Error, "SET PERSIST "+order+" = ON while the SQL thread is stopped", "%s is OFF with %d workers", order, workers)
+			}
+		}),
+	},
+	{
+		Name: "relay_log",
+		Why:  "After a crash of its machine the relay log may be damaged, and without recovery replication stops there.",
+		look: servers(func(_ *Cluster, s *Server, add adder) {
+			if v, ok := s.Variables["relay_log_recovery"]; ok && !s.mariadb() && off(v) {
+				add(Warning, "relay_log_recovery = ON in the option file", "relay_log_recovery is OFF")
+			}
+		}),
+	},
+	{
+		Name: "skipped_errors",
+		Why:  "Errors that are passed over make a replica another database than its primary, and a failover makes it the truth.",
+		look: servers(func(_ *Cluster, s *Server, add adder) {
+			if name, v, ok := s.either("replica_skip_errors", "slave_skip_errors"); ok && !off(v) {
+				add(Error, "take "+name+" out of the option file, restart, and compare its data with the primary's", "%s is %s", name, v)
+			}
+			if name, v, ok := s.either("replica_exec_mode", "slave_exec_mode"); ok && strings.EqualFold(v, "IDEMPOTENT") {
+				add(Warning, "SET GLOBAL "+name+" = STRICT", "%s is IDEMPOTENT: rows that are missing or double pass unseen", name)
+			}
+		}),
+	},
+	{
+		Name: "replica_start",
+		Why:  "After a restart it does not replicate until somebody starts it.",
+		look: servers(func(_ *Cluster, s *Server, add adder) {
+			if name, v, ok := s.either("skip_replica_start", "skip_slave_start"); ok && !off(v) {
+				add(Warning, "take "+name+" out of the option file, or repair.stopped: start", "%s is ON", name)
+			}
+		}),
+	},
+	{
+		Name: "channels",
+		Why:  "A failover moves one channel, and a promotion resets all of them.",
+		look: servers(func(c *Cluster, s *Server, add adder) {
+			if n := len(s.State.Sources); n > 1 && c.Policy.Server(s.Addr).Promotion != failover.MustNot {
+				add(Warning, "promotion: must_not for it in the policy's servers", "it replicates from %d sources and may be promoted", n)
+			}
+		}),
+	},
+	{
+		Name: "semi_sync_plugin",
+		Why:  "Without both plugins commits cannot wait for this server, nor it for others when it is promoted.",
+		look: servers(func(c *Cluster, s *Server, add adder) {
+			if c.Policy.Durability != failover.SemiSync || s.mariadb() {
+				return
+			}
+			for _, side := range [][3]string{
+				{"rpl_semi_sync_source_enabled", "rpl_semi_sync_master_enabled", "INSTALL PLUGIN rpl_semi_sync_source SONAME 'semisync_source.so'"},
+				{"rpl_semi_sync_replica_enabled", "rpl_semi_sync_slave_enabled", "INSTALL PLUGIN rpl_semi_sync_replica SONAME 'semisync_replica.so'"},
+			} {
+				if _, _, ok := s.either(side[0], side[1]); !ok {
+					add(Error, side[2], "the policy's durability is semi_sync, and it has no %s", side[0])
+				}
+			}
+		}),
+	},
+}
+
+// change is the statement that gives a channel another option; it stops the receiver
+// for a moment.
+func (s *Server) change(option, value, channel string) string {
+	if s.mariadb() {
+		name := ""
+		if channel != "" {
+			name = " '" + channel + "'"
+		}
+		return fmt.Sprintf("STOP SLAVE%s; CHANGE MASTER%s TO MASTER_%s = %s; START SLAVE%s", name, name, option, value, name)
+	}
+	return fmt.Sprintf("STOP REPLICA IO_THREAD FOR CHANNEL '%s'; CHANGE REPLICATION SOURCE TO SOURCE_%s = %s FOR CHANNEL '%s'; START REPLICA IO_THREAD FOR CHANNEL '%s'",
+		channel, option, value, channel, channel)
+}
+
+// of names a channel in a sentence, the default one not.
+func of(channel string) string {
+	if channel == "" {
+		return ""
+	}
+	return "channel " + channel + ": "
+}
