@@ -1,6 +1,8 @@
 package consensus
 
 import (
+	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -20,6 +22,10 @@ type Stats struct {
 	Contact time.Duration `json:"contact"`
 	Peers   []Peer        `json:"peers"` // as committed, with the addresses configured here
 	Halted  string        `json:"halted,omitempty"`
+	// Entries is how many entries the log holds, and Bytes what it takes on disk, 0
+	// where there is none.
+	Entries uint64 `json:"entries"`
+	Bytes   int64  `json:"bytes"`
 }
 
 // Stats describes the node now.
@@ -39,6 +45,14 @@ func (n *Node) Stats() Stats {
 	}
 	if err := n.Halted(); err != nil {
 		s.Halted = err.Error()
+	}
+	if first, err := n.stores.Logs.FirstIndex(); err == nil && first > 0 && s.Last >= first {
+		s.Entries = s.Last - first + 1
+	}
+	if n.cfg.Dir != "" {
+		if info, err := os.Stat(filepath.Join(n.cfg.Dir, logFile)); err == nil {
+			s.Bytes = info.Size()
+		}
 	}
 	return s
 }

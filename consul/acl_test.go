@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/remora-ha/remora/internal/lab"
 	"github.com/remora-ha/remora/topology"
 )
@@ -55,12 +57,25 @@ func TestAccessIsDenied(t *testing.T) {
 			if !errors.Is(err, ErrDenied) || strings.Contains(err.Error(), unknown) {
 				t.Errorf("%s, %s: %v", name, when, err)
 			}
+			if s := p.Check(within(t), []string{"main"}); !s.Denied || s.Error == "" || strings.Contains(s.Error, unknown) {
+				t.Errorf("%s, %s, the check: %+v", name, when, s)
+			}
 			if err := p.Register(within(t), "main", []Service{{Name: "mysql", Addr: "db1:3306", Health: Passing}}); !errors.Is(err, ErrDenied) {
 				t.Errorf("%s registers: %v", name, err)
 			}
 		}
 		_, err := good.Publish(within(t), d)
 		must(t, err)
+		before := dump(t, c)
+		if s := good.Check(within(t), []string{"main"}); s.Error != "" || s.Epochs["main"] != 7 {
+			t.Errorf("the check with the documented policy: %+v", s)
+		}
+		if after := dump(t, c); !cmp.Equal(before, after, cmp.AllowUnexported(entry{})) {
+			t.Errorf("the check wrote: %v became %v", before, after)
+		}
+	}
+	if s := good.Check(within(t), []string{"main", "new"}); s.Error != "" || len(s.Epochs) != 1 {
+		t.Errorf("a cluster without keys: %+v", s)
 	}
 	if s, err := publisher(t, Config{Address: c.Addr}).Show(within(t), d); !errors.Is(err, ErrDenied) {
 		t.Errorf("what may not be seen is shown as %+v, %v", s, err)
