@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"strings"
 
+	"github.com/remora-ha/remora/doctor"
 	"github.com/remora-ha/remora/failover"
 )
 
@@ -157,6 +158,30 @@ func (c *Client) KV(ctx context.Context, cluster string, submit bool) (r KVReply
 		method = http.MethodPost
 	}
 	return r, c.call(ctx, method, clusterPath(cluster, "kv"), nil, &r)
+}
+
+// Examine looks for what is set up badly; an empty cluster means all.
+func (c *Client) Examine(ctx context.Context, cluster string) (r doctor.Report, err error) {
+	path := "/v1/doctor"
+	if cluster != "" {
+		path += "?cluster=" + url.QueryEscape(cluster)
+	}
+	return r, c.call(ctx, http.MethodGet, path, nil, &r)
+}
+
+// Mend does what an examination said that may be done without a person.
+func (c *Client) Mend(ctx context.Context, r MendRequest) (reply MendReply, err error) {
+	return reply, c.call(ctx, http.MethodPost, "/v1/doctor/mend", r, &reply)
+}
+
+// ExamineNode is what the node says of itself and of what is beside it.
+func (c *Client) ExamineNode(ctx context.Context) (n doctor.Node, err error) {
+	return n, c.call(ctx, http.MethodGet, "/v1/doctor/node", nil, &n)
+}
+
+// MendProxy has the node change its own proxy.
+func (c *Client) MendProxy(ctx context.Context, fix doctor.Fix) error {
+	return c.call(ctx, http.MethodPost, "/v1/doctor/node/mend", fix, nil)
 }
 
 func clusterPath(cluster, rest string) string {

@@ -14,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"go.uber.org/goleak"
 
+	"github.com/remora-ha/remora/doctor"
 	"github.com/remora-ha/remora/failover"
 	"github.com/remora-ha/remora/internal/gtid"
 	"github.com/remora-ha/remora/topology"
@@ -38,6 +39,9 @@ type fakeNode struct {
 	stored      []topology.Stored
 	transferred LeaderReply
 	rejoined    RejoinReply
+	report      doctor.Report
+	mended      MendReply
+	examined    doctor.Node
 
 	mu    sync.Mutex
 	asked []any
@@ -108,10 +112,20 @@ func (n *fakeNode) KV(_ context.Context, cluster string, submit bool) ([]topolog
 	return n.stored, n.note(cluster, submit)
 }
 
+func (n *fakeNode) Examine(_ context.Context, cluster string) (doctor.Report, error) {
+	return n.report, n.note("examine", cluster)
+}
+
+func (n *fakeNode) Mend(_ context.Context, r MendRequest) (MendReply, error) {
+	return n.mended, n.note(r)
+}
+func (n *fakeNode) ExamineNode(context.Context) (doctor.Node, error) { return n.examined, n.note("node") }
+func (n *fakeNode) MendProxy(_ context.Context, fix doctor.Fix) error { return n.note(fix) }
+
 // leading is a node that leads and answers with everything filled in.
 func leading() *fakeNode {
 	n := &fakeNode{name: "n1", leader: "http://127.0.0.1:1", leads: true}
-	for _, v := range []any{&n.heartbeat, &n.confirm, &n.probe, &n.status, &n.snapshot, &n.recovery, &n.recoveries, &n.stored, &n.transferred, &n.rejoined} {
+	for _, v := range []any{&n.heartbeat, &n.confirm, &n.probe, &n.status, &n.snapshot, &n.recovery, &n.recoveries, &n.stored, &n.transferred, &n.rejoined, &n.report, &n.mended, &n.examined} {
 		fill(reflect.ValueOf(v).Elem())
 	}
 	return n

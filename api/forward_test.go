@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/remora-ha/remora/doctor"
 	"github.com/remora-ha/remora/failover"
 )
 
@@ -26,6 +27,7 @@ var onLeader = map[string]func(context.Context, *Client) error{
 		_, err := c.TransferLeadership(ctx, LeaderRequest{})
 		return err
 	},
+	"mend": func(ctx context.Context, c *Client) error { _, err := c.Mend(ctx, MendRequest{}); return err },
 	"forget": func(ctx context.Context, c *Client) error { return c.Forget(ctx, "main", "db1:3306") },
 }
 
@@ -49,6 +51,8 @@ func TestWithoutALeaderOnlyTheStatusIsAnswered(t *testing.T) {
 			wantAsked(t, n)
 			status, err := c.Status(t.Context())
 			wantAnswer(t, n.status, status, err)
+			report, err := c.Examine(t.Context(), "main") // a doctor who waits for a leader is no help
+			wantAnswer(t, n.report, report, err)
 		})
 	}
 }
@@ -97,8 +101,13 @@ func TestAFollowerAnswersSidecarsItself(t *testing.T) {
 	if _, err := c.Probe(t.Context(), ProbeRequest{Cluster: "main"}); err == nil {
 		t.Error("probe: no error")
 	}
+	follower.err = nil
+	examined, err := c.ExamineNode(t.Context())
+	wantAnswer(t, follower.examined, examined, err)
+	fix := filled[doctor.Fix]()
+	wantAnswer(t, nil, error(nil), c.MendProxy(t.Context(), fix))
 	wantAsked(t, n)
-	wantAsked(t, follower, Heartbeat{Node: "n3"}, ProbeRequest{Cluster: "main"})
+	wantAsked(t, follower, Heartbeat{Node: "n3"}, ProbeRequest{Cluster: "main"}, "node", fix)
 }
 
 // A leader that froze is not noticed for a while: the status comes all the same,

@@ -15,12 +15,16 @@ import (
 	"strings"
 	"time"
 
+	"github.com/remora-ha/remora/doctor"
 	"github.com/remora-ha/remora/failover"
 	"github.com/remora-ha/remora/topology"
 )
 
 // maxRequest bounds a request's body: a heartbeat of a large fleet fits easily.
 const maxRequest = 32 << 20
+
+// examinePatience is how long a leader may take for an examination.
+const examinePatience = 12 * time.Second
 
 // forwardedHeader marks a request that a follower passed on, so that two nodes
 // which each take the other for the leader do not play ball with it.
@@ -79,6 +83,14 @@ type Node interface {
 	NodeFenced(ctx context.Context, name string) error
 	// KV is what every store holds of a cluster, after publishing where submit is true.
 	KV(ctx context.Context, cluster string, submit bool) ([]topology.Stored, error)
+	// Examine looks for what is set up badly; an empty cluster means all.
+	Examine(ctx context.Context, cluster string) (doctor.Report, error)
+	// Mend does what an examination said that may be done without a person; only a leader does.
+	Mend(ctx context.Context, r MendRequest) (MendReply, error)
+	// ExamineNode is what this node says of itself and of what is beside it.
+	ExamineNode(ctx context.Context) (doctor.Node, error)
+	// MendProxy changes this node's own proxy.
+	MendProxy(ctx context.Context, fix doctor.Fix) error
 }
 
 // NewHandler serves the API of node. With a token every request but /v1/health
@@ -100,8 +112,17 @@ func (s *server) handler() http.Handler {
 		return node.Probe(r.Context(), p)
 	}))
 	// Without a leader the status is the node's own view: better than nothing at 3 a.m.
-	mux.HandleFunc("GET /v1/status", s.orLocally(handle(s, strict, func(*http.Request, none) (any, error) {
+	mux.HandleFunc("GET /v1/status", s.orLocally(s.patience, handle(s, strict, func(*http.Request, none) (any, error) {
 		return node.Status(), nil
+	})))
+	mux.HandleFunc("GET /v1/doctor/node", handle(s, strict, func(r *http.Request, _ none) (any, error) {
+		return node.ExamineNode(r.Context())
+	}))
+	mux.HandleFunc("POST /v1/doctor/node/mend", handle(s, lenient, func(r *http.Request, fix doctor.Fix) (any, error) {
+		return nil, node.MendProxy(r.Context(), fix)
+	}))
+	mux.HandleFunc("GET /v1/doctor", s.orLocally(examinePatience, handle(s, strict, func(r *http.Request, _ none) (any, error) {
+		return node.Examine(r.Context(), r.URL.Query().Get("cluster"))
 	})))
 	s.ofClusters(func(pattern string, h http.HandlerFunc) { mux.HandleFunc(pattern, s.onLeader(h)) })
 	mux.HandleFunc("/", s.noRoute(mux))
@@ -163,6 +184,9 @@ func (s *server) ofClusters(leader func(pattern string, h http.HandlerFunc)) {
 			return KVReply{Cluster: r.PathValue("cluster"), Stores: stores}, err
 		}))
 	}
+	leader("POST /v1/doctor/mend", handle(s, strict, func(r *http.Request, q MendRequest) (any, error) {
+		return node.Mend(r.Context(), q)
+	}))
 	leader("POST /v1/leader/transfer", handle(s, strict, func(r *http.Request, q LeaderRequest) (any, error) {
 		return node.TransferLeadership(r.Context(), q)
 	}))
@@ -346,13 +370,13 @@ func (s *server) onLeader(local http.HandlerFunc) http.HandlerFunc {
 
 // orLocally is onLeader for what a follower can answer when it must: also when
 // the leader is there and says nothing.
-func (s *server) orLocally(local http.HandlerFunc) http.HandlerFunc {
+func (s *server) orLocally(patience time.Duration, local http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		if _, here := s.node.Leader(); here {
 			local(w, r)
 			return
 		}
-		ctx, cancel := context.WithTimeout(r.Context(), s.patience)
+		ctx, cancel := context.WithTimeout(r.Context(), patience)
 		defer cancel()
 		s.forward(w, r.WithContext(ctx), func(error) { local(w, r) })
 	}

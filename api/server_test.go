@@ -76,6 +76,15 @@ func roundTrips(t *testing.T, n *fakeNode, c *Client) {
 		wantAnswer(t, KVReply{Cluster: "main", Stores: n.stored}, kv, err)
 		wantAsked(t, n, "main", submit)
 	}
+	for _, cluster := range []string{"", "a/b ü%&x"} {
+		report, err := c.Examine(ctx, cluster)
+		wantAnswer(t, n.report, report, err)
+		wantAsked(t, n, "examine", cluster)
+	}
+	mend := filled[MendRequest]()
+	mended, err := c.Mend(ctx, mend)
+	wantAnswer(t, n.mended, mended, err)
+	wantAsked(t, n, mend)
 	transfer := filled[LeaderRequest]()
 	handed, err := c.TransferLeadership(ctx, transfer)
 	wantAnswer(t, n.transferred, handed, err)

@@ -3,6 +3,7 @@ package api
 import (
 	"time"
 
+	"github.com/remora-ha/remora/doctor"
 	"github.com/remora-ha/remora/failover"
 	"github.com/remora-ha/remora/topology"
 )
@@ -135,4 +136,21 @@ type LeaderRequest struct {
 type LeaderReply struct {
 	From string `json:"from"`
 	To   string `json:"to"`
+}
+
+// MendRequest asks for what an examination said that may be done without a person.
+type MendRequest struct {
+	Fixes []doctor.Fix `json:"fixes"`
+	By    string       `json:"by"`
+}
+
+// MendReply says what became of each.
+type MendReply struct {
+	Results []MendResult `json:"results"`
+}
+
+// MendResult is one fix with its end.
+type MendResult struct {
+	Fix   doctor.Fix `json:"fix"`
+	Error string     `json:"error,omitempty"` // empty: it was done, and read back
 }

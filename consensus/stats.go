@@ -22,10 +22,6 @@ type Stats struct {
 	Contact time.Duration `json:"contact"`
 	Peers   []Peer        `json:"peers"` // as committed, with the addresses configured here
 	Halted  string        `json:"halted,omitempty"`
-	// Entries is how many entries the log holds, and Bytes what it takes on disk, 0
-	// where there is none.
-	Entries uint64 `json:"entries"`
-	Bytes   int64  `json:"bytes"`
 }
 
 // Stats describes the node now.
@@ -46,15 +42,22 @@ func (n *Node) Stats() Stats {
 	if err := n.Halted(); err != nil {
 		s.Halted = err.Error()
 	}
-	if first, err := n.stores.Logs.FirstIndex(); err == nil && first > 0 && s.Last >= first {
-		s.Entries = s.Last - first + 1
+	return s
+}
+
+// LogSize is how many entries the log holds, and what it takes on disk, in bytes: 0
+// where it is in memory. It waits for a disk that hangs.
+func (n *Node) LogSize() (entries uint64, bytes int64) {
+	first, err := n.stores.Logs.FirstIndex()
+	if last, lastErr := n.stores.Logs.LastIndex(); err == nil && lastErr == nil && first > 0 && last >= first {
+		entries = last - first + 1
 	}
 	if n.cfg.Dir != "" {
 		if info, err := os.Stat(filepath.Join(n.cfg.Dir, logFile)); err == nil {
-			s.Bytes = info.Size()
+			bytes = info.Size()
 		}
 	}
-	return s
+	return entries, bytes
 }
 
 func (n *Node) peers() []Peer {

@@ -112,7 +112,8 @@ type Node struct {
 	Name     string            `json:"name"`
 	Error    string            `json:"error,omitempty"` // why nothing is known of it
 	Version  string            `json:"version,omitempty"`
-	Now      time.Time         `json:"now,omitzero"`
+	Now      time.Time         `json:"now,omitzero"`       // when it had gathered the rest
+	Took     topology.Duration `json:"took,omitempty"`     // the gathering
 	Clock    *Clock            `json:"clock,omitempty"` // filled by who asked
 	Raft     Raft              `json:"raft"`
 	Disk     *Disk             `json:"disk,omitempty"`     // nil: it keeps nothing on disk

@@ -7,6 +7,7 @@ import (
 	"github.com/remora-ha/remora/api"
 	"github.com/remora-ha/remora/consensus"
 	"github.com/remora-ha/remora/consul"
+	"github.com/remora-ha/remora/doctor"
 	"github.com/remora-ha/remora/failover"
 	"github.com/remora-ha/remora/hooks"
 	"github.com/remora-ha/remora/internal/gtid"
@@ -45,6 +46,28 @@ type Locator interface {
 	// Locate carries out a [failover.Locate] step: what it says holds as long as the
 	// target takes no writes and its replication stays stopped.
 	Locate(ctx context.Context, step failover.Step) (failover.Anchor, error)
+}
+
+// Examiner reads for the doctor what servers are set to.
+type Examiner interface {
+	// Examine reads a server within ctx; what could not be read is in the answer.
+	Examine(ctx context.Context, addr topology.Addr) doctor.Server
+	// Mend makes the settings of a fix on a server and reads them back.
+	Mend(ctx context.Context, fix doctor.Fix) error
+}
+
+// ProxyExaminer is the same for the node's own ProxySQL.
+type ProxyExaminer interface {
+	Examine(ctx context.Context) doctor.Proxy
+	Mend(ctx context.Context, fix doctor.Fix) error
+}
+
+// Colleague is another sidecar, whom the doctor asks.
+type Colleague interface {
+	// ExamineNode is what it says of itself and of what is beside it.
+	ExamineNode(ctx context.Context) (doctor.Node, error)
+	// MendProxy has it change its own proxy.
+	MendProxy(ctx context.Context, fix doctor.Fix) error
 }
 
 // Proxy is the node's own ProxySQL.
@@ -86,6 +109,8 @@ type Consensus interface {
 	// TransferLeadership hands the leadership to a voter; leader only.
 	TransferLeadership(ctx context.Context, to string) error
 	Stats() consensus.Stats
+	// LogSize is how many entries its log holds and what it takes on disk, in bytes.
+	LogSize() (entries uint64, bytes int64)
 	// Close ends the node; it is cut off from the others at once, also when ctx ends
 	// first. Terms is closed then.
 	Close(ctx context.Context) error
@@ -115,6 +140,8 @@ type Publisher interface {
 	Forget(cluster string)
 	// Show compares without changing anything.
 	Show(ctx context.Context, d topology.Document) (topology.Stored, error)
+	// Check says whether the clusters' keys may be read and written, and their epochs.
+	Check(ctx context.Context, clusters []string) doctor.Store
 	// Watch tells what another hand does to what was published, until ctx ends.
 	Watch(ctx context.Context, notice func(drift []topology.Change, err error))
 	// Register makes the services of a group exactly these.
@@ -154,6 +181,12 @@ type Ports struct {
 	Ladder    Ladder             // nil: a proxy that hangs is not cut off
 	Rescuers  map[string]Rescuer // by cluster; nil: binary logs are not read
 	Locators  map[string]Locator // by cluster; nil where all servers have GTIDs
+	// Examiners (by cluster), ProxyExaminer and Colleague are the doctor's; without
+	// them it says what it could not ask.
+	Examiners     map[string]Examiner
+	ProxyExaminer ProxyExaminer
+	Colleague     func(name string) Colleague
+
 	Stores    []Store
 	Renderers []Renderer
 	Commands  Commands

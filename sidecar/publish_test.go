@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/remora-ha/remora/consul"
+	"github.com/remora-ha/remora/doctor"
 	"github.com/remora-ha/remora/failover"
 	"github.com/remora-ha/remora/topology"
 )
@@ -57,6 +58,12 @@ func (s *fakeStore) Show(_ context.Context, d topology.Document) (topology.Store
 	}
 	held := s.held[d.Cluster]
 	return topology.Stored{Epoch: held.Epoch, Document: &held}, nil
+}
+
+func (s *fakeStore) Check(context.Context, []string) doctor.Store {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return doctor.Store{Name: "east", Denied: s.denies}
 }
 
 func (s *fakeStore) Watch(ctx context.Context, notice func([]topology.Change, error)) {

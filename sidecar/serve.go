@@ -101,7 +101,7 @@ func runWithAPI(ctx context.Context, s *Sidecar, listener net.Listener, handler 
 // openPorts connects the loops with the real world.
 func openPorts(cfg Config, token string, ports *Ports, log *slog.Logger) (err error) {
 	adapters, confirm := map[string]mysql.Config{}, Confirmed(ports)
-	ports.Servers, ports.Rescuers, ports.Locators = map[string]Servers{}, map[string]Rescuer{}, map[string]Locator{}
+	ports.Servers, ports.Rescuers, ports.Locators, ports.Examiners = map[string]Servers{}, map[string]Rescuer{}, map[string]Locator{}, map[string]Examiner{}
 	for name, c := range cfg.Clusters {
 		a, err := cfg.MySQL.adapter(c.Policy.Detection)
 		if err != nil {
@@ -110,7 +110,7 @@ func openPorts(cfg Config, token string, ports *Ports, log *slog.Logger) (err er
 		adapters[name] = a
 		servers := mysql.NewServers(a, log.With("cluster", name))
 		servers.Confirm = confirm
-		ports.Servers[name], ports.Rescuers[name], ports.Locators[name] = servers, servers, servers
+		ports.Servers[name], ports.Rescuers[name], ports.Locators[name], ports.Examiners[name] = servers, servers, servers, servers
 	}
 	ports.Prober = func(cluster string, addr topology.Addr, onBreak func()) Prober {
 		return mysql.NewProber(addr, adapters[cluster], cfg.Node, onBreak)
@@ -126,7 +126,7 @@ func openPorts(cfg Config, token string, ports *Ports, log *slog.Logger) (err er
 		}
 		broke := make(chan struct{}, 1)
 		ports.ProxyBroke = broke
-		ports.Proxy = proxysql.New(proxysql.Config{
+		admin := proxysql.New(proxysql.Config{
 			Addr: cfg.ProxySQL.Admin, User: cfg.ProxySQL.User, Password: password, Timeout: cfg.ProxySQL.Timeout.D(),
 		}, log, func() {
 			select {
@@ -134,9 +134,12 @@ func openPorts(cfg Config, token string, ports *Ports, log *slog.Logger) (err er
 			default:
 			}
 		})
+		ports.Proxy, ports.ProxyExaminer = admin, admin
 	}
 	ports.Commands = hooks.Runner{}
-	ports.Peer = peers(cfg, token)
+	clients := peers(cfg, token)
+	ports.Peer = func(name string) Peer { return clients[name] }
+	ports.Colleague = func(name string) Colleague { return clients[name] }
 	if cfg.DataDir != "" {
 		ports.Disk = newDiskFile(cfg.DataDir)
 	}
@@ -178,15 +181,15 @@ func raftConfig(cfg Config, log *slog.Logger) consensus.Config {
 }
 
 // peers makes a client for every other node; connections are kept.
-func peers(cfg Config, token string) func(string) Peer {
+func peers(cfg Config, token string) map[string]*api.Client {
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	transport.Proxy = nil // sidecars speak to each other, not through a web proxy
 	transport.MaxIdleConnsPerHost = 8
-	clients := map[string]Peer{}
+	clients := map[string]*api.Client{}
 	for _, n := range cfg.Nodes {
 		clients[n.Name] = api.NewClient(n.API, token, transport)
 	}
-	return func(name string) Peer { return clients[name] }
+	return clients
 }
 
 // agents are those of the named store; without a name of the first.

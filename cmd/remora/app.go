@@ -153,7 +153,7 @@ running sidecar, any of them: what only the leader can answer is passed on.`,
 		a.runCommand(), a.configCommand(),
 		a.statusCommand(), a.topologyCommand(), a.recoveriesCommand(), a.hooksCommand(), a.snapshotCommand(), a.analyzeCommand(),
 		a.switchoverCommand(), a.failoverCommand(), a.ackCommand(), a.downtimeCommand(), a.forgetCommand(), a.rejoinCommand(), a.nodeCommand(), a.leaderCommand(),
-		a.kvCommand(), a.renderCommand(), a.watchdogCommand(), a.versionCommand(), exitCodesTopic(),
+		a.doctorCommand(), a.kvCommand(), a.renderCommand(), a.watchdogCommand(), a.versionCommand(), exitCodesTopic(),
 	)
 	return root
 }

@@ -14,6 +14,7 @@ const (
 	exitRefused    = 3
 	exitRolledBack = 4
 	exitUnknown    = 5
+	exitUnchecked  = 6
 )
 
 const exitHelp = `Exit codes of every command:
@@ -22,14 +23,16 @@ const exitHelp = `Exit codes of every command:
   1  wrong usage, no node answered, or a document is not what it should be:
      nothing was changed
   2  status: a finding calls for a recovery, no leader is known, or a cluster
-     has no primary; kv: a store is not what it should be
+     has no primary; kv: a store is not what it should be; doctor: an error or a
+     warning was found
   3  refused, stopped by a hook, or not confirmed: nothing was changed; the
      output says why, and what would change it
   4  a switchover or failover was begun and rolled back: the primary is what it
      was before
   5  the outcome is not known: the request may have been taken, or what it began
      has not ended yet; the output names the recovery to ask for. A rejoin: it
-     also failed on its way, and the instance may have been changed`
+     also failed on its way, and the instance may have been changed
+  6  doctor: something could not be checked, and the rest is well`
 
 func exitCodesTopic() *cobra.Command {
 	return &cobra.Command{Use: "exit-codes", Short: "What the exit codes mean", Long: exitHelp}

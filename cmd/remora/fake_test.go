@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/remora-ha/remora/api"
+	"github.com/remora-ha/remora/doctor"
 	"github.com/remora-ha/remora/failover"
 	"github.com/remora-ha/remora/topology"
 )
@@ -45,6 +46,8 @@ type fakeNode struct {
 	transfers []api.LeaderRequest
 	rejoins   []api.RejoinRequest
 	nodes     []string
+	reports   []doctor.Report // one an examination, the last stays
+	mends     []api.MendRequest
 }
 
 func (n *fakeNode) Name() string           { return n.name }
@@ -144,6 +147,26 @@ func (n *fakeNode) KV(_ context.Context, _ string, submit bool) ([]topology.Stor
 	n.submits = append(n.submits, submit)
 	return n.stored, n.refused
 }
+
+func (n *fakeNode) Examine(context.Context, string) (doctor.Report, error) {
+	r := n.reports[0]
+	if len(n.reports) > 1 {
+		n.reports = n.reports[1:]
+	}
+	return r, n.refused
+}
+
+func (n *fakeNode) Mend(_ context.Context, r api.MendRequest) (api.MendReply, error) {
+	n.mends = append(n.mends, r)
+	var reply api.MendReply
+	for _, fix := range r.Fixes {
+		reply.Results = append(reply.Results, api.MendResult{Fix: fix})
+	}
+	return reply, n.refused
+}
+
+func (n *fakeNode) ExamineNode(context.Context) (doctor.Node, error) { return doctor.Node{}, nil }
+func (n *fakeNode) MendProxy(context.Context, doctor.Fix) error      { return nil }
 
 // handler is the node's API without a socket.
 func (n *fakeNode) handler() http.Handler {
