@@ -119,7 +119,9 @@ func (n *fakeNode) Examine(_ context.Context, cluster string) (doctor.Report, er
 func (n *fakeNode) Mend(_ context.Context, r MendRequest) (MendReply, error) {
 	return n.mended, n.note(r)
 }
-func (n *fakeNode) ExamineNode(context.Context) (doctor.Node, error) { return n.examined, n.note("node") }
+func (n *fakeNode) ExamineNode(context.Context) (doctor.Node, error) {
+	return n.examined, n.note("node")
+}
 func (n *fakeNode) MendProxy(_ context.Context, fix doctor.Fix) error { return n.note(fix) }
 
 // leading is a node that leads and answers with everything filled in.

@@ -27,7 +27,7 @@ var onLeader = map[string]func(context.Context, *Client) error{
 		_, err := c.TransferLeadership(ctx, LeaderRequest{})
 		return err
 	},
-	"mend": func(ctx context.Context, c *Client) error { _, err := c.Mend(ctx, MendRequest{}); return err },
+	"mend":   func(ctx context.Context, c *Client) error { _, err := c.Mend(ctx, MendRequest{}); return err },
 	"forget": func(ctx context.Context, c *Client) error { return c.Forget(ctx, "main", "db1:3306") },
 }
 

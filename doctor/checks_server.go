@@ -132,9 +132,8 @@ var serverChecks = []Check{
 			case c.Policy.Rejoin != failover.RejoinClone || c.Policy.Clone.Command != "":
 			case s.mariadb():
 				add(Error, "clone.command in the policy", "the policy says rejoin: clone and names no command, and MariaDB has no CLONE of its own")
-			case s.Plugins != nil && !s.Plugins["clone"] && len(s.Account.Missing[UseClone]) > 0:
-				add(Warning, "plugin-load-add = mysql_clone.so in the option file, or "+s.Account.Grant[UseClone],
-					"the plugin clone is not active, and Remora's account may not install it")
+			case s.Plugins != nil && !s.Plugins["clone"]:
+				add(Advice, "plugin-load-add = mysql_clone.so in the option file", "the plugin clone is not active: Remora installs it when it is needed")
 			}
 		}),
 	},

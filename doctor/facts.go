@@ -11,7 +11,7 @@ import (
 type Facts struct {
 	Taken    time.Time // by the clock of who gathered it
 	Node     string    // who gathered it
-	Leader   string // empty: none is known
+	Leader   string    // empty: none is known
 	Members  []Member
 	Nodes    []Node // all configured ones; one that could not be asked has an Error
 	Clusters []Cluster
@@ -26,15 +26,15 @@ type Member struct {
 
 // Cluster is one replication cluster: its servers and what is wanted of them.
 type Cluster struct {
-	Name           string
-	Writer         topology.Addr // routed; empty before the first route
-	Epoch          uint64
-	WriterGroup    int
-	ReaderGroup    int
-	Policy         failover.Policy
-	Want           Want
-	Servers        []Server
-	Findings       []failover.Finding // of the leader's last decision cycle
+	Name        string
+	Writer      topology.Addr // routed; empty before the first route
+	Epoch       uint64
+	WriterGroup int
+	ReaderGroup int
+	Policy      failover.Policy
+	Want        Want
+	Servers     []Server
+	Findings    []failover.Finding // of the leader's last decision cycle
 }
 
 // Want is what Remora's configuration says of every server of a cluster.
@@ -112,8 +112,8 @@ type Node struct {
 	Name     string            `json:"name"`
 	Error    string            `json:"error,omitempty"` // why nothing is known of it
 	Version  string            `json:"version,omitempty"`
-	Now      time.Time         `json:"now,omitzero"`       // when it had gathered the rest
-	Took     topology.Duration `json:"took,omitempty"`     // the gathering
+	Now      time.Time         `json:"now,omitzero"`    // when it had gathered the rest
+	Took     topology.Duration `json:"took,omitempty"`  // the gathering
 	Clock    *Clock            `json:"clock,omitempty"` // filled by who asked
 	Raft     Raft              `json:"raft"`
 	Disk     *Disk             `json:"disk,omitempty"`     // nil: it keeps nothing on disk

@@ -104,7 +104,7 @@ func (r *fakeRaft) TransferLeadership(ctx context.Context, to string) error {
 	return r.stays
 }
 func (r *fakeRaft) LogSize() (entries uint64, bytes int64) { return 7, 0 }
-func (r *fakeRaft) Stats() consensus.Stats { return consensus.Stats{Leader: r.leader} }
+func (r *fakeRaft) Stats() consensus.Stats                 { return consensus.Stats{Leader: r.leader} }
 
 func (r *fakeRaft) left() bool {
 	r.mu.Lock()

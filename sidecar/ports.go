@@ -176,11 +176,11 @@ type Ports struct {
 	// when its kept connection breaks.
 	Prober func(cluster string, addr topology.Addr, onBreak func()) Prober
 	// Servers act on a cluster's instances, by the cluster's settings.
-	Servers   map[string]Servers
-	Proxy     Proxy              // nil on a witness
-	Ladder    Ladder             // nil: a proxy that hangs is not cut off
-	Rescuers  map[string]Rescuer // by cluster; nil: binary logs are not read
-	Locators  map[string]Locator // by cluster; nil where all servers have GTIDs
+	Servers  map[string]Servers
+	Proxy    Proxy              // nil on a witness
+	Ladder   Ladder             // nil: a proxy that hangs is not cut off
+	Rescuers map[string]Rescuer // by cluster; nil: binary logs are not read
+	Locators map[string]Locator // by cluster; nil where all servers have GTIDs
 	// Examiners (by cluster), ProxyExaminer and Colleague are the doctor's; without
 	// them it says what it could not ask.
 	Examiners     map[string]Examiner

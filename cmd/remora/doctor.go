@@ -98,14 +98,14 @@ type doctored struct {
 
 // examine asks for an examination, and says on a terminal that it goes on.
 func (a *app) examine(ctx context.Context, f *fleet, cluster string) (doctor.Report, error) {
-	done := a.progress(ctx, "examining servers, proxies and sidecars", f.timeout)
+	done := a.working(ctx, "examining servers, proxies and sidecars", f.timeout)
 	defer done()
 	return ask(ctx, f, "examination", func(ctx context.Context, c *api.Client) (doctor.Report, error) { return c.Examine(ctx, cluster) })
 }
 
-// progress says on a terminal what goes on and since when; the line is gone when it
+// working says on a terminal what goes on and since when; the line is gone when it
 // has ended.
-func (a *app) progress(ctx context.Context, what string, limit time.Duration) (done func()) {
+func (a *app) working(ctx context.Context, what string, limit time.Duration) (done func()) {
 	if !a.live || !a.asks {
 		return func() {}
 	}

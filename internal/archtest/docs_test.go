@@ -18,6 +18,9 @@ var promises = []struct {
 	as    string // how the page spells a word
 }{
 	{"every finding has its line for 3 a.m.", []string{"failover/problems_*.go"}, `Code: +"(\w+)"`, "docs/operations.md", "| `%s`"},
+	{"every check of the doctor is listed", []string{"doctor/checks_*.go"}, `Name: +"(\w+)"`, "docs/doctor.md", "| `%s` |"},
+	{"every setting that the doctor may make is listed", []string{"doctor/safe.go"}, `(?m)^\t"([\w-]+)": +\{`, "docs/doctor.md", "`%s`"},
+	{"every field of the doctor's report is documented", []string{"doctor/finding.go", "doctor/safe.go"}, `json:"(\w+)`, "docs/api.md", "%s"},
 	{"every rule of a refusal is listed", []string{"failover/rules.go"}, `(?m)^\t\{"(\w+)", (?:true|false)`, "docs/operations.md", "`%s`"},
 	{"every refusal's rule is listed", []string{"failover/*.go"}, `Rule: +"(\w+)"`, "docs/operations.md", "`%s`"},
 	{"every route is documented", []string{"api/server.go"}, `"((?:GET|POST|DELETE) /v1/[\w/{}]*\w\}?)"`, "docs/api.md", "## %s\n"},
