@@ -71,7 +71,7 @@ var replicationChecks = []Check{
 		Name: "appliers",
 		Why:  "One applier cannot keep up with many writers, and what commits in another order leaves gaps when the server is promoted.",
 		look: servers(func(c *Cluster, s *Server, add adder) {
-			name, text, ok := s.either("replica_parallel_workers", "slave_parallel_workers", "slave_parallel_threads")
+			name, text, ok := s.either("replica_parallel_workers", "slave_parallel_threads", "slave_parallel_workers")
 			workers, _ := strconv.Atoi(text)
 			if ok && workers < 2 {
 				add(Advice, "SET GLOBAL "+name+" = 4 while the SQL thread is stopped, and in the option file", "%s is %d: it applies one transaction at a time", name, workers)

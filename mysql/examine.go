@@ -2,6 +2,7 @@ package mysql
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -23,13 +24,16 @@ var examined = []string{
 // Examine reads what a server is set to, within ctx. What could not be read is said
 // in the answer, and so is a server that did not answer; it changes nothing.
 func (s *Servers) Examine(ctx context.Context, addr topology.Addr) doctor.Server {
-	found := doctor.Server{Addr: addr}
+	found, began := doctor.Server{Addr: addr}, time.Now()
 	err := s.as(ctx, "examine", addr, func(ctx context.Context, a *actor) error {
 		e := &examiner{actor: a, found: &found}
 		return e.examine(ctx)
 	})
 	if err != nil {
 		found.State, found.Error = nil, err.Error()
+		if errors.Is(err, context.DeadlineExceeded) {
+			found.Error = fmt.Sprintf("no answer within %v", time.Since(began).Round(100*time.Millisecond))
+		}
 	}
 	return found
 }
