@@ -154,7 +154,7 @@ var storeChecks = []Check{
 	{
 		Name: "consul_access",
 		Why:  "A leader that cannot write there leaves HAProxy and everybody else who reads it at the old primary.",
-		look: stores(func(f *Facts, n *Node, s *Store, add nodeAdder) {
+		look: stores(func(_ *Facts, _ *Node, s *Store, add nodeAdder) {
 			switch {
 			case s.Denied:
 				add(Error, "key_prefix write for the prefix, as docs/consul.md shows", "%s", s.Error)

@@ -53,7 +53,7 @@ var proxyChecks = []Check{
 	{
 		Name: "proxy_monitor_tables",
 		Why:  "By such a row ProxySQL's monitor moves servers itself, and opens one that Remora has closed.",
-		look: proxies(func(f *Facts, n *Node, p *Proxy, add proxyAdder) {
+		look: proxies(func(f *Facts, _ *Node, p *Proxy, add proxyAdder) {
 			for _, claim := range p.Claims {
 				for _, c := range f.Clusters {
 					if slices.Contains(claim.Groups, c.WriterGroup) || slices.Contains(claim.Groups, c.ReaderGroup) {

@@ -70,7 +70,7 @@ var replicationChecks = []Check{
 	{
 		Name: "appliers",
 		Why:  "One applier cannot keep up with many writers, and what commits in another order leaves gaps when the server is promoted.",
-		look: servers(func(c *Cluster, s *Server, add adder) {
+		look: servers(func(_ *Cluster, s *Server, add adder) {
 			name, text, ok := s.either("replica_parallel_workers", "slave_parallel_threads", "slave_parallel_workers")
 			workers, _ := strconv.Atoi(text)
 			if ok && workers < 2 {

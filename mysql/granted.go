@@ -12,7 +12,7 @@ import (
 type granted map[string][]string
 
 var (
-	grantLine = regexp.MustCompile("^GRANT (.+?) ON (?:TABLE )?(\\S+) TO ")
+	grantLine = regexp.MustCompile(`^GRANT (.+?) ON (?:TABLE )?(\S+) TO `)
 	columns   = regexp.MustCompile(`\([^)]*\)`)
 )
 

@@ -88,4 +88,3 @@ func TestAMendingInDoubt(t *testing.T) {
 		t.Errorf("asked %d times", len(n.mends))
 	}
 }
-
