@@ -30,7 +30,9 @@ func TestAFleetIsWell(t *testing.T) {
 	var code int
 	eventually(t, ctx, "a fleet that is well", func() (bool, string) { // semi-sync is still being set up
 		r, code = examined(t, ctx, f)
-		i := slices.IndexFunc(r.Findings, func(x doctor.Finding) bool { return x.Severity != doctor.Advice && !slices.Contains(labSettings, x.Check) })
+		i := slices.IndexFunc(r.Findings, func(x doctor.Finding) bool {
+			return x.Severity != doctor.Advice && !slices.Contains(labSettings, x.Check)
+		})
 		if i < 0 {
 			return true, ""
 		}
