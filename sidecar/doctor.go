@@ -12,6 +12,7 @@ import (
 
 	"github.com/remora-ha/remora/api"
 	"github.com/remora-ha/remora/doctor"
+	"github.com/remora-ha/remora/failover"
 	"github.com/remora-ha/remora/topology"
 )
 
@@ -23,8 +24,8 @@ const (
 	examineAll = 9 * time.Second
 	// examineAtOnce is how many servers are asked side by side.
 	examineAtOnce = 32
-	// mendOne bounds a fix: the cluster's decisions wait for it.
-	mendOne = time.Second
+	// mendOne bounds a fix. A recovery breaks it off.
+	mendOne = 3 * time.Second
 )
 
 // Examine gathers facts from all nodes and servers, and says what is set up badly. It
@@ -173,14 +174,16 @@ func (t *term) mend(ctx context.Context, fix doctor.Fix, facts *doctor.Facts) er
 	if d == nil || t.ports.Examiners[fix.Cluster] == nil {
 		return fmt.Errorf("not sent: cluster %q is not known", fix.Cluster)
 	}
-	if !d.takeTurn(ctx) {
-		return fmt.Errorf("not sent: something else goes on in %s: %w", fix.Cluster, ctx.Err())
+	// It is a repair like others: it collides with them, and a recovery goes first.
+	ctx, m, err := d.enterAlone(ctx, failover.Step{Do: "mend", Target: fix.Server})
+	if err != nil {
+		return fmt.Errorf("not sent: %w", err)
 	}
-	defer d.endTurn()
-	cl := t.ports.Consensus.State().Clusters[fix.Cluster]
+	defer d.leave(m)
+	writer := t.ports.Consensus.State().Clusters[fix.Cluster].Desired().Writer
 	i := slices.IndexFunc(facts.Clusters, func(c doctor.Cluster) bool { return c.Name == fix.Cluster })
-	if cl.Intent != nil || i < 0 || facts.Clusters[i].Epoch != cl.Desired().Epoch {
-		return fmt.Errorf("not sent: roles are changing in %s; ask again", fix.Cluster)
+	if i < 0 || facts.Clusters[i].Writer != writer {
+		return fmt.Errorf("not sent: the primary of %s has changed; ask again", fix.Cluster)
 	}
 	return t.ports.Examiners[fix.Cluster].Mend(ctx, fix)
 }
