@@ -233,7 +233,7 @@ func (f *Facts) answered() *Node {
 // covered are findings of the decision cycle that a check of this package says with
 // its statement.
 var covered = []failover.Code{
-	"ProxyKills", "ProxyConflict", "NoLoggingReplicasStructureWarning", "DifferentGTIDModesStructureWarning", "SidecarSilent",
+	"ProxyKills", "ProxyConflict", "OpenAtBoot", "NoLoggingReplicasStructureWarning", "DifferentGTIDModesStructureWarning", "SidecarSilent",
 	"StatementAndMixedLoggingReplicasStructureWarning", "StatementAndRowLoggingReplicasStructureWarning", "MixedAndRowLoggingReplicasStructureWarning",
 }
 

@@ -113,15 +113,6 @@ var replicationChecks = []Check{
 		}),
 	},
 	{
-		Name: "channels",
-		Why:  "A failover moves one channel, and a promotion resets all of them.",
-		look: servers(func(c *Cluster, s *Server, add adder) {
-			if n := len(s.State.Sources); n > 1 && c.Policy.Server(s.Addr).Promotion != failover.MustNot {
-				add(Warning, "promotion: must_not for it in the policy's servers", "it replicates from %d sources and may be promoted", n)
-			}
-		}),
-	},
-	{
 		Name: "semi_sync_plugin",
 		Why:  "Without both plugins commits cannot wait for this server, nor it for others when it is promoted.",
 		look: servers(func(c *Cluster, s *Server, add adder) {

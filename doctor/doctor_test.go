@@ -179,9 +179,6 @@ var sicknesses = []sick{
 	{"skipped_errors", Error, "y:3306", "replica_skip_errors is 1062", "", shop(1, variable("replica_skip_errors", "1062"))},
 	{"skipped_errors", Warning, "b:3306", "IDEMPOTENT", "", main(1, variable("slave_exec_mode", "IDEMPOTENT"))},
 	{"replica_start", Warning, "y:3306", "skip_replica_start is ON", "", shop(1, variable("skip_replica_start", "ON"))},
-	{"channels", Warning, "b:3306", "from 2 sources", "", main(1, func(s *Server) {
-		s.State.Sources = append(s.State.Sources, topology.Source{Channel: "other", Heartbeat: second})
-	})},
 	{"semi_sync_plugin", Error, "y:3306", "no rpl_semi_sync_source_enabled", "", all(policy(func(p *failover.Policy) { p.Durability = failover.SemiSync }),
 		shop(1, func(s *Server) { delete(s.Variables, "rpl_semi_sync_source_enabled") }))},
 
