@@ -120,25 +120,17 @@ func (e *examiner) variables(ctx context.Context, _ *reading) error {
 	return err
 }
 
-// origins says where values in force come from; MariaDB and MySQL have a table each.
+// origins says where values in force come from, and what is persisted; each maker has
+// a table of its own.
 func (e *examiner) origins(ctx context.Context, r *reading) error {
 	names := quoteAll([]string{"read_only", "super_read_only"})
-	query := "SELECT VARIABLE_NAME AS name, VARIABLE_SOURCE AS value FROM performance_schema.variables_info WHERE VARIABLE_NAME IN (" + names + ")"
-	if r.mariadb() {
-		query = "SELECT LOWER(VARIABLE_NAME) AS name, GLOBAL_VALUE_ORIGIN AS value FROM information_schema.SYSTEM_VARIABLES WHERE VARIABLE_NAME IN (" + names + ")"
+	if !r.mariadb() {
+		return e.oracleOrigins(ctx, names)
 	}
-	res, ok, err := e.ask(ctx, "origins of variables", "SELECT ON performance_schema.variables_info", query)
-	if err != nil || !ok {
-		return err
-	}
-	e.found.Origins = named(res)
-	if r.mariadb() {
-		return nil
-	}
-	res, ok, err = e.ask(ctx, "persisted variables", "SELECT ON performance_schema.persisted_variables",
-		"SELECT VARIABLE_NAME AS name, VARIABLE_VALUE AS value FROM performance_schema.persisted_variables WHERE VARIABLE_NAME IN ("+names+")")
+	res, ok, err := e.ask(ctx, "origins of variables", "a log-in",
+		"SELECT LOWER(VARIABLE_NAME) AS name, GLOBAL_VALUE_ORIGIN AS value FROM information_schema.SYSTEM_VARIABLES WHERE VARIABLE_NAME IN ("+names+")")
 	if ok {
-		e.found.Persisted = named(res)
+		e.found.Origins = named(res)
 	}
 	return err
 }

@@ -88,8 +88,9 @@ func (g granted) account(me string, r *reading) doctor.Account {
 	}
 	for _, table := range []string{"replication_connection_configuration", "replication_connection_status"} {
 		if !g.on("performance_schema", table, "SELECT") {
-			a.Missing[doctor.UseAlways] = append(a.Missing[doctor.UseAlways], "SELECT on performance_schema."+table)
-			statement := "GRANT SELECT ON performance_schema." + table + " TO " + accountName(user, host)
+			object := "performance_schema." + table
+			a.Missing[doctor.UseAlways] = append(a.Missing[doctor.UseAlways], "SELECT on "+object)
+			statement := "GRANT SELECT ON " + object + " TO " + accountName(user, host)
 			a.Grant[doctor.UseAlways] = strings.TrimPrefix(a.Grant[doctor.UseAlways]+"; "+statement, "; ")
 		}
 	}
