@@ -144,12 +144,17 @@ func (f *facts) lag(i *topology.Instance) (time.Duration, bool) {
 	case src.Lag != nil:
 		return src.Lag.D(), true
 	default:
-		return 0, drained(i.State)
+		return 0, f.drained(i.State)
 	}
 }
 
 // drained says that a replica has applied all that it received.
-func drained(st *topology.State) bool { return st != nil && st.HasApplied(st.Received()) }
+func (f *facts) drained(st *topology.State) bool {
+	if src := st.Source(); f.positions && src != nil {
+		return src.AppliedTo == src.ReadTo
+	}
+	return st != nil && st.HasApplied(st.Received())
+}
 
 // closed says that a reading shows the server refusing application writes as
 // firmly as its flavor can: on MySQL read_only alone lets accounts with SUPER or

@@ -141,7 +141,7 @@ func (p *planner) drained(x *contender) bool {
 	}
 	source := p.s.Resolve(src.Addr)
 	quiet := src.IO == topology.ThreadNo || p.planned(StopReceiving, x.addr()) || src.IO == topology.ThreadConnecting && p.reach(source) == topology.Down
-	return quiet && drained(x.st)
+	return quiet && p.facts.drained(x.st)
 }
 
 func (p *planner) drainWait() Duration {

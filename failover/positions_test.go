@@ -89,9 +89,10 @@ func TestCandidatesByPosition(t *testing.T) {
 		{"one below another cannot be compared", primary("a").replica("b").replica("c", under("b")).byPosition(), []string{"b", "-c position"}},
 		{"nor one that received from another server", two(func(_ *build, i *topology.Instance) { source(i).SourceID = "another" }).byPosition(), []string{"c", "-b position"}},
 		{"who says nothing", two(unplaced()).byPosition(), []string{"c", "-b position"}},
+		{"it cannot apply what it received", two(stands(100, 90), sqlError("1062 duplicate key")).byPosition(), []string{"c", "-b sql_error"}},
 		{"beside one with GTIDs it is no candidate", two().byPosition().change("b", func(st *topology.State) { st.Sources[0].GTID = true }), []string{"b", "-c gtid"}},
 		{"semi-sync: one that is behind could not acknowledge", primary("a").replica("b", stands(90, 90)).replica("c").semiSync(1).byPosition(), []string{"b", "-c durability"}},
-		{"semi-sync: one that may yet come there could", primary("a").replica("b", stands(100, 90)).replica("c").semiSync(1).byPosition(), []string{"b", "c"}},
+		{"semi-sync: one that may yet come there could, and goes after who has nothing to apply", primary("a").replica("b", stands(100, 90)).replica("c").semiSync(1).byPosition(), []string{"c", "b"}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -271,5 +272,73 @@ func TestPositionsAreNeverGuessed(t *testing.T) {
 	})
 	if promoted == 0 {
 		t.Error("nobody was ever promoted: nothing was tested")
+	}
+}
+
+// The anchor is that of one target, as long as it has not moved from it.
+func TestAnAnchorThatDoesNotHoldIsTakenAnew(t *testing.T) {
+	located := func() *build {
+		b := primary("a").replica("b").replica("c").byPosition().kill("a").begin()
+		for range 2 {
+			b.perform(Remaining(&b.c)[0])
+		}
+		expectPlan(t, Remaining(&b.c), "promote b:3306", "commit route b:3306", "repoint c:3306 to b:3306", "conclude")
+		return b
+	}
+	b := located()
+	b.inst("b").State.Sources[0].SQL = topology.ThreadYes
+	expectPlan(t, Remaining(&b.c)[:2], "locate b:3306", "promote b:3306")
+
+	b = located()
+	b.inst("b").State.Sources[0].AppliedTo = place(101)
+	expectPlan(t, Remaining(&b.c)[:2], "locate b:3306", "promote b:3306")
+
+	b = located()
+	b.unreachable("b", "s1", "s2", "s3")
+	source(b.inst("c")).IO, source(b.inst("c")).SQL = topology.ThreadNo, topology.ThreadNo
+	expectPlan(t, Remaining(&b.c)[:3], "retarget c:3306", "locate c:3306", "promote c:3306")
+	b.perform(Remaining(&b.c)[0])
+	expectPlan(t, Remaining(&b.c)[:2], "locate c:3306", "promote c:3306")
+}
+
+// One that may not be promoted received more, and cannot be the donor without GTID.
+func TestWhatAnUnfitOneHasByPositionIsLost(t *testing.T) {
+	const words = "what c:3306 received (read 0.0s ago) up to binlog.000007:100 of the binary log of a:3306; b:3306 received up to binlog.000007:90"
+	cluster := func() *build {
+		return primary("a").replica("b", stands(90, 90)).replica("c").replica("d", stands(90, 90)).rule("c", ServerRule{Promotion: MustNot})
+	}
+	b := cluster().byPosition().kill("a")
+	if d := Decide(&b.c, Analyze(&b.c)); d.Intent == nil || d.Intent.To != at("b") || !slices.Contains(d.Loss, words) {
+		t.Errorf("under async: %s, the loss is %q", d.Sentence, d.Loss)
+	}
+	b = cluster().semiSync(1).byPosition().kill("a")
+	if d := Decide(&b.c, Analyze(&b.c)); d.Intent != nil || !strings.Contains(d.Sentence, words) {
+		t.Errorf("under semi-sync: %s", d.Sentence)
+	}
+}
+
+func TestSemiSyncThatWasOffRefusesWithoutGTID(t *testing.T) {
+	b := primary("a").replica("b").replica("c").semiSync(1).byPosition()
+	b.inst("a").State.SemiSync.SourceActive = false
+	b.kill("a")
+	if d := Decide(&b.c, Analyze(&b.c)); d.Intent != nil || !strings.Contains(d.Sentence, "without GTID nobody knows what it had executed") {
+		t.Errorf("it goes on: %s", d.Sentence)
+	}
+}
+
+// A primary that restarted read-only is opened when all replicas receive from it.
+func TestAReadOnlyPrimaryWithoutGTIDIsOpenedOnlyWhenItsReplicasReceive(t *testing.T) {
+	restarted := func(io topology.Thread) *build {
+		b := primary("a").replica("b", threads(io, topology.ThreadYes)).byPosition()
+		st := b.inst("a").State
+		st.ReadOnly, st.SuperReadOnly, st.Uptime = true, true, topology.Duration(time.Second)
+		b.c.Watch = Watch{Writer: at("a"), Since: noon.Add(-time.Hour), Open: noon.Add(-time.Minute)}
+		return b
+	}
+	if got := Stage(Repairs(&restarted(topology.ThreadYes).c)).String(); got != "set writable a:3306" {
+		t.Errorf("its replica receives: %q", got)
+	}
+	if got := Stage(Repairs(&restarted(topology.ThreadConnecting).c)).String(); got != "" {
+		t.Errorf("its replica does not: %q", got)
 	}
 }

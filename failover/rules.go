@@ -51,9 +51,9 @@ var rules = []rule{
 	{"channels", true, "leave it the channel from the primary alone, or force it", func(_ *facts, x *contender, _ []*contender, _ wish) string {
 		return when(x.st.MultiSource(), "%s replicates from several sources (%s), and its promotion would make it forget them all", x.addr(), channelsOf(x.st))
 	}},
-	{"sql_error", false, "mend its replication", func(_ *facts, x *contender, _ []*contender, _ wish) string {
+	{"sql_error", false, "mend its replication", func(f *facts, x *contender, _ []*contender, _ wish) string {
 		src := x.st.Source()
-		return when(src != nil && src.SQL == topology.ThreadNo && src.SQLError != "" && !drained(x.st), "%s cannot apply what it received%s", x.addr(), colon(errorOf(src)))
+		return when(src != nil && src.SQL == topology.ThreadNo && src.SQLError != "" && !f.drained(x.st), "%s cannot apply what it received%s", x.addr(), colon(errorOf(src)))
 	}},
 	{"must_not", true, "change its promotion rule, or force it", func(_ *facts, x *contender, _ []*contender, _ wish) string {
 		return when(x.rule.Promotion == MustNot, "%s has promotion rule must_not", x.addr())
