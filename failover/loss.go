@@ -180,15 +180,11 @@ func Lost(c *Case) []string {
 		return nil
 	}
 	to := f.s.Instance(c.Intent.To)
-	if to == nil || to.State == nil || c.Intent.Kind == KindSwitchover && !c.Intent.Positions && f.handedOver(to) {
-		return nil
-	}
 	if c.Intent.Positions {
-		lost := f.leftOut(c.Intent)
-		if unknown := f.unknowable(c.Intent); unknown != "" && (c.Intent.Anchor == nil || !c.Intent.Anchor.Whole) {
-			lost = append(lost, unknown)
-		}
-		return lost
+		return f.lostByPosition(c.Intent)
+	}
+	if to == nil || to.State == nil || c.Intent.Kind == KindSwitchover && f.handedOver(to) {
+		return nil
 	}
 	var lost []string
 	for _, i := range f.members() {

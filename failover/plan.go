@@ -205,20 +205,25 @@ func (p *planner) repoints(late bool) []Step {
 			continue
 		}
 		returns := i.Addr != p.in.From || p.fromReturns(i)
-		if p.positions && returns && p.astray(i) && !(i.Addr == p.in.From && !closed(i.State)) && !p.planned(Repoint, i.Addr) && !p.planned(CatchUp, i.Addr) {
-			if step, may := p.joins(i); may {
-				steps = append(steps, step)
-			}
-			continue
-		}
 		switch {
 		case i.Addr == p.in.From && !closed(i.State) && !p.planned(SetReadOnly, i.Addr):
 			steps = append(steps, p.closeFrom())
-		case returns && p.astray(i) && p.mayFollow(to.State, i.State) && !p.planned(Repoint, i.Addr):
-			steps = append(steps, p.repoint(i.Addr, p.target))
+		case returns && p.astray(i) && !p.planned(Repoint, i.Addr):
+			if step, may := p.follows(to.State, i); may {
+				steps = append(steps, step)
+			}
 		}
 	}
 	return steps
+}
+
+// follows is the step that brings an instance under the target; false for one that
+// cannot follow it.
+func (p *planner) follows(target *topology.State, i *topology.Instance) (Step, bool) {
+	if p.positions {
+		return p.joins(i)
+	}
+	return p.repoint(i.Addr, p.target), p.mayFollow(target, i.State)
 }
 
 // mayFollow says that a replica can follow the target without losing anything. In

@@ -161,20 +161,8 @@ func (p *planner) attach() bool {
 	if p.p.Durability != SemiSync || impatient && (!p.positions || p.in.Forced) {
 		return true
 	}
-	from := p.s.Instance(p.in.From)
-	attached, acking := 0, 0
-	for _, i := range p.members() {
-		if !i.Fresh() || i.Addr == p.target {
-			continue
-		}
-		if src := p.s.ChannelTo(i, p.target); src != nil && src.IO != topology.ThreadNo && !delayed(i.State) {
-			attached++
-		}
-		if src := p.s.ChannelTo(i, p.in.From); src != nil && src.IO != topology.ThreadNo && i.State.SemiSync.ReplicaEnabled {
-			acking++
-		}
-	}
-	required := max(p.waitCount(p.s.Instance(p.target))-attached, acking-(p.waitCount(from)-1))
+	attached, acking := p.attached()
+	required := max(p.waitCount(p.s.Instance(p.target))-attached, acking-(p.waitCount(p.s.Instance(p.in.From))-1))
 	if required <= 0 {
 		return true
 	}
@@ -195,6 +183,23 @@ func (p *planner) attach() bool {
 	return true
 }
 
+// attached counts the replicas that follow the target already and can acknowledge, and
+// those that still acknowledge to the old primary.
+func (p *planner) attached() (attached, acking int) {
+	for _, i := range p.members() {
+		if !i.Fresh() || i.Addr == p.target {
+			continue
+		}
+		if src := p.s.ChannelTo(i, p.target); src != nil && src.IO != topology.ThreadNo && !delayed(i.State) {
+			attached++
+		}
+		if src := p.s.ChannelTo(i, p.in.From); src != nil && src.IO != topology.ThreadNo && i.State.SemiSync.ReplicaEnabled {
+			acking++
+		}
+	}
+	return attached, acking
+}
+
 // awaitFollowers waits, without GTID, for replicas that the target's commits would
 // wait for. Those that are behind cannot follow it; what would change that is the old
 // primary, which is given the writes back when it answers.
@@ -204,7 +209,7 @@ func (p *planner) awaitFollowers() {
 	waits := p.target
 	for _, i := range p.members() {
 		if src := p.channel(i, p.in.From); src != nil && i.Addr != p.target && i.Fresh() && an != nil && src.AppliedTo != an.Source {
-			why += fmt.Sprintf("; %s: %s", i.Addr, astrayWords(i.Addr, src.AppliedTo, p.in))
+			why += fmt.Sprintf("; %s: %s", i.Addr, astrayWords(src.AppliedTo, p.in))
 			waits = i.Addr
 		}
 	}

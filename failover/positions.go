@@ -184,7 +184,7 @@ func (p *planner) joins(i *topology.Instance) (Step, bool) {
 		return p.repointAt(i.Addr, p.target, an.At, an.Source), true
 	}
 	comes := src.AppliedTo.Compare(an.Source) == gtid.Behind && !delayed(i.State) &&
-		(src.Held().Compare(an.Source) != gtid.Behind || src.IO == topology.ThreadYes && !p.takeOver)
+		!p.planned(CatchUp, i.Addr) && (src.Held().Compare(an.Source) != gtid.Behind || src.IO == topology.ThreadYes && !p.takeOver)
 	return Step{
 		Do: CatchUp, Target: i.Addr, At: an.Source, Wait: joinWait, Optional: true,
 		Why: fmt.Sprintf("%s can follow %s from %s of the binary log of %s on", i.Addr, p.target, an.Source, p.in.From),
@@ -211,6 +211,16 @@ func (f *facts) repointAt(a, source topology.Addr, at, stands topology.Coordinat
 	}
 }
 
+// lostByPosition is what is known of what the new primary of a recovery does not have,
+// and who cannot follow it.
+func (f *facts) lostByPosition(in *Intent) []string {
+	lost := f.leftOut(in)
+	if unknown := f.unknowable(in); unknown != "" && (in.Anchor == nil || !in.Anchor.Whole) {
+		lost = append(lost, unknown)
+	}
+	return lost
+}
+
 // leftOut says of each replica that cannot follow the target where it stands.
 func (f *facts) leftOut(in *Intent) []string {
 	an := in.Anchor
@@ -228,14 +238,14 @@ func (f *facts) leftOut(in *Intent) []string {
 		case held.Compare(an.Source) == gtid.Ahead:
 			list = append(list, fmt.Sprintf("what %s received (read %s) from %s of the binary log of %s up to %s, and %s does not have", i.Addr, f.ago(i.ReadAt), an.Source, in.From, held, an.Target))
 		case src.AppliedTo != an.Source:
-			list = append(list, fmt.Sprintf("%s is left out: %s", i.Addr, astrayWords(i.Addr, src.AppliedTo, in)))
+			list = append(list, fmt.Sprintf("%s is left out: %s", i.Addr, astrayWords(src.AppliedTo, in)))
 		}
 	}
 	return list
 }
 
 // astrayWords says why a replica cannot follow the new primary of a recovery.
-func astrayWords(a topology.Addr, stands topology.Coordinates, in *Intent) string {
+func astrayWords(stands topology.Coordinates, in *Intent) string {
 	return fmt.Sprintf("it stands at %s of the binary log of %s, and %s took over at %s; without GTID it can follow only from there, so it has to be cloned",
 		stands, in.From, in.Anchor.Target, in.Anchor.Source)
 }
@@ -271,7 +281,7 @@ func (f *facts) joinsAgain(i *topology.Instance) (step Step, why string) {
 	case src == nil && i.Addr != other || src != nil && f.s.SourceOf(i.Addr) != other:
 		return Step{}, fmt.Sprintf("without GTID only what stands at %s of the binary log of %s can follow primary %s", stands, other, f.primary)
 	case src != nil && src.AppliedTo != stands:
-		return Step{}, astrayWords(i.Addr, src.AppliedTo, in)
+		return Step{}, astrayWords(src.AppliedTo, in)
 	case !f.covers(f.prim.State, i.State):
 		return Step{}, fmt.Sprintf("it holds transactions that primary %s lacks", f.primary)
 	}

@@ -133,12 +133,22 @@ func (f *facts) whyNotOpen() string {
 		if i.Addr == f.primary || i.State == nil {
 			continue
 		}
-		if src := f.channel(i, f.primary); src != nil && i.Fresh() && src.IO != topology.ThreadYes {
-			return fmt.Sprintf("%s does not receive from it, and without GTID nothing else shows that %s has no more than it", i.Addr, i.Addr)
+		if why := f.hasMore(i); why != "" {
+			return why
 		}
-		if extra := f.lackedBy(f.prim.State, i.State); !extra.Empty() {
-			return fmt.Sprintf("%s has %s that it lacks: %s", i.Addr, count(extra.Count()), clip(extra))
-		}
+	}
+	return ""
+}
+
+// hasMore says that another has, or may have, what the primary lacks; empty when it is
+// known to have no more. Without GTID it is known of one that receives, for the primary
+// sends nothing to who asks for what comes after the end of its binary log.
+func (f *facts) hasMore(i *topology.Instance) string {
+	if src := f.channel(i, f.primary); src != nil && i.Fresh() && src.IO != topology.ThreadYes {
+		return fmt.Sprintf("%s does not receive from it, and without GTID nothing else shows that %s has no more than it", i.Addr, i.Addr)
+	}
+	if extra := f.lackedBy(f.prim.State, i.State); !extra.Empty() {
+		return fmt.Sprintf("%s has %s that it lacks: %s", i.Addr, count(extra.Count()), clip(extra))
 	}
 	return ""
 }

@@ -97,34 +97,8 @@ func (a *actor) settleAt(ctx context.Context, rest func(topology.Coordinates) (s
 			return none, err
 		}
 	}
-	var since time.Time // it has read all, and stands at `at`
-	missing, done, at, delay := "", false, none, pollFirst
-	for !done {
-		if r, c, err = a.byPosition(ctx); err != nil {
-			return none, err
-		}
-		if err := a.applies(ctx, c); err != nil {
-			return none, err
-		}
-		switch {
-		case !c.readAll() || !r.state.HasApplied(c.Received) || !a.workersRest(ctx, r):
-			since = time.Time{}
-		case rest != nil:
-			if missing, err = rest(c.AppliedTo); err != nil {
-				return none, err
-			}
-			done = missing == ""
-		case c.AppliedTo == c.ReadTo:
-			done = true
-		case since.IsZero() || c.AppliedTo != at:
-			since, at = time.Now(), c.AppliedTo
-		default:
-			done = time.Since(since) > calm
-		}
-		if !done && !pause(ctx, delay) {
-			return none, a.unsettled(c, missing, ctx.Err())
-		}
-		delay = min(2*delay, pollMost)
+	if r, c, err = a.allApplied(ctx, rest); err != nil {
+		return none, err
 	}
 	if err := a.stopBoth(ctx, r, *c); err != nil {
 		return none, err
@@ -133,13 +107,44 @@ func (a *actor) settleAt(ctx context.Context, rest func(topology.Coordinates) (s
 		return none, err
 	}
 	if rest != nil {
-		if missing, err = rest(c.AppliedTo); err != nil {
+		if missing, err := rest(c.AppliedTo); err != nil {
 			return none, err
 		} else if missing != "" {
 			return none, a.unsettled(c, missing, fmt.Errorf("it wrote that meanwhile"))
 		}
 	}
 	return c.AppliedTo, nil
+}
+
+// allApplied waits until a running SQL thread has applied all, see settleAt.
+func (a *actor) allApplied(ctx context.Context, rest func(topology.Coordinates) (string, error)) (*reading, *channel, error) {
+	var since time.Time // it has read all, and stands at `at`
+	var at topology.Coordinates
+	for delay := pollFirst; ; delay = min(2*delay, pollMost) {
+		r, c, err := a.byPosition(ctx)
+		if err == nil {
+			err = a.applies(ctx, c)
+		}
+		if err != nil {
+			return nil, nil, err
+		}
+		missing := ""
+		switch {
+		case !c.readAll() || !r.state.HasApplied(c.Received) || !a.workersRest(ctx, r):
+			since = time.Time{}
+		case rest != nil:
+			if missing, err = rest(c.AppliedTo); err != nil || missing == "" {
+				return r, c, err
+			}
+		case c.AppliedTo == c.ReadTo, c.AppliedTo == at && !since.IsZero() && time.Since(since) > calm:
+			return r, c, nil
+		case since.IsZero() || c.AppliedTo != at:
+			since, at = time.Now(), c.AppliedTo
+		}
+		if !pause(ctx, delay) {
+			return nil, nil, a.unsettled(c, missing, ctx.Err())
+		}
+	}
 }
 
 func (a *actor) unsettled(c *channel, missing string, err error) error {
