@@ -38,9 +38,21 @@ const walked = "anti_flap: 0s\nswitchover: {max_lag: 1m}"
 // TestMeasureWalk walks every step; `make walk` calls it.
 func TestMeasureWalk(t *testing.T) {
 	wanted(t, "walk", 1)
-	for _, durability := range []string{"semi_sync", "async"} {
-		ctx, w := startWalk(t, fleet.Options{Topology: lab.Spec{Server: durable(durability)}, Policy: walked})
-		for _, kind := range []string{switchover, failing, dying} {
+	all := []string{switchover, failing, dying}
+	withoutGTID := durable("semi_sync")
+	withoutGTID.NoGTID = true
+	for _, servers := range []struct {
+		name    string
+		options lab.ServerOptions
+		kinds   []string
+	}{
+		{"semi_sync", durable("semi_sync"), all},
+		{"async", durable("async"), all},
+		// A failover under load leaves out, or is refused for, a replica that is behind by the last write.
+		{"semi_sync without GTID", withoutGTID, []string{switchover, failing}},
+	} {
+		ctx, w := startWalk(t, fleet.Options{Topology: lab.Spec{Server: servers.options}, Policy: walked})
+		for _, kind := range servers.kinds {
 			for _, moment := range []string{"after", "during", "before"} {
 				w.ends = map[string]int{}
 				steps := 0
@@ -48,7 +60,7 @@ func TestMeasureWalk(t *testing.T) {
 					steps++
 				}
 				fmt.Printf("MEASURED walk of a %s, %s, proxies %s: the leader was interrupted %s each of %d steps; ended %v\n",
-					kind, durability, w.ProxyKind(), moment, steps, w.ends)
+					kind, servers.name, w.ProxyKind(), moment, steps, w.ends)
 			}
 		}
 	}
