@@ -1,7 +1,6 @@
 package endpoints
 
 import (
-	"errors"
 	"fmt"
 	"net"
 	"strconv"
@@ -13,12 +12,12 @@ import (
 
 // Fleet is all instances of all clusters. Its methods are safe for concurrent use.
 type Fleet struct {
-	port int
+	listener net.Listener // of all: each could have its own, but files are few
+	port     int
 
 	mu        sync.RWMutex // guards the model
 	clusters  []*Cluster
 	instances map[string]*Instance // by address
-	ended     bool
 
 	commands commands
 	busy     sync.WaitGroup
@@ -51,23 +50,24 @@ func Start(sizes []int) (*Fleet, error) {
 		return nil, fmt.Errorf("start %d endpoints: there are addresses for %d", total, maxInstances)
 	}
 	f := &Fleet{instances: make(map[string]*Instance, total)}
-	if err := f.start(sizes); err != nil {
-		return nil, errors.Join(fmt.Errorf("start %d endpoints: %w", total, err), f.Close())
+	var err error
+	if f.listener, err = listen(); err != nil {
+		return nil, fmt.Errorf("start %d endpoints: %w", total, err)
 	}
+	f.port = f.listener.Addr().(*net.TCPAddr).Port
+	f.build(sizes)
+	f.busy.Go(f.accept)
 	return f, nil
 }
 
-func (f *Fleet) start(sizes []int) error {
+func (f *Fleet) build(sizes []int) {
 	number := 0
 	for i, n := range sizes {
 		c := &Cluster{Name: fmt.Sprintf("c%04d", i)}
 		f.clusters = append(f.clusters, c)
 		for range n {
 			number++
-			in, err := f.add(c, number)
-			if err != nil {
-				return err
-			}
+			in := f.add(c, number)
 			if len(c.Instances) > 0 {
 				in.follow(c.Instances[0], true)
 			} else {
@@ -78,24 +78,17 @@ func (f *Fleet) start(sizes []int) error {
 		}
 		c.replicate()
 	}
-	return nil
 }
 
-// add makes an instance, which is closed for writes, and lets it listen.
-func (f *Fleet) add(c *Cluster, number int) (*Instance, error) {
+// add makes an instance, which is closed for writes.
+func (f *Fleet) add(c *Cluster, number int) *Instance {
 	host := fmt.Sprintf("127.64.%d.%d", number>>8, number&0xff)
-	l, err := net.Listen("tcp", net.JoinHostPort(host, strconv.Itoa(f.port)))
-	if err != nil {
-		return nil, err
-	}
-	f.port = l.Addr().(*net.TCPAddr).Port
 	in := &Instance{
 		Addr: net.JoinHostPort(host, strconv.Itoa(f.port)), fleet: f, cluster: c, host: host, number: number,
-		uuid: fmt.Sprintf("%08x-0000-4000-8000-000000000000", number), conns: map[net.Conn]struct{}{},
+		uuid: fmt.Sprintf("%08x-0000-4000-8000-000000000000", number), conns: map[net.Conn]struct{}{}, born: time.Now(),
 	}
 	f.instances[in.Addr] = in
-	f.listen(in, l)
-	return in, nil
+	return in
 }
 
 const maxInstances = 60_000 // what the third and fourth number of an address tell apart
@@ -128,16 +121,16 @@ func (f *Fleet) Write(n int64) {
 // Close ends all instances and waits until everything of theirs has ended.
 func (f *Fleet) Close() error {
 	f.mu.Lock()
-	f.ended = true
 	for _, in := range f.instances {
 		in.end()
 	}
 	f.mu.Unlock()
+	err := f.listener.Close()
 	f.busy.Wait()
-	return nil
+	return err
 }
 
-// RaiseFileLimit lets this process, and those that it starts, have that many files open. Beyond the hard limit it takes root.
+// RaiseFileLimit lets this process, and those that it starts, have that many files open. Beyond the hard limit it takes CAP_SYS_RESOURCE.
 func RaiseFileLimit(n uint64) error {
 	var limit syscall.Rlimit
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {

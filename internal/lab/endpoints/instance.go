@@ -18,10 +18,9 @@ type Instance struct {
 	number  int // its server id
 	uuid    string
 
-	listener net.Listener
-	conns    map[net.Conn]struct{}
-	down     bool
-	born     time.Time // since when it is up
+	conns map[net.Conn]struct{}
+	down  bool
+	born  time.Time // since when it is up
 
 	open   bool // it takes writes
 	super  bool // closed for SUPER as well; without meaning while it is open
@@ -148,7 +147,7 @@ func (in *Instance) receive() bool {
 	return before != in.gtids.text || had != s.received.text
 }
 
-// Kill ends the instance as SIGKILL would: its port is closed, its connections break, what it wrote stays.
+// Kill ends the instance as SIGKILL would: its connections break, new ones are reset, what it wrote stays.
 func (in *Instance) Kill() {
 	in.fleet.mu.Lock()
 	defer in.fleet.mu.Unlock()
@@ -157,20 +156,15 @@ func (in *Instance) Kill() {
 }
 
 // Revive starts it again, closed for writes, with the source that it had.
-func (in *Instance) Revive() error {
+func (in *Instance) Revive() {
 	in.fleet.mu.Lock()
 	defer in.fleet.mu.Unlock()
-	if !in.down || in.fleet.ended {
-		return nil
+	if !in.down {
+		return
 	}
-	l, err := net.Listen("tcp", in.Addr)
-	if err != nil {
-		return fmt.Errorf("revive %s: %w", in.Addr, err)
-	}
+	in.down, in.born = false, time.Now()
 	in.open, in.super = false, true
-	in.fleet.listen(in, l)
 	in.cluster.replicate()
-	return nil
 }
 
 // Writable says whether it is up and takes writes.
@@ -195,7 +189,6 @@ func (in *Instance) end() {
 		return
 	}
 	in.down = true
-	_ = in.listener.Close()
 	for conn := range in.conns {
 		_ = conn.Close()
 	}

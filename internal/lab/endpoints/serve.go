@@ -1,7 +1,10 @@
 package endpoints
 
 import (
+	"context"
+	"errors"
 	"net"
+	"syscall"
 	"time"
 
 	"github.com/remora-ha/remora/internal/standin/wire"
@@ -13,25 +16,38 @@ const version = "8.4.6"
 // bufferSize holds the statements of a reading in one piece.
 const bufferSize = 4 << 10
 
-// listen begins to serve; the lock is held, or nobody knows the instance yet.
-func (f *Fleet) listen(in *Instance, l net.Listener) {
-	in.listener, in.down, in.born = l, false, time.Now()
-	f.busy.Go(func() {
-		for {
-			conn, err := l.Accept()
-			if err != nil {
-				return
-			}
-			if !in.admit(conn) {
-				_ = conn.Close()
-				return
-			}
-			f.busy.Go(func() {
-				in.serve(conn)
-				in.leave(conn)
-			})
+// listen takes connections to any address of the loopback interface, and from there alone.
+func listen() (net.Listener, error) {
+	config := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) error {
+		var failure error
+		err := c.Control(func(fd uintptr) { failure = syscall.BindToDevice(int(fd), "lo") })
+		return errors.Join(err, failure)
+	}}
+	return config.Listen(context.Background(), "tcp4", "0.0.0.0:0")
+}
+
+// accept serves each connection by the instance that it was made to. Those of an instance that is down are reset.
+func (f *Fleet) accept() {
+	for {
+		conn, err := f.listener.Accept()
+		if errors.Is(err, syscall.EMFILE) { // whoever connects waits until another has left
+			time.Sleep(10 * time.Millisecond)
+			continue
 		}
-	})
+		if err != nil {
+			return
+		}
+		in := f.instances[conn.LocalAddr().String()]
+		if in == nil || !in.admit(conn) {
+			_ = conn.(*net.TCPConn).SetLinger(0)
+			_ = conn.Close()
+			continue
+		}
+		f.busy.Go(func() {
+			in.serve(conn)
+			in.leave(conn)
+		})
+	}
 }
 
 func (in *Instance) admit(conn net.Conn) bool {

@@ -41,8 +41,8 @@ func start(ctx context.Context, l *lab.Lab, opts Options, proxies bool) (*instal
 	if err != nil {
 		return nil, err
 	}
-	// A listener each, and a connection of each sidecar; what the sidecars open is as much at most.
-	if err := endpoints.RaiseFileLimit(uint64(opts.Instances*(opts.Sidecars+2) + 10_000)); err != nil {
+	// Every instance is watched by one sidecar and each primary by three; some more are asked at times.
+	if err := endpoints.RaiseFileLimit(uint64(opts.Instances + 2*opts.Clusters + 2_000)); err != nil {
 		return nil, err
 	}
 	in := &install{opts: opts, lab: l, stopWrites: func() {}}
