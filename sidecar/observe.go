@@ -17,6 +17,10 @@ const (
 	guestTime = 10 * time.Second
 	// maxGuests bounds them; the one that was asked for longest ago goes first.
 	maxGuests = 2000
+	// maxOpening bounds how many of thousands of instances are probed for the first time at once.
+	// That takes a log-in, which costs many times a reading: if all began in one instant they would
+	// time out on a machine that cannot answer them in time, and begin again.
+	maxOpening = 32
 )
 
 // observer keeps a watcher for every instance that this sidecar is to watch, and for guests.
@@ -30,6 +34,7 @@ type observer struct {
 	known    map[topology.Addr]target
 	watchers map[topology.Addr]*watching
 	wg       sync.WaitGroup
+	opening  chan struct{} // holds a value for each first probe that is under way
 }
 
 type watching struct {
@@ -42,7 +47,7 @@ type watching struct {
 }
 
 func newObserver(ports Ports) *observer {
-	return &observer{ports: ports, watchers: map[topology.Addr]*watching{}}
+	return &observer{ports: ports, watchers: map[topology.Addr]*watching{}, opening: make(chan struct{}, maxOpening)}
 }
 
 // target is how an instance is to be watched.
@@ -87,7 +92,7 @@ func (o *observer) begin(addr topology.Addr, t target) *watching {
 	run, stop := context.WithCancel(o.run)
 	w := newWatcher(addr, t.Interval.D(), t.Timeout.D(), func(before, after topology.View) { o.noticed(t.cluster, before, after) })
 	if t.spread {
-		w.early = rand.N(w.interval) //nolint:gosec // it only spreads the load
+		w.early, w.opening = rand.N(w.interval), o.opening //nolint:gosec // it only spreads the load
 	}
 	w.prober = o.ports.Prober(t.cluster, addr, w.poke)
 	o.watchers[addr] = &watching{watcher: w, stop: stop}

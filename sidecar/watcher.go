@@ -16,6 +16,7 @@ type watcher struct {
 	prober   Prober
 	interval time.Duration
 	timeout  time.Duration
+	opening  chan struct{} // bounds how many begin at once; nil for no bound
 	early    time.Duration // by how much the second probe comes before the interval is over
 	kick     chan struct{}
 	changed  func(before, after topology.View)
@@ -44,10 +45,12 @@ func (w *watcher) poke() {
 
 func (w *watcher) run(ctx context.Context) {
 	defer w.prober.Close()
+	if !w.open(ctx) {
+		return
+	}
 	tick := time.NewTicker(w.interval - w.early)
 	defer tick.Stop()
 	for {
-		w.probe(ctx)
 		select {
 		case <-ctx.Done():
 			return
@@ -58,7 +61,22 @@ func (w *watcher) run(ctx context.Context) {
 			}
 		case <-w.kick:
 		}
+		w.probe(ctx)
 	}
+}
+
+// open does the first probe, in its turn where thousands begin; false when ctx ended first.
+func (w *watcher) open(ctx context.Context) bool {
+	if w.opening != nil {
+		select {
+		case w.opening <- struct{}{}:
+			defer func() { <-w.opening }()
+		case <-ctx.Done():
+			return false
+		}
+	}
+	w.probe(ctx)
+	return true
 }
 
 func (w *watcher) probe(ctx context.Context) {

@@ -215,6 +215,20 @@ func (in *install) status(ctx context.Context) (s api.Status, leader int, err er
 	return s, 0, err
 }
 
+// settledStatus waits until there is a leader.
+func (in *install) settledStatus(ctx context.Context) (s api.Status, leader int, err error) {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	err = lab.Eventually(ctx, "a leader", 100*time.Millisecond, func() (bool, string) {
+		var failure error
+		if s, leader, failure = in.status(ctx); failure != nil {
+			return false, failure.Error()
+		}
+		return true, ""
+	})
+	return s, leader, err
+}
+
 // close ends the endpoints; the processes end with the lab.
 func (in *install) close() error {
 	in.stopWrites()

@@ -54,7 +54,7 @@ type mark struct {
 }
 
 func (in *install) mark(ctx context.Context) (m mark, err error) {
-	s, leader, err := in.status(ctx)
+	s, leader, err := in.settledStatus(ctx)
 	if err != nil {
 		return m, err
 	}
@@ -121,7 +121,7 @@ func megabytes(n int64) float64 { return float64(n) / 1e6 }
 // deaths kills one instance after the other, primaries and replicas, and waits each time until the leader's own snapshot
 // says so; each returns before the next.
 func (in *install) deaths(ctx context.Context, r *Report) error {
-	_, leader, err := in.status(ctx)
+	_, leader, err := in.settledStatus(ctx)
 	if err != nil {
 		return err
 	}
@@ -182,7 +182,7 @@ func found(c *failover.Case, dead topology.Addr) bool {
 
 // restart ends a sidecar that does not lead and times its return: until it answers, and until it has all of the ledger.
 func (in *install) restart(ctx context.Context, r *Report) error {
-	s, leader, err := in.status(ctx)
+	s, leader, err := in.settledStatus(ctx)
 	if err != nil {
 		return err
 	}
