@@ -24,10 +24,11 @@ type blow struct {
 	strike func(ctx context.Context, f *fleet.Fleet, primary *lab.Server, round int) (mend func() error, err error)
 }
 
-// measured is the fleet of all measurements. The replicas apply with four threads in the primary's commit groups: with one they
-// cannot keep up with the clients, and a failover has to wait until the chosen one has applied what it received.
-func measured() fleet.Options {
-	return fleet.Options{Topology: lab.Spec{Server: lab.ServerOptions{SemiSync: true, DropUnacked: true, Appliers: 4}}, Policy: "anti_flap: 0s"}
+// measured is the fleet of all measurements, for so many writing clients. The replicas apply with as many threads: the primary
+// commits what its clients send at the same time in one group, with one sync of the disk, and a replica whose groups are smaller
+// falls behind it; then a failover, which has to wait until the chosen one has applied what it received, measures that lag.
+func measured(clients int) fleet.Options {
+	return fleet.Options{Topology: lab.Spec{Server: lab.ServerOptions{SemiSync: true, DropUnacked: true, Appliers: clients}}, Policy: "anti_flap: 0s"}
 }
 
 func nothing() error { return nil }
@@ -87,7 +88,7 @@ func cutHost(ctx context.Context, f *fleet.Fleet, p *lab.Server, round int) (fun
 
 func (b blow) run(ctx context.Context, r *Run) error {
 	r.Promise(writesBack, b.median, b.worst)
-	opts := measured()
+	opts := measured(b.writers)
 	if b.fleet != nil {
 		b.fleet(&opts)
 	}

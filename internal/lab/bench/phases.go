@@ -71,8 +71,9 @@ func clip(phases []phase, seen lab.Interval) []phase {
 	return phases
 }
 
-// addPhases notes how long each phase was.
+// addPhases keeps a record and notes how long each phase was.
 func (r *Result) addPhases(rec failover.Recovery, seen lab.Interval) {
+	r.Recoveries = append(r.Recoveries, rec)
 	from := seen.From
 	for _, p := range phasesOf(rec, seen) {
 		add(&r.Phases, p.name, "ms", ms(p.end.Sub(from)))

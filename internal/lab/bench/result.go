@@ -6,6 +6,8 @@ import (
 	"strings"
 	"text/tabwriter"
 	"time"
+
+	"github.com/remora-ha/remora/failover"
 )
 
 // Result is what one measurement found.
@@ -22,6 +24,8 @@ type Result struct {
 	Figures []*Figure `json:"figures"`
 	// Phases are what the first figure is made up of, in their order: they add up to it in each round.
 	Phases []*Figure `json:"phases,omitempty"`
+	// Recoveries are the records that the phases come from, one a round.
+	Recoveries []failover.Recovery `json:"recoveries,omitempty"`
 	// Counts are sums over all rounds, such as client errors.
 	Counts []Count `json:"counts,omitempty"`
 	// Notes are what happened beside the figures, such as a client's error or a round that had to be repeated.

@@ -4,6 +4,8 @@ import (
 	"context"
 )
 
+const switchoverWriters = 16
+
 func switchovers() []Measurement {
 	return []Measurement{
 		{Name: "switchover", About: "a planned change, asked of another node each time, under clients of our own", Times: 20, Run: switchover},
@@ -13,8 +15,8 @@ func switchovers() []Measurement {
 
 func switchover(ctx context.Context, r *Run) error {
 	r.Promise(longestPause, 300, 0)
-	return r.rounds(ctx, measured(), func(ctx context.Context, s *stage, i int) error {
-		load, err := s.clients(ctx, 16)
+	return r.rounds(ctx, measured(switchoverWriters), func(ctx context.Context, s *stage, i int) error {
+		load, err := s.clients(ctx, switchoverWriters)
 		if err != nil {
 			return err
 		}

@@ -89,7 +89,11 @@ func Start(ctx context.Context, l *lab.Lab, opts Options) (*Fleet, error) {
 		return nil, fmt.Errorf("start the database servers: %w", err)
 	}
 	for i := range opts.Nodes {
-		p, err := l.Proxy(ctx, lab.ProxyOptions{Name: fmt.Sprintf("proxy%d", i+1), WriterHostgroup: WriterHostgroup, StandIn: opts.StandIn, Host: f.Nodes[i]})
+		p, err := l.Proxy(ctx, lab.ProxyOptions{
+			Name: fmt.Sprintf("proxy%d", i+1), WriterHostgroup: WriterHostgroup, StandIn: opts.StandIn, Host: f.Nodes[i],
+			// As docs/proxysql.md advises, or sessions that insert into tables with AUTO_INCREMENT write on through a pause.
+			Variables: map[string]string{"mysql-auto_increment_delay_multiplex": "0"},
+		})
 		if err != nil {
 			return nil, fmt.Errorf("start proxy %d: %w", i+1, err)
 		}
