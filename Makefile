@@ -20,7 +20,7 @@ ARGS ?=
 comma = ,
 SCALE = $(filter watch rack,$(subst $(comma), ,$(WHAT)))
 BENCH_SCALE = go run ./internal/lab/scale/cmd/scale -what '$(WHAT)' -out '$(OUT)' $(ARGS)
-BENCH_OUTAGES = go run ./internal/lab/bench/cmd/bench -what '$(WHAT)' $(if $(N),-n $(N)) -flavor '$(FLAVOR)' -out '$(OUT)'
+BENCH_OUTAGES = go run ./internal/lab/bench/cmd/bench -what '$(WHAT)' $(if $(N),-n $(N)) -flavor '$(FLAVOR)' -out '$(OUT)' $(ARGS)
 # How long each parser is fuzzed: make fuzz T=5m
 T ?= 30s
 # How long chaos begins faults, the seed of their order, and which to draw from: make chaos T=5m SEED=7 ONLY='primary killed,leader killed'

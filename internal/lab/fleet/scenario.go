@@ -21,6 +21,8 @@ type Result struct {
 	Paused lab.Interval
 	// Struck is when the blow began; zero for a planned change.
 	Struck time.Time
+	// Landed is when the blow was done, such as when a killed process had ended; zero for a planned change.
+	Landed time.Time
 	// Back is how long after the blow the first write that was sent after it was acknowledged; 0 for a planned change.
 	Back     time.Duration
 	Failures []lab.Failure // errors that clients saw
@@ -28,8 +30,7 @@ type Result struct {
 	From, To *lab.Server
 	Recovery failover.Recovery
 
-	began  time.Time // of the window that was looked at
-	landed time.Time // when the blow was done; zero for a planned change
+	began time.Time // of the window that was looked at
 }
 
 // Pause is how long Paused was.
@@ -41,7 +42,7 @@ func (r Result) Through(ctx context.Context, other *lab.Load) (Result, error) {
 	bounded, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	if !r.Struck.IsZero() {
-		back, err := other.First(bounded, r.landed)
+		back, err := other.First(bounded, r.Landed)
 		if err != nil {
 			return r, err
 		}
@@ -140,7 +141,7 @@ func (f *Fleet) Blow(ctx context.Context, load *lab.Load, name string, strike fu
 	if err != nil {
 		return r, fmt.Errorf("%s of %s: %w\n%s", name, from.Name, err, f.logs())
 	}
-	r.Back, r.Struck, r.landed = back.Sub(struck), struck, landed
+	r.Back, r.Struck, r.Landed = back.Sub(struck), struck, landed
 	if mend != nil {
 		if err := mend(); err != nil {
 			return r, fmt.Errorf("mend after %s: %w", name, err)
