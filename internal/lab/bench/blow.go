@@ -25,14 +25,10 @@ type blow struct {
 }
 
 // measured is the fleet of all measurements. The primary commits what its clients send at the same time in one group, with one
-// sync of the disk. A MariaDB replica with fewer threads makes smaller groups and falls behind, and a failover, which has to wait
-// until the chosen one has applied what it received, then measures that lag. MySQL's threads cost more to stop and to start.
-func (r *Run) measured() fleet.Options {
-	appliers := 16
-	if r.Flavor == lab.MySQL {
-		appliers = 8
-	}
-	return fleet.Options{Topology: lab.Spec{Server: lab.ServerOptions{SemiSync: true, DropUnacked: true, Appliers: appliers}}, Policy: "anti_flap: 0s"}
+// sync of the disk. A replica with few threads makes smaller groups and falls behind, and a failover, which has to wait until the
+// chosen one has applied what it received, then measures that lag.
+func measured() fleet.Options {
+	return fleet.Options{Topology: lab.Spec{Server: lab.ServerOptions{SemiSync: true, DropUnacked: true, Appliers: 16}}, Policy: "anti_flap: 0s"}
 }
 
 func nothing() error { return nil }
@@ -92,7 +88,7 @@ func cutHost(ctx context.Context, f *fleet.Fleet, p *lab.Server, round int) (fun
 
 func (b blow) run(ctx context.Context, r *Run) error {
 	r.Promise(writesBack, b.median, b.worst)
-	opts := r.measured()
+	opts := measured()
 	if b.fleet != nil {
 		b.fleet(&opts)
 	}

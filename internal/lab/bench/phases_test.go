@@ -6,7 +6,6 @@ import (
 
 	"github.com/remora-ha/remora/failover"
 	"github.com/remora-ha/remora/internal/lab"
-	"github.com/remora-ha/remora/topology"
 )
 
 // record is a recovery whose steps are given by act, begin and end, in milliseconds after the blow.
@@ -15,7 +14,7 @@ func record(blow time.Time, decided int, steps ...step) failover.Recovery {
 	rec := failover.Recovery{Intent: failover.Intent{At: at(decided)}}
 	for _, s := range steps {
 		rec.Steps = append(rec.Steps, failover.StepResult{
-			Step: failover.Step{Do: s.do}, Started: at(s.from), Took: topology.Duration(s.to-s.from) * topology.Duration(time.Millisecond),
+			Step: failover.Step{Do: s.do}, Started: at(s.from), Took: failover.Duration(s.to-s.from) * failover.Duration(time.Millisecond),
 		})
 	}
 	return rec

@@ -14,8 +14,8 @@ const (
 	roundLimit = 4 * time.Minute
 	// warm is how long clients write before anything happens to them.
 	warm = time.Second
-	// pace is the time between two writes of a client.
-	pace = 10 * time.Millisecond
+	// pace is the time between two writes of a client: sixteen ask for 400 writes a second, which leaves two cores some room.
+	pace = 40 * time.Millisecond
 )
 
 // stage is a fleet on which rounds are played.

@@ -15,7 +15,7 @@ func switchovers() []Measurement {
 
 func switchover(ctx context.Context, r *Run) error {
 	r.Promise(longestPause, 300, 0)
-	return r.rounds(ctx, r.measured(), func(ctx context.Context, s *stage, i int) error {
+	return r.rounds(ctx, measured(), func(ctx context.Context, s *stage, i int) error {
 		load, err := s.clients(ctx, switchoverWriters)
 		if err != nil {
 			return err

@@ -148,7 +148,7 @@ func sysbenchSwitchover(ctx context.Context, r *Run) error {
 	r.Promise(stall, 150, 0)
 	var on *stage // whose database is prepared
 	var bench *sysbench
-	return r.rounds(ctx, r.measured(), func(ctx context.Context, s *stage, i int) (err error) {
+	return r.rounds(ctx, measured(), func(ctx context.Context, s *stage, i int) (err error) {
 		if on != s {
 			if bench, err = prepareSysbench(ctx, s); err != nil {
 				return err
