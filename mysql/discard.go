@@ -5,6 +5,7 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
+	"regexp"
 	"strings"
 
 	"github.com/remora-ha/remora/internal/gtid"
@@ -89,12 +90,15 @@ func (a *actor) discard(ctx context.Context, extra gtid.Set, dry bool) (Discarde
 	return p.done, nil
 }
 
+// ofOurs picks our own account in a list of privileges.
+const ofOurs = " AND GRANTEE=CONCAT('''',REPLACE(CURRENT_USER(),'@','''@'''),'''')"
+
 // mayDiscard makes sure that triggers would be seen: without the privilege there
 // seem to be none.
 func (a *actor) mayDiscard(ctx context.Context) error {
 	const query = "SELECT COUNT(DISTINCT PRIVILEGE_TYPE) AS n FROM information_schema.USER_PRIVILEGES" +
 		" WHERE PRIVILEGE_TYPE IN ('SELECT','INSERT','UPDATE','DELETE','TRIGGER')" +
-		" AND GRANTEE=CONCAT('''',REPLACE(CURRENT_USER(),'@','''@'''),'''')"
+		ofOurs
 	results, err := a.session.query(ctx, query)
 	if err != nil {
 		return a.fail(plain(query), err)
@@ -159,7 +163,28 @@ func (a *actor) planDiscard(ctx context.Context, r *reading, extra gtid.Set) (di
 	if err != nil {
 		return p, a.failed("%w; clone the server instead", err)
 	}
-	return p, nil
+	return p, a.mayPlace(ctx, p.done.From)
+}
+
+// tags are in a set of MySQL's from 8.3 on: UUID:TAG:FIRST-LAST.
+var tags = regexp.MustCompile(`:[a-z_]\w*:`)
+
+// mayPlace makes sure that the server will take a position, before it has no other: one
+// with tags takes a privilege.
+func (a *actor) mayPlace(ctx context.Context, position gtid.Set) error {
+	if !tags.MatchString(position.String()) {
+		return nil
+	}
+	const query = "SELECT COUNT(*) AS n FROM information_schema.USER_PRIVILEGES WHERE PRIVILEGE_TYPE='TRANSACTION_GTID_TAG'" +
+		ofOurs
+	results, err := a.session.query(ctx, query)
+	if err != nil {
+		return a.fail(plain(query), err)
+	}
+	if results[0].first()["n"] == "0" {
+		return a.failed("its history has GTIDs with tags, and Remora's account needs TRANSACTION_GTID_TAG on *.* to set them")
+	}
+	return nil
 }
 
 // notMet are those of a set that its server has, but that were not found in its

@@ -80,6 +80,10 @@ func PositionGrants(flavor string) []string {
 	return []string{"GRANT BINLOG MONITOR ON *.* TO `remora`@`%`"} // the binary logs' names, ends and events
 }
 
+// TagGrants lists what Remora's account needs besides, on MySQL from 8.3 on where GTIDs
+// have tags, to inject such transactions and to take them back.
+func TagGrants() []string { return []string{"GRANT TRANSACTION_GTID_TAG ON *.* TO `remora`@`%`"} }
+
 // CloneGrants lists what Remora's account needs besides [Grants] for MySQL's CLONE,
 // on both servers.
 func CloneGrants() []string {

@@ -78,7 +78,7 @@ var words = []word{
 	{`SET_ANY_DEFINER`, 80200, never, false},
 	{`SET_USER_ID`, 0, 80400, false},
 	// 8.3 release notes: GTIDs may have tags.
-	{`AUTOMATIC:`, 80300, never, false},
+	{`AUTOMATIC:|TRANSACTION_GTID_TAG`, 80300, never, false},
 	// Of one maker alone.
 	{`\bSUPER_READ_ONLY\b|GTID_EXECUTED\b|GTID_PURGED|WAIT_FOR_EXECUTED_GTID_SET|GTID_NEXT|PERFORMANCE_SCHEMA\.|FOR CHANNEL`, 0, never, false},
 	{`SHOW ALL SLAVES STATUS|KILL HARD|MASTER_USE_GTID|MASTER_GTID_WAIT|GTID_SLAVE_POS|GTID_BINLOG|GTID_STRICT_MODE|SLAVE_PARALLEL_THREADS`, 0, 0, true},
@@ -271,7 +271,7 @@ func TestTheServerKnowsEveryWordOfItsDialect(t *testing.T) {
 
 func cloneGrantsOf(s *lab.Server) []string {
 	if s.Flavor() == lab.MySQL {
-		return CloneGrants()
+		return append(CloneGrants(), TagGrants()...)
 	}
 	return nil
 }

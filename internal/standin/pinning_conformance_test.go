@@ -88,7 +88,7 @@ var pinningCases = []spec{
 		c.exec("DO 1/0")
 		var level, message string
 		var code int
-		c.exec("SELECT CAST('x' AS INT)")
+		c.exec("SELECT CAST('x' AS SIGNED)")
 		want(f.T, "ConnUsed", f.used(f.a), "1")
 		check(f.T, c.QueryRowContext(f.ctx, "SHOW WARNINGS").Scan(&level, &code, &message))
 		want(f.T, "code", code, 1292)

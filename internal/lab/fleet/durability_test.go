@@ -105,9 +105,13 @@ func TestABlockedPrimaryIsLetGoAndHeldAgain(t *testing.T) {
 		lab.LoadOptions{Writers: 4, Pace: 10 * time.Millisecond})
 	primary, err := f.Primary(ctx)
 	must(t, err)
+	side := "master"
+	if primary.Flavor() == lab.MySQL {
+		side = "source"
+	}
 	semiSync := func(want string) {
 		eventually(t, ctx, "semi-sync to be "+want, func() (bool, string) {
-			row, err := primary.Row(ctx, "SELECT @@rpl_semi_sync_master_enabled AS enabled, @@rpl_semi_sync_master_timeout AS timeout")
+			row, err := primary.Row(ctx, fmt.Sprintf("SELECT @@rpl_semi_sync_%s_enabled AS enabled, @@rpl_semi_sync_%s_timeout AS timeout", side, side))
 			return err == nil && row["enabled"] == want, fmt.Sprint(row, err)
 		})
 	}
