@@ -48,7 +48,7 @@ type Config struct {
 	// EnableEvents has a promotion enable all events that are disabled because the
 	// server was a replica, also those that were disabled on the old primary: the
 	// server does not tell them apart. It takes the privileges EVENT, SET USER and
-	// BINLOG ADMIN (MySQL: EVENT, SET_ANY_DEFINER).
+	// BINLOG ADMIN (MySQL: EVENT, and SET_ANY_DEFINER, before 8.2 SET_USER_ID).
 	EnableEvents bool `yaml:"enable_events" json:"enable_events"`
 
 	// Keep names users whose sessions are never ended, besides User and

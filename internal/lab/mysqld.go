@@ -13,11 +13,11 @@ import (
 	"time"
 )
 
-// mysqlEngine is Oracle's MySQL, or Percona Server, 8.4 and later.
+// mysqlEngine is Oracle's MySQL, or Percona Server, 8.0.26 and later: from then on options and plugins have the names below.
 type mysqlEngine struct{}
 
-// redoLogCapacity is that of the template and of every boot.
-const redoLogCapacity = "--innodb-redo-log-capacity=8M"
+// redoLogCapacity is that of the template and of every boot; it came with 8.0.30.
+const redoLogCapacity = "--loose-innodb-redo-log-capacity=8M"
 
 func (mysqlEngine) flavor() Flavor { return MySQL }
 

@@ -76,7 +76,7 @@ func mysqlGrants(u User) []string {
 	return u.Grants
 }
 
-// MySQLRemoraGrants are what Remora needs on MySQL 8.4 and later; docs/privileges.md says what each is for.
+// MySQLRemoraGrants are what Remora needs on MySQL 8.0.16 and later; docs/privileges.md says what each is for.
 var MySQLRemoraGrants = []string{
 	"REPLICATION CLIENT, REPLICATION SLAVE, REPLICATION_SLAVE_ADMIN, SYSTEM_VARIABLES_ADMIN, PROCESS, CONNECTION_ADMIN, SYSTEM_USER, RELOAD ON *.*",
 	"SELECT, INSERT, UPDATE, DELETE, TRIGGER ON *.*",

@@ -103,6 +103,9 @@ func start(ctx context.Context, l *lab.Lab, opts Options) (*run, error) {
 	if opts.Out == nil {
 		opts.Out = io.Discard
 	}
+	if lab.DefaultFlavor() != lab.MariaDB {
+		return nil, fmt.Errorf("play on %s: the judge reads MariaDB's binary logs, and the operator speaks its words; unset REMORA_FLAVOR", lab.DefaultFlavor())
+	}
 	c := &run{
 		opts: opts, lab: l, logs: newLogs(), random: rand.New(rand.NewPCG(opts.Seed, 0)),
 		since: map[*lab.Server]time.Time{}, report: Report{Seed: opts.Seed},

@@ -105,6 +105,19 @@ func (f *Fleet) AskSwitchover(ctx context.Context, i int, to string, within time
 	return id, nil
 }
 
+// Discard takes back what a server alone has, and makes it a replica again.
+func (f *Fleet) Discard(ctx context.Context, s *lab.Server) error {
+	leader, err := f.Leader(ctx)
+	if err != nil {
+		return err
+	}
+	_, err = f.clients[slices.Index(f.Sidecars, leader)].Rejoin(ctx, Cluster, api.RejoinRequest{RejoinRequest: failover.RejoinRequest{Instance: topology.Addr(s.Addr), Discard: true}})
+	if err != nil {
+		return fmt.Errorf("discard: %w", refusals(err))
+	}
+	return nil
+}
+
 func refusals(err error) error {
 	var e *api.Error
 	if errors.As(err, &e) {

@@ -238,7 +238,7 @@ func (w *walker) giveUpUnsent(t *testing.T, ctx context.Context, from *lab.Serve
 		return diverged || replica != nil, fmt.Sprintf("%s; %v", c.Sentence, err)
 	})
 	if diverged {
-		remora(t, ctx, w.Fleet, "", "rejoin", fleet.Cluster, from.Addr, "--discard", "--yes").want(t, 0, from.Addr+" follows the primary again")
+		must(t, w.Discard(ctx, from))
 	}
 }
 
