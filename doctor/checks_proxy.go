@@ -14,7 +14,7 @@ import (
 // Variables are those of a ProxySQL that the checks look at.
 func Variables() []string {
 	return []string{
-		varHold, varConnectRetries, varQueryRetries, varKills, varSync, varMonitor, varShunned, varAdmin,
+		varHold, varConnectRetries, varQueryRetries, varStickyInserts, varKills, varSync, varMonitor, varShunned, varAdmin,
 	}
 }
 
@@ -22,6 +22,7 @@ const (
 	varHold           = "mysql-connect_timeout_server_max"
 	varConnectRetries = "mysql-connect_retries_on_failure"
 	varQueryRetries   = "mysql-query_retries_on_failure"
+	varStickyInserts  = "mysql-auto_increment_delay_multiplex"
 	varKills          = "mysql-kill_backend_connection_when_disconnect"
 	varSync           = "admin-cluster_mysql_servers_diffs_before_sync"
 	varMonitor        = "mysql-monitor_enabled"
@@ -113,6 +114,16 @@ var proxyChecks = []Check{
 		look: proxies(func(_ *Facts, _ *Node, p *Proxy, add proxyAdder) {
 			if have, ok := p.Runtime[varQueryRetries]; ok && number(have) > 0 {
 				add(Warning, "", Fix{Proxy: "-", Settings: []Setting{{Name: varQueryRetries, Value: "0"}}}.String()+"; or query rules with retries = 0 for writes", "%s is %s", varQueryRetries, have)
+			}
+		}),
+	},
+	{
+		Name: "proxy_sticky_inserts",
+		Why:  "A busy session that inserts into tables with AUTO_INCREMENT keeps its connection through a switchover's pause, writes on, and is ended with an error when switchover.drain has passed.",
+		look: proxies(func(_ *Facts, _ *Node, p *Proxy, add proxyAdder) {
+			if have, ok := p.Runtime[varStickyInserts]; ok && number(have) > 0 {
+				add(Warning, "", Fix{Proxy: "-", Settings: []Setting{{Name: varStickyInserts, Value: "0"}}}.String()+"; not where an application uses LAST_INSERT_ID() in other statements than SELECT LAST_INSERT_ID()",
+					"%s is %s", varStickyInserts, have)
 			}
 		}),
 	},

@@ -27,7 +27,7 @@ func well() *Facts {
 		n.Raft = Raft{Leader: "n1", Members: []RaftMember{{Name: "n1", Voter: true}, {Name: "n2", Voter: true}, {Name: "n3", Voter: true}}, Entries: 9, Bytes: 1 << 20}
 		if name != "n3" {
 			vars := func() map[string]string {
-				return map[string]string{varHold: "20000", varConnectRetries: "10", varQueryRetries: "0", varKills: "false", varSync: "3",
+				return map[string]string{varHold: "20000", varConnectRetries: "10", varQueryRetries: "0", varStickyInserts: "0", varKills: "false", varSync: "3",
 					varMonitor: "true", varShunned: "10", varAdmin: "127.0.0.1:6032;/tmp/admin.sock"}
 			}
 			n.Proxy = &Proxy{Version: "2.7.1-16", Runtime: vars(), Memory: vars(), Disk: vars(), Groups: map[int]int{10: 3, 20: 3, 30: 2, 40: 2},
@@ -211,6 +211,7 @@ var sicknesses = []sick{
 	{"proxy_hold_time", Warning, "n1's proxy", "is 20000 ms", mended(varHold, "35000"), all(policy(func(p *failover.Policy) { p.Switchover.Timeout = 30 * second }), proxy(1, varHold, "40000"))},
 	{"proxy_connect_retries", Warning, "n1's proxy", "is 0", mended(varConnectRetries, "10"), proxy(0, varConnectRetries, "0")},
 	{"proxy_query_retries", Warning, "n1's proxy", "is 1", "", proxy(0, varQueryRetries, "1")},
+	{"proxy_sticky_inserts", Warning, "n1's proxy", "is 5", "", proxy(0, varStickyInserts, "5")},
 	{"proxy_one_writer", Error, "n1's proxy", "of hostgroup 30 is not 1", "", func(f *Facts) { delete(f.Nodes[0].Proxy.Online, 30) }},
 	{"proxy_one_writer", Warning, "n1's proxy", "ProxySQL 2.5.5 does not heed", "", func(f *Facts) { f.Nodes[0].Proxy.Version = "2.5.5" }},
 	{"proxy_monitor", Warning, "n1's proxy", "refused by a:3306", "", func(f *Facts) { f.Nodes[0].Proxy.Logins = []string{"a:3306"} }},

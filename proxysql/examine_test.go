@@ -61,6 +61,7 @@ func TestTheDoctorSeesWhatIsSetBadly(t *testing.T) {
 			{"proxy_kills", "KILL", set("mysql-kill_backend_connection_when_disconnect", "true"), true},
 			{"proxy_monitor", "is 600", set("mysql-shun_recovery_time_sec", "600"), true},
 			{"proxy_query_retries", "is 3", set("mysql-query_retries_on_failure", "3"), false},
+			{"proxy_sticky_inserts", "is 5", set("mysql-auto_increment_delay_multiplex", "5"), false},
 			{"proxy_monitor_tables", "mysql_replication_hostgroups names the managed hostgroups (10, 11)",
 				[]string{"INSERT INTO mysql_replication_hostgroups (writer_hostgroup, reader_hostgroup) VALUES (10, 11)", "LOAD MYSQL SERVERS TO RUNTIME"}, false},
 			{"proxy_cluster_sync", "proxysql_servers has 1 rows", append(set("admin-cluster_mysql_servers_diffs_before_sync", "3"),
