@@ -25,7 +25,7 @@ const (
 	// fellowBeats is how many heartbeats a sidecar misses until the others watch its share.
 	fellowBeats = 5
 	// shareAtMost is how often a share is made anew: a storm of commits need not do it each time.
-	shareAtMost = 100 * time.Millisecond
+	shareAtMost = 500 * time.Millisecond
 )
 
 // weight is a node's claim to an instance: those with the highest watch it. When a node comes

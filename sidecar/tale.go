@@ -15,6 +15,11 @@ import (
 // being told wholly: its GTID sets move on meanwhile.
 const wholeEvery = 10 * time.Second
 
+// maxWhole is how many whole views a heartbeat of a sidecar that shares the watching has at most,
+// those first that the leader acts upon; the next one follows at once. Thousands in one would come too
+// late on a busy machine, and be sent again for good.
+const maxWhole = 500
+
 // tale is what the leader is known to hold of this node, so that a heartbeat of a large
 // fleet's sidecar need not repeat it. It tells a view wholly when it says something else
 // than the one that the leader holds, and now and then; of all others only that they
@@ -30,6 +35,7 @@ type tale struct {
 	acked   map[string]uint64
 
 	whole, again []topology.View // of the heartbeat under way
+	more         bool            // it had no room for all
 }
 
 // heldView is a view that the leader holds.
@@ -63,18 +69,30 @@ func (t *tale) compose(h *api.Heartbeat, leader string, seen []reading, now time
 		h.Acknowledged = difference(acked, t.acked, func(a, b uint64) bool { return a == b })
 	}
 	t.proxies, t.acked = proxies, acked
-	t.whole, t.again = t.whole[:0], t.again[:0]
-	for _, r := range seen {
-		held := t.views[r.Instance]
-		switch {
-		case held == nil || held.at.Before(r.At) && (r.close || !now.Before(held.until) || moved(held.view, r.View)):
-			delete(t.views, r.Instance) // until it is acknowledged
-			t.whole = append(t.whole, r.View)
-			h.Views = append(h.Views, api.Age(r.View, now))
-		case held.at.Before(r.At):
-			t.again = append(t.again, r.View)
-			h.Again = append(h.Again, api.Again{Instance: r.Instance, Age: max(0, now.Sub(r.At).Microseconds())})
+	t.whole, t.again, t.more = t.whole[:0], t.again[:0], false
+	for _, urgent := range []bool{true, false} {
+		for i := range seen {
+			if r := &seen[i]; urgent == (r.close || r.Reach != topology.Answered) {
+				t.tell(h, r, now)
+			}
 		}
+	}
+}
+
+// tell puts what is new of a view into a heartbeat.
+func (t *tale) tell(h *api.Heartbeat, r *reading, now time.Time) {
+	held := t.views[r.Instance]
+	switch {
+	case held != nil && !held.at.Before(r.At): // it was not read again
+	case held != nil && !r.close && now.Before(held.until) && !moved(held.view, r.View):
+		t.again = append(t.again, r.View)
+		h.Again = append(h.Again, api.Again{Instance: r.Instance, Age: max(0, now.Sub(r.At).Microseconds())})
+	case h.Shares != "" && len(t.whole) == maxWhole:
+		t.more = true
+	default:
+		delete(t.views, r.Instance) // until it is acknowledged
+		t.whole = append(t.whole, r.View)
+		h.Views = append(h.Views, api.Age(r.View, now))
 	}
 }
 
@@ -92,8 +110,8 @@ func (t *tale) lost() { // a view that was sent wholly is none that is held, and
 	t.proxies, t.acked = nil, nil
 }
 
-// taken is called with the answer. It says whether all has to be told at once, for the leader
-// lacks what the heartbeat built upon.
+// taken is called with the answer. It says whether the next heartbeat is due at once: there is more to
+// tell, or all of it, for the leader lacks what the heartbeat built upon.
 func (t *tale) taken(h *api.Heartbeat, upTo uint64, now time.Time) (repeat bool) {
 	if t.upTo = upTo; upTo == 0 {
 		return h.Since > 0
@@ -106,7 +124,7 @@ func (t *tale) taken(h *api.Heartbeat, upTo uint64, now time.Time) (repeat bool)
 	for _, v := range t.again {
 		t.views[v.Instance].at = v.At
 	}
-	return false
+	return t.more
 }
 
 // difference is what is new in a map.

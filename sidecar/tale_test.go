@@ -278,3 +278,30 @@ func TestAViewWhoseAnswerWasLostIsToldAgain(t *testing.T) {
 		}
 	}
 }
+
+// Of thousands of views each heartbeat tells some, first those that are acted upon, until all are held.
+func TestThousandsOfViewsAreToldInTurn(t *testing.T) {
+	now := time.Now()
+	e := newEvidence(DefaultConfig().Lease, 0)
+	var seen []reading
+	for _, a := range someAddrs(2*maxWhole + 1) {
+		seen = append(seen, reading{View: wellView("n1", a, "a:3306", now)})
+	}
+	last := &seen[len(seen)-1].View
+	last.Reach = topology.Refused
+	var told tale
+	beats := 0
+	for again := true; again; {
+		beats++
+		h := api.Heartbeat{Node: "n1", Seq: uint64(beats), Shares: "x"}
+		told.compose(&h, "n2", seen, now)
+		e.take(h, now)
+		again = told.taken(&h, e.held("n1"), now)
+		if held := e.nodes["n1"].views[last.Instance]; held.Reach != topology.Refused {
+			t.Errorf("after heartbeat %d the leader does not know who cannot be reached", beats)
+		}
+	}
+	if n := len(e.nodes["n1"].views); beats != 3 || n != len(seen) {
+		t.Errorf("after %d heartbeats the leader holds %d of %d views", beats, n, len(seen))
+	}
+}
