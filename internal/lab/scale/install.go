@@ -135,6 +135,11 @@ func (in *install) config(i int, nodes, clusters string) string {
 	if in.proxies != nil {
 		proxy = fmt.Sprintf("proxysql: {admin: %q, user: %s, password: {env: REMORA_PROXYSQL_PASSWORD}}\n", in.proxies[i].AdminAddr, lab.AdminUser.Name)
 	}
+	raft := ""
+	if in.proxies == nil {
+		// What watching costs does not depend on them, and an election on a busy machine would fall into the figures.
+		raft = "raft: {heartbeat: 2s, election: 2s, lease: 1s}\nlease: {ttl: 10s}\n"
+	}
 	policy := strings.ReplaceAll(strings.TrimSpace(in.opts.Policy), "\n", "\n  ")
 	return fmt.Sprintf(`node: node%d
 data_dir: %q
@@ -145,12 +150,12 @@ mysql:
   password: {env: REMORA_PASSWORD}
   replication_user: repl
   replication_password: {env: REMORA_PASSWORD}
-%slog: {level: info}
+%s%slog: {level: info}
 policy:
   detection: {interval: %s, fresh: %s}
   %s
 clusters:
-%s`, i+1, in.dataDir(i), nodes, proxy, in.opts.Interval, 4*in.opts.Interval, policy, clusters)
+%s`, i+1, in.dataDir(i), nodes, proxy, raft, in.opts.Interval, 4*in.opts.Interval, policy, clusters)
 }
 
 func (in *install) dataDir(i int) string {
