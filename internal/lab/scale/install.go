@@ -152,10 +152,10 @@ mysql:
   replication_password: {env: REMORA_PASSWORD}
 %s%slog: {level: info}
 policy:
-  detection: {interval: %s, fresh: %s}
+  detection: {interval: %s, timeout: %s, fresh: %s}
   %s
 clusters:
-%s`, i+1, in.dataDir(i), nodes, proxy, raft, in.opts.Interval, 4*in.opts.Interval, policy, clusters)
+%s`, i+1, in.dataDir(i), nodes, proxy, raft, in.opts.Interval, in.opts.Timeout, 4*in.opts.Interval, policy, clusters)
 }
 
 func (in *install) dataDir(i int) string {

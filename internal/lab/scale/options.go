@@ -13,6 +13,7 @@ type Options struct {
 	Instances int           // 10,000; of a rack 3 a cluster
 	Sidecars  int           // 5
 	Interval  time.Duration // detection.interval, 1 s
+	Timeout   time.Duration // detection.timeout, 500 ms
 	For       time.Duration // how long the cost at rest is measured, 30 s
 	Kills     int           // deaths that are timed, one after the other, 20
 	Idle      bool          // no cluster writes: GTIDs stand still
@@ -28,6 +29,7 @@ func (o Options) withDefaults(clusters, instances int) Options {
 	o.Instances = cmp.Or(o.Instances, instances, 3*o.Clusters)
 	o.Sidecars, o.Kills = cmp.Or(o.Sidecars, 5), cmp.Or(o.Kills, 20)
 	o.Interval, o.For = cmp.Or(o.Interval, time.Second), cmp.Or(o.For, 30*time.Second)
+	o.Timeout = cmp.Or(o.Timeout, 500*time.Millisecond)
 	if o.Out == nil {
 		o.Out = io.Discard
 	}

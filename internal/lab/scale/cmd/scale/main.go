@@ -32,6 +32,7 @@ func run() error {
 	flag.IntVar(&opts.Instances, "instances", 0, "instances of all clusters (10000; for rack 3 a cluster)")
 	flag.IntVar(&opts.Sidecars, "sidecars", 0, "sidecars (5)")
 	flag.DurationVar(&opts.Interval, "interval", 0, "between two probes of an instance (1s)")
+	flag.DurationVar(&opts.Timeout, "timeout", 0, "of one probe (500ms)")
 	flag.DurationVar(&opts.For, "for", 0, "how long the cost at rest is measured (30s)")
 	flag.IntVar(&opts.Kills, "kills", 0, "deaths that are timed (20)")
 	flag.BoolVar(&opts.Idle, "idle", false, "no cluster writes")
