@@ -36,14 +36,14 @@ const (
 // Catalogue lists every problem that Analyze knows. The codes are orchestrator's
 // analysis codes where it has one; theirs is the spelling, the definition here
 // rests on what replicas receive and never on their SQL threads.
-func Catalogue() []Problem {
-	return slices.Concat(primaryProblems, coPrimaryProblems, replicationProblems, semiSyncProblems,
+func Catalogue() []Problem { return slices.Clone(catalogue) }
+
+var catalogue = slices.Concat(primaryProblems, coPrimaryProblems, replicationProblems, semiSyncProblems,
 		intermediateProblems, writerProblems, replicaProblems, rejoinProblems, routingProblems, publicationProblems, structureProblems)
-}
 
 // Explain finds a problem of the catalogue by its code.
 func Explain(code Code) (Problem, bool) {
-	for _, p := range Catalogue() {
+	for _, p := range catalogue {
 		if p.Code == code {
 			return p, true
 		}
@@ -56,7 +56,7 @@ func Explain(code Code) (Problem, bool) {
 func Analyze(c *Case) []Finding {
 	f := newFacts(c)
 	var found []Finding
-	for _, p := range Catalogue() {
+	for _, p := range catalogue {
 		for _, h := range p.match(f) {
 			found = append(found, Finding{
 				Code: p.Code, Instance: h.instance, Priority: p.Priority,

@@ -35,13 +35,24 @@ type fitness struct {
 	blind   []topology.Addr // what it cannot reach and others do
 }
 
+// namedMost is how many instances a sentence names that stands beside every cluster.
+const namedMost = 3
+
+// someOf names instances, and counts those beyond the first few.
+func someOf(addrs []topology.Addr) string {
+	if len(addrs) <= namedMost {
+		return topology.JoinAddrs(addrs)
+	}
+	return fmt.Sprintf("%s and %d more", topology.JoinAddrs(addrs[:namedMost]), len(addrs)-namedMost)
+}
+
 // words say what speaks against the node; empty when nothing does.
 func (f *fitness) words() string {
 	switch {
 	case len(f.trouble) > 0:
 		return f.trouble[0]
 	case len(f.blind) > 0:
-		return fmt.Sprintf("it cannot reach %s, which others reach", topology.JoinAddrs(f.blind))
+		return fmt.Sprintf("it cannot reach %s, which others reach", someOf(f.blind))
 	case !f.heard:
 		return "it is not heard"
 	}

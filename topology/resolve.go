@@ -8,15 +8,24 @@ import (
 // Sorted is the snapshot in canonical order: instances by address, their views
 // by observer, proxies by node, observers by name. The original is left as it is.
 func (s Snapshot) Sorted() Snapshot {
-	s.Observers = slices.Sorted(slices.Values(s.Observers))
+	s.Observers = sorted(s.Observers, strings.Compare)
 	s.Instances = slices.Clone(s.Instances)
 	for i := range s.Instances {
-		s.Instances[i].Views = slices.SortedStableFunc(slices.Values(s.Instances[i].Views),
-			func(a, b View) int { return strings.Compare(a.Observer, b.Observer) })
+		s.Instances[i].Views = sorted(s.Instances[i].Views, func(a, b View) int { return strings.Compare(a.Observer, b.Observer) })
 	}
 	slices.SortStableFunc(s.Instances, func(a, b Instance) int { return strings.Compare(string(a.Addr), string(b.Addr)) })
-	s.Proxies = slices.SortedStableFunc(slices.Values(s.Proxies), func(a, b Proxy) int { return strings.Compare(a.Node, b.Node) })
+	s.Proxies = sorted(s.Proxies, func(a, b Proxy) int { return strings.Compare(a.Node, b.Node) })
 	return s
+}
+
+// sorted is the list itself where it is in order, as it is nearly always, else a copy.
+func sorted[T any](list []T, compare func(a, b T) int) []T {
+	if slices.IsSortedFunc(list, compare) {
+		return list
+	}
+	list = slices.Clone(list)
+	slices.SortStableFunc(list, compare)
+	return list
 }
 
 // Resolve finds the instance that an address means: the one of that name, else
