@@ -216,13 +216,17 @@ func (f *facts) repeated() []Refusal {
 // waiting begins the reason of a step that waits for what only others can change.
 const waiting = "waiting: "
 
+// OnlyWaits says that the step waits for what only others can change: that it ended
+// well does not bring the plan on.
+func (s Step) OnlyWaits() bool { return strings.HasPrefix(s.Why, waiting) }
+
 // decideOpen never begins anything: one recovery at a time.
 func (f *facts) decideOpen() Decision {
 	in := f.c.Intent
 	next := "nothing remains"
 	if stages := f.plan(); len(stages) > 0 {
 		next = "next: " + stages[0].String()
-		if step := stages[0][0]; strings.HasPrefix(step.Why, waiting) {
+		if step := stages[0][0]; step.OnlyWaits() {
 			next = step.Why
 		}
 	}

@@ -63,8 +63,12 @@ func (f *facts) channel(i *topology.Instance, source topology.Addr) *topology.So
 }
 
 // held is how much of the primary's binary log an instance has got; the zero value
-// when that cannot be told.
+// when that cannot be told. A target whose promotion was cut short has forgotten its
+// source and stands where the anchor says.
 func (f *facts) held(i *topology.Instance) topology.Coordinates {
+	if in := f.c.Intent; in != nil && in.Anchor != nil && in.From == f.primary && in.Anchor.Target == i.Addr && i.State != nil && !i.State.IsReplica() {
+		return in.Anchor.Source
+	}
 	if src := f.channel(i, f.primary); src != nil && f.sameSource(src, f.primary) {
 		return src.Held()
 	}
@@ -89,8 +93,11 @@ func identity(st *topology.State) string {
 // incomparable says why an instance cannot be compared by position; empty when it
 // can be, or need not be any more.
 func (f *facts) incomparable(x *contender) string {
-	if !f.positions || !x.inst.Fresh() || !x.st.IsReplica() {
+	if !f.positions || !x.inst.Fresh() {
 		return ""
+	}
+	if !x.st.IsReplica() {
+		return when(f.opened(x.addr()) && x.held.IsZero(), "%s has no source any more, and nothing says how much of the binary log of %s it has: without GTID it cannot be compared", x.addr(), f.primary)
 	}
 	src := f.channel(x.inst, f.primary)
 	switch {

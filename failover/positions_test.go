@@ -254,6 +254,10 @@ func TestPositionsAreNeverGuessed(t *testing.T) {
 					t.Fatalf("%s, which stands at %s and not at %s", s, source(i).AppliedTo, an.Source)
 				case s.Do == Promote:
 					promoted++
+					if drawn(t, "cut short", true, false) {
+						b.cutShort(t, s)
+						continue
+					}
 				}
 				if s.Optional && drawn(t, fmt.Sprintf("%d fails", round), true, false) {
 					continue
@@ -299,6 +303,37 @@ func TestAnAnchorThatDoesNotHoldIsTakenAnew(t *testing.T) {
 	expectPlan(t, Remaining(&b.c)[:3], "retarget c:3306", "locate c:3306", "promote c:3306")
 	b.perform(Remaining(&b.c)[0])
 	expectPlan(t, Remaining(&b.c)[:2], "locate c:3306", "promote c:3306")
+}
+
+// A promotion that was cut short leaves a target without a source: what it had is known
+// while it is the anchor's, and nobody waits for it when another has taken its place.
+func TestATargetThatForgotItsSourceHoldsNobodyUp(t *testing.T) {
+	forgot := func(opts ...option) *build {
+		b := primary("a").replica("b").replica("c", opts...).byPosition().kill("a").begin()
+		for range 2 {
+			b.perform(Remaining(&b.c)[0])
+		}
+		b.inst("b").State.Sources = nil
+		return b
+	}
+	expectPlan(t, Remaining(&forgot(stands(100, 90)).c)[:2], "promote b:3306", "commit route b:3306")
+
+	behind := forgot(stands(90, 90)).policy(func(p *Policy) { p.Durability = SemiSync })
+	behind.kill("b")
+	behind.perform(Remaining(&behind.c)[0]) // c stops receiving
+	if first := Remaining(&behind.c)[0][0]; !first.OnlyWaits() || !strings.Contains(first.Why, "what b:3306 received") {
+		t.Errorf("it goes on without what the dead target had: %s: %s", first, first.Why)
+	}
+
+	b := forgot().kill("b")
+	for _, want := range []string{"retarget c:3306", "locate c:3306"} {
+		if got := Remaining(&b.c)[0].String(); got != want {
+			t.Errorf("its next is %s, want %s", got, want)
+		}
+		b.perform(Remaining(&b.c)[0])
+	}
+	b.inst("b").Reach, b.inst("b").ReadAt = topology.Up, b.c.Snapshot.Taken
+	expectPlan(t, Remaining(&b.c)[:2], "promote c:3306", "commit route c:3306")
 }
 
 // One that may not be promoted received more, and cannot be the donor without GTID.

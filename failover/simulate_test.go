@@ -150,6 +150,9 @@ func interrupt(t *testing.T, b *build) {
 		if stages == nil {
 			return
 		}
+		if step := stages[0][0]; step.Do == Promote {
+			b.cutShort(t, step)
+		}
 		b.perform(stages[0])
 		expectPlan(t, Remaining(&b.c), words(stages[1:])...)
 		b.oneWriter(t)
@@ -157,7 +160,24 @@ func interrupt(t *testing.T, b *build) {
 	t.Fatal("the plan does not end")
 }
 
-// interruptSteps stops after every single step, in the middle of stages too.
+// cutShort does the first half of a promotion, after which the target has no source
+// and takes no writes: whoever plans again must come to the same.
+func (b *build) cutShort(t interface {
+	Helper()
+	Fatalf(string, ...any)
+}, s Step) {
+	t.Helper()
+	before := words(Remaining(&b.c))
+	i := b.c.Snapshot.Instance(s.Target)
+	i.State.Sources = nil
+	i.ReadAt = b.c.Snapshot.Taken
+	if after := words(Remaining(&b.c)); !slices.Equal(after, before) {
+		t.Fatalf("%s was cut short when its source was forgotten; the plan was\n%sand is\n%s", s, indent(before), indent(after))
+	}
+}
+
+// interruptSteps stops after every single step, in the middle of stages and of a
+// promotion too.
 func interruptSteps(t *testing.T, b *build) {
 	t.Helper()
 	for range 80 {
@@ -166,6 +186,9 @@ func interruptSteps(t *testing.T, b *build) {
 			return
 		}
 		step := stages[0][0]
+		if step.Do == Promote {
+			b.cutShort(t, step)
+		}
 		b.effect(step)
 		b.oneWriter(t)
 		for _, again := range Remaining(&b.c) {

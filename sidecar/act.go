@@ -15,8 +15,8 @@ import (
 const (
 	// stepTimeout bounds a step whose plan names no bound.
 	stepTimeout = 10 * time.Second
-	// retryPause is waited after a failed stage, so that a server that refuses is
-	// not flooded.
+	// retryPause is waited after a stage that failed or only waited, so that a server
+	// that refuses, or has nothing to wait for, is not flooded.
 	retryPause = 200 * time.Millisecond
 	// settleSteps is how long the end of a recovery waits for the optional steps
 	// that are under way, so that its history has them.
@@ -52,10 +52,11 @@ func (d *decider) advance(ctx context.Context, c *failover.Case) bool {
 	if len(now) == 0 {
 		return false // proxies acknowledge, or optional steps end: both wake us
 	}
-	if d.runStage(ctx, c, now) {
+	if !d.runStage(ctx, c, now) {
+		d.giveUp(ctx, c)
+	} else if !slices.ContainsFunc(now, failover.Step.OnlyWaits) {
 		return true
 	}
-	d.giveUp(ctx, c)
 	pause(ctx, retryPause)
 	return true
 }
@@ -285,14 +286,25 @@ func (d *decider) proxiesClosed() {
 	d.closingStep = failover.Step{}
 }
 
-// record keeps a step's result for the recovery's history and says it.
+// record keeps a step's result for the recovery's history and says it. A wait that
+// goes on is one step, however often it was begun.
 func (d *decider) record(res failover.StepResult) {
 	d.mu.Lock()
-	d.steps = append(d.steps, res)
+	last := len(d.steps) - 1
+	goesOn := last >= 0 && res.Step.OnlyWaits() && d.steps[last].Step.Why == res.Step.Why && d.steps[last].Step.String() == res.Step.String()
+	if goesOn {
+		d.steps[last].Took = topology.Duration(res.Started.Add(res.Took.D()).Sub(d.steps[last].Started))
+		d.steps[last].Error = res.Error
+	} else {
+		d.steps = append(d.steps, res)
+	}
 	if res.Error != "" && !res.Step.Optional && d.firstError == "" {
 		d.firstError = res.Error
 	}
 	d.mu.Unlock()
+	if goesOn {
+		return
+	}
 	if res.Error != "" {
 		d.log.Warn("a step failed", "cluster", d.cluster, "step", res.Step.String(), "why", res.Step.Why, "took", res.Took, "error", res.Error)
 		return

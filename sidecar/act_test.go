@@ -49,6 +49,41 @@ func TestARecoverysEndWaitsForTheStepsUnderWayButNotForLong(t *testing.T) {
 	}
 }
 
+// A step that only waits may end well at once: it is not done again without a pause, and
+// is one step of the history.
+func TestAWaitThatEndsAtOnceIsNotASpin(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFollower()
+		d := newDecider(newTerm(f.Sidecar, 1), "main")
+		f.ports.Servers = map[string]Servers{"main": slowServers(0)}
+		began := time.Now()
+		for range 10 {
+			d.advance(context.Background(), stalled())
+		}
+		if took := time.Since(began); took < 10*retryPause {
+			t.Errorf("ten times within %s", took)
+		}
+		if steps := d.takeSteps(); len(steps) != 1 || steps[0].Took.D() < 9*retryPause {
+			t.Errorf("on record: %+v", steps)
+		}
+	})
+}
+
+// stalled is a failover by position whose target has no source, so that nobody can say
+// what it has.
+func stalled() *failover.Case {
+	c := &failover.Case{Version: failover.CaseVersion, Policy: failover.DefaultPolicy()}
+	c.Snapshot = topology.Snapshot{
+		Cluster: "main", Taken: time.Now(), Route: topology.Route{Cluster: "main", Epoch: 1, Writer: dbA, Mode: topology.Open},
+		Instances: []topology.Instance{
+			{Addr: dbA, Reach: topology.Down},
+			{Addr: dbB, Reach: topology.Up, ReadAt: time.Now(), State: &topology.State{Flavor: "mysql", ReadOnly: true, SuperReadOnly: true, LogBin: true, LogReplicaUpdates: true}},
+		},
+	}
+	c.Intent = &failover.Intent{ID: "main-1", Kind: failover.KindFailover, From: dbA, To: dbB, Epoch: 2, At: time.Now(), Positions: true}
+	return c
+}
+
 func TestNothingIsAcknowledgedBeforeThereIsAPrimary(t *testing.T) {
 	f := newFollower()
 	f.setTerm(newTerm(f.Sidecar, 1))
