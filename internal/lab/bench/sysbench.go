@@ -209,6 +209,20 @@ func (b *sysbench) round(ctx context.Context, s *stage, i int) error {
 	if len(all) == 0 || all[len(all)-1].ended.Before(done) {
 		return fmt.Errorf("sysbench ended before the switchover did, which took %s", done.Sub(asked))
 	}
+	gap := s.stalls(all, asked, done)
+	s.AddTime(longestPause, res.Pause())
+	s.addPhases(res.Recovery, gap)
+	s.note(res, i)
+	s.Count("sysbench runs ended by an error", 0)
+	s.Count("transactions of sysbench", len(all))
+	for _, e := range res.Failures {
+		s.Break("a client got an error: %s", e)
+	}
+	return s.counts(ran.out)
+}
+
+// stalls notes what the threads saw of a switchover, and of the time just before it; it gives the longest stall.
+func (s *stage) stalls(all []transaction, asked, done time.Time) lab.Interval {
 	before, during := around(all, asked.Add(-sysbenchWarm/2), asked), around(all, asked.Add(-300*time.Millisecond), done)
 	gap := longestStall(during)
 	s.AddTime(stall, gap.Duration())
@@ -217,12 +231,12 @@ func (b *sysbench) round(ctx context.Context, s *stage, i int) error {
 	s.Add("longest transaction before it", "ms", summarise(durations(before)).Max)
 	s.Add("median transaction before it", "ms", summarise(durations(before)).Median)
 	s.Add("transactions before it", "/s", float64(len(before))/(sysbenchWarm/2).Seconds())
-	s.AddTime(longestPause, res.Pause())
-	s.addPhases(res.Recovery, gap)
-	s.note(res, i)
-	s.Count("sysbench runs ended by an error", 0)
-	s.Count("transactions of sysbench", len(all))
-	for _, m := range sysbenchCounts.FindAllStringSubmatch(ran.out, -1) {
+	return gap
+}
+
+// counts notes what sysbench itself counted.
+func (s *stage) counts(printed string) error {
+	for _, m := range sysbenchCounts.FindAllStringSubmatch(printed, -1) {
 		n, err := strconv.Atoi(m[2])
 		if err != nil {
 			return err
@@ -230,9 +244,6 @@ func (b *sysbench) round(ctx context.Context, s *stage, i int) error {
 		if s.Count(strings.Replace(m[1], "ignored errors", "deadlocks", 1), n); m[1] == "reconnects" && n > 0 {
 			s.Break("sysbench had to connect %d times again", n)
 		}
-	}
-	for _, e := range res.Failures {
-		s.Break("a client got an error: %s", e)
 	}
 	return nil
 }

@@ -40,8 +40,6 @@ func (f figures) String() string {
 	return fmt.Sprintf("n=%d min %s, median %s, p90 %s, max %s", len(s), at(0), lab.Median(s).Round(time.Millisecond), at(0.9), at(1))
 }
 
-func (f figures) max() time.Duration { return slices.Max(f) }
-
 // series runs a scenario again and again on one fleet and judges the promises.
 type series struct {
 	name        string
