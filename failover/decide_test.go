@@ -27,6 +27,13 @@ func ended(ago time.Duration, kind Kind, ack bool) *Recovery {
 	return r
 }
 
+// neverRead is a server that the ledger knows of and no sidecar that is heard has read.
+func (b *build) neverRead(name string) *build {
+	i := b.c.Snapshot.Instance(at(name))
+	i.State, i.ReadAt = nil, time.Time{}
+	return b
+}
+
 func (b *build) last(r *Recovery) *build { b.c.Last = r; return b }
 
 func TestAutomaticFailover(t *testing.T) {
@@ -62,6 +69,9 @@ func TestAutomaticFailover(t *testing.T) {
 		{"semi-sync, the one that died may have acknowledged", primary("a").replica("b").replica("c").replica("d").semiSync(1).kill("a", "d"), "", []string{"durability"}},
 		{"semi-sync, the one that died was gone before", primary("a").replica("b").replica("c").replica("d").semiSync(1).
 			change("a", func(st *topology.State) { st.SemiSync.Clients = 2 }).kill("a", "d").readBefore("d"), at("b"), nil},
+		{"semi-sync, one that nobody in this term has read may have acknowledged", primary("a").replica("b").replica("c").replica("d").semiSync(1).kill("a", "d").neverRead("d"), "", []string{"durability"}},
+		{"semi-sync, one was never read, and all that acknowledged are", primary("a").replica("b").replica("c").replica("d").semiSync(1).
+			change("a", func(st *topology.State) { st.SemiSync.Clients = 2 }).kill("a", "d").neverRead("d"), at("b"), nil},
 		{"semi-sync, an errant one received more", primary("a").replica("b", has("0-1-100,0-2-101", "0-1-100,0-2-101")).replica("c", has("0-1-99", "0-1-99")).replica("d", has("0-1-99", "0-1-99")).semiSync(1).kill("a"), "", []string{"durability"}},
 	}
 	for _, tt := range tests {

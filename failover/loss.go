@@ -156,7 +156,9 @@ func (f *facts) mayHaveAcknowledged(ch *choice) (read int, unread []topology.Add
 	accounted := ref != nil
 	for _, x := range ch.ranked {
 		switch {
-		case x.inst.State == nil || !x.direct || !x.st.SemiSync.ReplicaEnabled:
+		case x.inst.State == nil:
+			unread = append(unread, x.addr()) // nobody who is heard has ever read it: it may be one
+		case !x.direct || !x.st.SemiSync.ReplicaEnabled:
 		case x.inst.Fresh() || f.hasLeft(x.inst):
 			read++
 		default:
