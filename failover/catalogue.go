@@ -39,7 +39,7 @@ const (
 func Catalogue() []Problem { return slices.Clone(catalogue) }
 
 var catalogue = slices.Concat(primaryProblems, coPrimaryProblems, replicationProblems, semiSyncProblems,
-		intermediateProblems, writerProblems, replicaProblems, rejoinProblems, routingProblems, publicationProblems, structureProblems)
+	intermediateProblems, writerProblems, replicaProblems, rejoinProblems, routingProblems, publicationProblems, structureProblems)
 
 // Explain finds a problem of the catalogue by its code.
 func Explain(code Code) (Problem, bool) {

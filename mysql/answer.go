@@ -144,10 +144,9 @@ func (a *answer) columns(r io.Reader, t *grid, count int) error {
 		if err != nil {
 			return err
 		}
-		ok := true
 		for range 4 { // catalog, schema, table and its other name
-			_, _, p, ok = field(p)
-			if !ok {
+			var ok bool
+			if _, _, p, ok = field(p); !ok {
 				return fmt.Errorf("%w: a column without a name", errGarbled)
 			}
 		}

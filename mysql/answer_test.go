@@ -95,7 +95,7 @@ func take(a *answer, r io.Reader) (results []result, err error) {
 }
 
 func FuzzAnswer(f *testing.F) {
-	f.Add([]byte(packet(1, "\x01")), true)
+	f.Add(packet(1, "\x01"), true)
 	f.Fuzz(func(t *testing.T, b []byte, old bool) {
 		a := &answer{old: old}
 		for range 2 {
