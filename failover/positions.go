@@ -36,7 +36,7 @@ func (f *facts) byPosition() bool {
 	}
 	replicas := 0
 	for _, i := range f.members() {
-		if src := i.State.Source(); src != nil {
+		if src := i.State.Source(); src != nil && !f.mayBeDrained(i, src) {
 			if src.GTID {
 				return false
 			}
@@ -51,6 +51,13 @@ func (f *facts) byPosition() bool {
 	default:
 		return f.prim != nil && f.prim.State != nil && f.prim.State.GTIDMode == "OFF"
 	}
+}
+
+// mayBeDrained says that a channel may position by file only since a recovery by GTID
+// drained it: on MariaDB that turns GTIDs off until the next repoint.
+func (f *facts) mayBeDrained(i *topology.Instance, src *topology.Source) bool {
+	last := f.c.Last
+	return last != nil && !last.Intent.Positions && i.State.Flavor == "mariadb" && !src.GTID && src.IO == topology.ThreadNo
 }
 
 // channel is how an instance replicates directly from another by position; nil when it
@@ -175,7 +182,9 @@ func (p *planner) joins(i *topology.Instance) (Step, bool) {
 		forecast := p.planned(Locate, p.target) && (from && !p.takeOver || src != nil && p.held(i).Compare(p.applied(p.target)) != gtid.Behind)
 		return p.repoint(i.Addr, p.target), forecast
 	}
-	if src := p.s.ChannelTo(i, p.target); src != nil { // it was pointed there already
+	// It was pointed there already: not so a From whose log may go on after the anchor,
+	// which nobody points. That one replicated from the target before, in a ring.
+	if src := p.s.ChannelTo(i, p.target); src != nil && (!from || an.Whole) {
 		step := p.repoint(i.Addr, src.Addr)
 		step.Do = StartReplica
 		return step, true
@@ -271,7 +280,7 @@ func (f *facts) lastAnchor() *Intent {
 // recovery, and why not, in a sentence; both are empty for one that is at its place. Of
 // one without a source that is checked in its own binary log when it is done.
 func (f *facts) joinsAgain(i *topology.Instance) (step Step, why string) {
-	if f.s.Under(i.Addr, f.primary) {
+	if f.s.Under(i.Addr, f.primary) && !f.leftBehind(i.Addr, f.s.SourceOf(i.Addr)) {
 		return Step{}, ""
 	}
 	in := f.lastAnchor()
@@ -293,6 +302,18 @@ func (f *facts) joinsAgain(i *topology.Instance) (step Step, why string) {
 		return Step{}, fmt.Sprintf("it holds transactions that primary %s lacks", f.primary)
 	}
 	return f.repointAt(i.Addr, f.primary, at, stands), ""
+}
+
+// unproved says that the old primary of the last recovery replicates from the new one,
+// and not since a repoint, which looks into its binary log: it has executed nothing
+// after the anchor. They were a ring, and what it alone has is not known.
+func (f *facts) unproved(i *topology.Instance) bool {
+	in := f.lastAnchor()
+	if in == nil || i.Addr != in.From || f.primary != in.Anchor.Target || in.Anchor.Whole {
+		return false
+	}
+	src := f.channel(i, f.primary)
+	return src != nil && src.AppliedTo.Compare(in.Anchor.At) != gtid.Ahead
 }
 
 // whyAstray adds to a finding why a replica is not moved.

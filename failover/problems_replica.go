@@ -27,7 +27,7 @@ var replicaProblems = []Problem{
 					return "", false
 				}
 				if source := f.s.SourceOf(i.Addr); f.leftBehind(i.Addr, source) {
-					return fmt.Sprintf("replica %s replicates from %s", i.Addr, f.leftWords(source)), true
+					return fmt.Sprintf("replica %s replicates from %s%s", i.Addr, f.leftWords(source), f.whyAstray(i)), true
 				}
 				if f.s.Under(i.Addr, f.primary) {
 					return "", false

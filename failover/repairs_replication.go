@@ -53,6 +53,8 @@ func (f *facts) whyNotRestart(i *topology.Instance, src *topology.Source) string
 		return "the policy's repair.broken_replication is off"
 	case f.positions && remedyOf(numbers) == refetchIt:
 		return "without GTID it is not pointed anew"
+	case f.unproved(i):
+		return fmt.Sprintf("it was the primary, and whether its own binary log goes on after %s of it, where %s took over, is not known: without GTID it is not started", f.lastAnchor().Anchor.Source, f.primary)
 	case !f.positions && !src.GTID:
 		return "it does not use GTID positioning"
 	case !f.s.Under(i.Addr, f.primary):
