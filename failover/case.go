@@ -27,6 +27,8 @@ type Case struct {
 	Rescued []Rescued   `json:"rescued,omitempty"` // transactions that were saved as SQL, newest last
 	Rejoins []Rejoining `json:"rejoins,omitempty"`
 	Seen    Seen        `json:"seen,omitzero"`
+	// Unsettled are the servers of which an old reading says nothing, for an act of before the open intent.
+	Unsettled []Unsettled `json:"unsettled,omitempty"`
 }
 
 // Downtime excuses an instance from recoveries until a time.

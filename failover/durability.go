@@ -28,7 +28,8 @@ func (p *planner) early() bool { return p.s.Taken.Before(p.begun().Add(promptly)
 // nothing any more. One that answers is first given time to be closed itself: then
 // its replicas receive its last transactions, and it can come back as one of them.
 // A replica whose SQL thread stopped at an error keeps receiving, for a stop could
-// cost it its relay log.
+// cost it its relay log. One that is unsettled is stopped whatever was read of it: the
+// act ends what may yet start it.
 func (p *planner) stops() []Step {
 	if p.p.Durability != SemiSync || p.passed() || p.early() && p.s.Instance(p.in.From).Fresh() {
 		return nil
@@ -36,11 +37,15 @@ func (p *planner) stops() []Step {
 	var steps []Step
 	for _, i := range p.members() {
 		src := p.s.ChannelTo(i, p.in.From)
-		if i.Addr == p.in.From || !i.Fresh() || src == nil || src.IO == topology.ThreadNo || src.SQL == topology.ThreadNo && src.SQLError != "" {
+		source, receives := p.in.From, src != nil && src.IO != topology.ThreadNo
+		if src != nil {
+			source = src.Addr
+		}
+		if i.Addr == p.in.From || !i.Fresh() || !receives && !p.unsettled(i) || src != nil && src.SQL == topology.ThreadNo && src.SQLError != "" {
 			continue
 		}
 		steps = append(steps, Step{
-			Do: StopReceiving, Target: i.Addr, Source: src.Addr, Wait: stopWait, Optional: true,
+			Do: StopReceiving, Target: i.Addr, Source: source, Wait: stopWait, Optional: true,
 			Why: fmt.Sprintf("%s acknowledges nothing that %s writes any more", i.Addr, p.in.From),
 		})
 	}
@@ -105,10 +110,11 @@ func (p *planner) mightAcknowledge(from *topology.State) (known []topology.Addr,
 func (p *planner) left(i *topology.Instance) bool { return i.Fresh() && p.hasLeft(i) }
 
 // hasLeft says that the last reading of an instance was made since the intent and
-// shows it not receiving from the old primary, under whatever name.
+// shows it not receiving from the old primary, under whatever name, and that nothing
+// can start it any more that was sent before.
 func (f *facts) hasLeft(i *topology.Instance) bool {
 	in := f.c.Intent
-	if in == nil || i.State == nil || !i.ReadAt.After(f.begun()) {
+	if in == nil || i.State == nil || !i.ReadAt.After(f.begun()) || f.unsettled(i) {
 		return false
 	}
 	for _, src := range i.State.Sources {

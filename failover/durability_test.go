@@ -96,6 +96,9 @@ func TestWhoHoldsUpTheDurabilityFence(t *testing.T) {
 			source(b.inst("c")).Addr, source(b.inst("c")).IO = "vip:3306", topology.ThreadYes
 		}, "c:3306 might acknowledge"},
 		{"one was read before the intent", nil, []string{"b", "c"}, func(b *build) { b.inst("c").ReadAt = b.c.Intent.At }, "c:3306 might acknowledge"},
+		{"a repair of one has not ended", nil, []string{"b", "c"}, func(b *build) { b.unsettled("c", time.Time{}) }, "c:3306 might acknowledge"},
+		{"it has, and one was not read since", nil, []string{"b", "c"}, func(b *build) { b.unsettled("c", b.inst("c").ReadAt) }, "c:3306 might acknowledge"},
+		{"it has, and one was read since", nil, []string{"b", "c"}, func(b *build) { b.unsettled("c", b.inst("c").ReadAt.Add(-time.Millisecond)) }, ""},
 		{"it had more replicas than are known", from(func(s *topology.SemiSync) { s.Clients = 3 }), []string{"b", "c"}, nil, "1 replica that is not known here might acknowledge"},
 		{"it named a replica that is not known", func(b *build) { b.inst("a").State.Replicas = []topology.Addr{at("b"), at("x")} }, []string{"b", "c"}, nil, "1 replica that is not known here"},
 		{"its time-out ends", from(func(s *topology.SemiSync) { s.Timeout = topology.Duration(10 * time.Second) }), []string{"b", "c"}, nil, "it waits only 10s for an acknowledgement"},
@@ -126,6 +129,32 @@ func TestWhoHoldsUpTheDurabilityFence(t *testing.T) {
 				t.Errorf("%s: %q, which does not say %q", first, first.Why, tt.why)
 			}
 		})
+	}
+}
+
+func (b *build) unsettled(name string, until time.Time) {
+	b.c.Unsettled = append(b.c.Unsettled, Unsettled{Instance: at(name), Until: until})
+}
+
+// A replica that may yet be started is stopped, though it stands still or follows nobody.
+func TestWhoMayYetBeStartedIsStopped(t *testing.T) {
+	b := stale().acknowledge().stop("b", "c")
+	b.unsettled("c", time.Time{})
+	const want = "proxies: writer fenced, stop receiving c:3306"
+	if first := Remaining(&b.c)[0]; first.String() != want {
+		t.Errorf("the first stage is %s", first)
+	}
+	b.inst("c").State.Sources = nil // as in the middle of a repoint
+	if first := Remaining(&b.c)[0]; first.String() != want || first[1].Source != at("a") {
+		t.Errorf("of one that follows nobody the first stage is %s", first)
+	}
+	b.inst("c").Reach = topology.Unclear
+	if first := Remaining(&b.c)[0]; first.String() != "proxies: writer fenced" {
+		t.Errorf("of one that is frozen the first stage is %s", first)
+	}
+	b.proxyOf("s2").LeaseOver = true
+	if first := Remaining(&b.c)[0]; first[0].Do == CloseProxies {
+		t.Errorf("it is waited for longer than the lease: %s", first[0].Why)
 	}
 }
 

@@ -165,9 +165,16 @@ func TestAStatementThatWasGivenUpIsEndedBeforeTheNextAct(t *testing.T) {
 	if !waitingForReadOnly(t, primary) {
 		t.Fatal("the statement does not wait any more: there is nothing to end")
 	}
+	if _, ok := s.Settled(addr(primary)); ok {
+		t.Error("it may yet be executed, and that is not told")
+	}
+	before := time.Now()
 	must(t, s.Do(testContext(t), failover.Step{Do: failover.SetWritable, Target: addr(primary)}))
 	if waitingForReadOnly(t, primary) {
 		t.Error("the statement of before still waits")
+	}
+	if since, ok := s.Settled(addr(primary)); !ok || !since.After(before) {
+		t.Errorf("it was ended: %t, at %s", ok, since)
 	}
 	unlock()
 	if !look(t, primary).Writable() {

@@ -21,8 +21,9 @@ const (
 // it: the server may execute it at any later time, be it because it waits for a lock, or
 // because the server or the way to it stands still.
 type strays struct {
-	mu   sync.Mutex
-	left map[topology.Addr][]stray
+	mu    sync.Mutex
+	left  map[topology.Addr][]stray
+	ended map[topology.Addr]time.Time // when the last one was
 }
 
 // stray is one such session.
@@ -50,6 +51,19 @@ func (s *strays) remove(a topology.Addr, one stray) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.left[a] = slices.DeleteFunc(s.left[a], func(o stray) bool { return o == one })
+	if s.ended == nil {
+		s.ended = map[topology.Addr]time.Time{}
+	}
+	s.ended[a] = time.Now()
+}
+
+// Settled says that nothing which an act had sent to a server, and which was given up,
+// can be executed there any more, and since when: what was read of the server before
+// may have changed. Zero: there never was anything.
+func (s *Servers) Settled(a topology.Addr) (since time.Time, ok bool) {
+	s.strays.mu.Lock()
+	defer s.strays.mu.Unlock()
+	return s.strays.ended[a], len(s.strays.left[a]) == 0
 }
 
 // unanswered notes a statement that was sent and that the server has not answered: set

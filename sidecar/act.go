@@ -89,8 +89,10 @@ func (d *decider) runStage(ctx context.Context, c *failover.Case, steps []failov
 func (d *decider) start(ctx context.Context, step failover.Step) {
 	key := step.Target
 	d.mu.Lock()
-	busy := d.inFlight[key]
-	d.inFlight[key] = true
+	_, busy := d.inFlight[key]
+	if !busy {
+		d.inFlight[key] = step
+	}
 	d.mu.Unlock()
 	if busy {
 		return
@@ -162,6 +164,7 @@ func (d *decider) execute(ctx context.Context, step failover.Step) failover.Step
 		res.Error = err.Error()
 	}
 	res.Took = topology.Duration(time.Since(res.Started))
+	d.end(step)
 	again, stop := context.WithTimeout(ctx, d.cfg.Clusters[d.cluster].Policy.Detection.Timeout.D())
 	defer stop()
 	d.observer.now(again, []topology.Addr{step.Target})

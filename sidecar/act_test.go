@@ -24,7 +24,8 @@ func (s slowServers) Do(ctx context.Context, _ failover.Step) error {
 		return ctx.Err()
 	}
 }
-func (slowServers) Close() {}
+func (slowServers) Settled(topology.Addr) (since time.Time, ok bool) { return since, true }
+func (slowServers) Close()                                           {}
 
 func TestARecoverysEndWaitsForTheStepsUnderWayButNotForLong(t *testing.T) {
 	for took, want := range map[time.Duration]time.Duration{

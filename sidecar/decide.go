@@ -55,8 +55,9 @@ type decider struct {
 	closing     time.Time // since when proxies are awaited
 	closingStep failover.Step
 	background  sync.WaitGroup
-	inFlight    map[topology.Addr]bool // where optional steps are under way
-	mending     []*mending             // repairs that are under way; guarded by mu
+	inFlight    map[topology.Addr]failover.Step // optional steps that are under way; guarded by mu
+	mending     []*mending                      // repairs that are under way; guarded by mu
+	ended       map[start]time.Time             // when the last step did that may have been one; guarded by mu
 
 	detected  map[topology.Addr]time.Time // when a failure was last found that calls for a recovery
 	told      map[topology.Addr]told      // by the failed primary; guarded by mu
@@ -65,8 +66,8 @@ type decider struct {
 
 func newDecider(t *term, cluster string) *decider {
 	return &decider{
-		term: t, cluster: cluster, turn: make(chan struct{}, 1), inFlight: map[topology.Addr]bool{},
-		detected: map[topology.Addr]time.Time{}, told: map[topology.Addr]told{},
+		term: t, cluster: cluster, turn: make(chan struct{}, 1), inFlight: map[topology.Addr]failover.Step{},
+		ended: map[start]time.Time{}, detected: map[topology.Addr]time.Time{}, told: map[topology.Addr]told{},
 		memory: memory{watch: failover.Watch{Since: time.Now()}},
 	}
 }

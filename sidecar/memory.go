@@ -28,6 +28,7 @@ func (d *decider) remembering(c failover.Case) failover.Case {
 	defer d.mu.Unlock()
 	c.Noticed, c.Tries, c.Rejoins, c.Watch = d.memory.noticed, d.memory.tries, d.memory.rejoins, d.memory.watch
 	d.memory.see(&c, time.Now())
+	c.Unsettled = d.unsettled(&c)
 	return c
 }
 

@@ -3,6 +3,7 @@ package sidecar
 import (
 	"context"
 	"io"
+	"time"
 
 	"github.com/remora-ha/remora/api"
 	"github.com/remora-ha/remora/consensus"
@@ -30,6 +31,9 @@ type Prober interface {
 type Servers interface {
 	// Do executes a step that changes a server. Doing it twice is harmless.
 	Do(ctx context.Context, step failover.Step) error
+	// Settled says that nothing of an act that was given up can be executed on a server
+	// any more, and since when; zero: there never was anything.
+	Settled(addr topology.Addr) (since time.Time, ok bool)
 	Close()
 }
 

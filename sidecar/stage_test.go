@@ -118,6 +118,9 @@ func (s *stage) Do(ctx context.Context, step failover.Step) error {
 	return nil
 }
 
+// Settled: what was sent is executed, or never will be.
+func (*stage) Settled(topology.Addr) (since time.Time, ok bool) { return since, true }
+
 func (*stage) Close() {}
 
 // Run plays a command.

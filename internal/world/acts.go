@@ -21,6 +21,9 @@ type acts struct {
 // Close implements sidecar.Servers.
 func (acts) Close() {}
 
+// Settled implements sidecar.Servers: what an act sends here takes effect before its end.
+func (acts) Settled(topology.Addr) (since time.Time, ok bool) { return since, true }
+
 // Do implements sidecar.Servers.
 func (a acts) Do(ctx context.Context, step failover.Step) error {
 	w, s, host := a.p.node.w, a.p.node.w.server(step.Target), a.p.node.host
