@@ -91,6 +91,9 @@ func (p *planner) handOver() {
 		left = Duration(d)
 	}
 	if p.positions {
+		if !p.anchored() {
+			p.receive(to, left)
+		}
 		if !from.Fresh() || !closed(from.State) {
 			p.add(Step{Do: SetReadOnly, Target: p.in.From, Wait: left, Why: fmt.Sprintf("%s takes no more writes", p.in.From)})
 		}
@@ -98,13 +101,27 @@ func (p *planner) handOver() {
 		return
 	}
 	until := gtid.Set{}
-	if from.Fresh() && closed(from.State) {
+	shut := from.Fresh() && closed(from.State)
+	if shut {
 		until = from.State.Executed
 		if to.Fresh() && to.State.HasApplied(until) {
 			return
 		}
-	} else {
+	}
+	p.receive(to, left)
+	if !shut {
 		p.add(Step{Do: SetReadOnly, Target: p.in.From, Wait: left, Why: fmt.Sprintf("%s takes no more writes", p.in.From)})
 	}
 	p.add(Step{Do: CatchUp, Target: p.in.To, Until: until, Wait: left, Why: fmt.Sprintf("%s must have all that %s wrote", p.in.To, p.in.From)})
+}
+
+// receive starts the target's receiver where it stands still without an error, as a
+// repair leaves it that was broken off before it could start it again: it would never
+// have what the old primary wrote.
+func (p *planner) receive(to *topology.Instance, wait Duration) {
+	src := p.s.ChannelTo(to, p.in.From)
+	if !to.Fresh() || src == nil || src.IO != topology.ThreadNo || src.IOError != "" || src.SQLError != "" {
+		return
+	}
+	p.add(Step{Do: StartReplica, Target: to.Addr, Source: src.Addr, Wait: wait, Why: fmt.Sprintf("%s stands still and must have all that %s wrote", to.Addr, p.in.From)})
 }

@@ -74,6 +74,45 @@ func TestSwitchoverPlan(t *testing.T) {
 	}
 }
 
+// A repair that was broken off leaves the target's receiver stopped, which it could not
+// start again: the switchover does, or nothing of what is missing would ever come.
+func TestASwitchoverStartsATargetThatStandsStill(t *testing.T) {
+	ask := Request{ID: "r1", Kind: KindSwitchover, To: at("b"), By: "ann"}
+	const pause, start = "proxies: writer paused", "start replica b:3306"
+	rest := []string{"promote b:3306", "commit route b:3306", "repoint a:3306 to b:3306, repoint c:3306 to b:3306", "conclude"}
+	lags := func() *build { return primary("a").replica("b", has("0-1-98", "0-1-98")).replica("c") }
+	tests := []struct {
+		name   string
+		b      *build
+		closed bool
+		want   []string
+	}{
+		{"it lags", lags(), false, []string{pause, start, "set read only a:3306", "catch up b:3306"}},
+		{"found when the old primary is closed", lags(), true, []string{pause, start, "catch up b:3306"}},
+		{"it has all", primary("a").replica("b").replica("c"), true, []string{pause}},
+		{"without GTID", primary("a").replica("b", stands(90, 90)).replica("c").byPosition(), false,
+			[]string{pause, start, "set read only a:3306", "locate b:3306"}},
+	}
+	halt := func(b *build, ioError string) {
+		b.ask(ask).begin()
+		src := source(b.inst("b"))
+		src.IO, src.IOError = topology.ThreadNo, ioError
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			halt(tt.b, "")
+			if tt.closed {
+				tt.b.effect(Step{Do: SetReadOnly, Target: at("a")})
+			}
+			expectPlan(t, Remaining(&tt.b.c), append(tt.want, rest...)...)
+			interrupt(t, tt.b)
+		})
+	}
+	b := lags()
+	halt(b, "could not find the log file")
+	expectPlan(t, Remaining(&b.c), append([]string{pause, "set read only a:3306", "catch up b:3306"}, rest...)...)
+}
+
 // TestInterruptedAnywhere stops after every single step of each kind of recovery.
 func TestInterruptedAnywhere(t *testing.T) {
 	cases := map[string]*build{

@@ -84,6 +84,9 @@ func (b *build) catchUp(i *topology.Instance, s Step) {
 	if until.Empty() {
 		until = b.c.Snapshot.State(b.c.Intent.From).Executed
 	}
+	if src := i.State.Source(); src != nil && src.IO == topology.ThreadNo && !src.Received.Contains(until) {
+		return // nothing comes any more
+	}
 	i.State.Executed = i.State.Executed.Union(until)
 	for n := range i.State.Sources {
 		i.State.Sources[n].Received = i.State.Sources[n].Received.Union(until)

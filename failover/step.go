@@ -53,7 +53,8 @@ const (
 	CommitRoute Act = "commit_route" // commit the route with Target as the open writer
 	Repoint     Act = "repoint"      // Target replicates from Source
 	SetWritable Act = "set_writable" // rollback, repair: Target (the old primary, the routed writer) takes writes again
-	// StartReplica starts what is stopped of Target's replication from Source: a repair.
+	// StartReplica starts what is stopped of Target's replication from Source: a repair, or
+	// in a switchover what a repair that was broken off left undone.
 	StartReplica Act = "start_replica"
 	// SaveExtra saves Target's transactions in Until as SQL: a repair that changes
 	// nothing on the server.
