@@ -19,7 +19,7 @@ const (
 	// idleCycle is how often a cluster is looked at when nothing happens.
 	idleCycle = 100 * time.Millisecond
 	// calmCycle is that of a cluster of a large fleet where nothing is going on.
-	calmCycle = time.Second
+	calmCycle = 2 * time.Second
 	// askEvery bounds how often all vantage points are asked while a primary is in doubt.
 	askEvery = 50 * time.Millisecond
 	// settleReaders is how long other readers must be called for before the route

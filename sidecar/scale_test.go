@@ -25,12 +25,13 @@ func fleetOf(tb testing.TB, clusters int) *term {
 	}
 	one := f.cfg.Clusters["main"]
 	delete(f.cfg.Clusters, "main")
+	one.Policy.Detection.Fresh = topology.Duration(time.Hour) // nobody tells anything again
 	state := ledger.NewState()
 	for i := range clusters {
 		name := fmt.Sprintf("c%04d", i)
 		var addrs []topology.Addr
 		for n := range 3 + i%3/2 {
-			addrs = append(addrs, topology.Addr(fmt.Sprintf("10.%d.%d.%d:3306", i/250, i%250, n)))
+			addrs = append(addrs, topology.Addr(fmt.Sprintf("10.%d.%d.%d:3306", i/250, i%250, n+1)))
 		}
 		one.Seeds, one.Hostgroups = addrs[:1], proxysql.Hostgroups{Writer: 2 * i, Reader: 2*i + 1}
 		f.cfg.Clusters[name] = one
@@ -50,14 +51,17 @@ func fleetOf(tb testing.TB, clusters int) *term {
 // beats has every node tell what it watches: primaries three of them, others one.
 func (t *term) beats(tb testing.TB, now time.Time) {
 	tb.Helper()
-	for n, node := range t.cfg.Nodes {
-		h := api.Heartbeat{Node: node.Name, Seq: uint64(now.UnixNano()), Started: t.started}
-		i := 0
-		for name, cl := range t.ports.Consensus.State().Clusters {
-			_ = name
+	for _, node := range t.cfg.Nodes[1:] {
+		h := api.Heartbeat{Node: node.Name, Seq: 1, Started: t.started, Shares: "x"}
+		own := share{node: node.Name}
+		own.among([]string{"n2", "n3", "n4", "n5"})
+		for _, cl := range t.ports.Consensus.State().Clusters {
 			for _, a := range cl.Known {
-				i++
-				if a == cl.Route.Writer && (n+i)%5 < 3 || (n+i)%5 == 0 {
+				n := 1
+				if a == cl.Route.Writer {
+					n = 3
+				}
+				if own.has(a, n) {
 					h.Views = append(h.Views, api.Age(wellView(node.Name, a, cl.Route.Writer, now), now))
 				}
 			}
@@ -72,14 +76,14 @@ func (t *term) beats(tb testing.TB, now time.Time) {
 func wellView(node string, a, primary topology.Addr, now time.Time) topology.View {
 	zero := topology.Duration(0)
 	st := &topology.State{
-		Flavor: "mysql", Version: "8.4.5", ServerID: uint32(len(a)), ServerUUID: "8c2c7a2e-3e1c-11ef-9d3b-0242ac120002", LogBin: true, LogReplicaUpdates: true,
+		Flavor: "mysql", Version: "8.4.5", ServerID: uint32(a[len(a)-6]), ServerUUID: "8c2c7a2e-3e1c-11ef-9d3b-0242ac120002", LogBin: true, LogReplicaUpdates: true,
 		BinlogFormat: "ROW", GTIDMode: "ON", GTIDStrict: true, Uptime: topology.Duration(time.Hour), ReportedAs: a,
 		Executed: gtid.MustParse("8c2c7a2e-3e1c-11ef-9d3b-0242ac120002:1-1000000"), MaxConnections: 1000, Connections: 10,
 	}
 	if a != primary {
 		st.ReadOnly, st.SuperReadOnly = true, true
 		st.Sources = []topology.Source{{Addr: primary, IO: topology.ThreadYes, SQL: topology.ThreadYes, GTID: true, Received: st.Executed,
-			Heartbeat: topology.Duration(time.Second), Lag: &zero, Silence: &zero}}
+			Heartbeat: topology.Duration(500 * time.Millisecond), Lag: &zero, Silence: &zero}}
 	}
 	return topology.View{Observer: node, Instance: a, At: now, Reach: topology.Answered, State: st, StateAt: now}
 }
@@ -97,5 +101,7 @@ func BenchmarkCycle(b *testing.B) {
 		all[i%len(all)].cycle(context.Background())
 		i++
 	}
-	b.Log(all[0].lastVerdict().Decision.Sentence, len(all[0].lastVerdict().Findings))
+	if v := all[0].lastVerdict(); len(v.Findings) > 1 { // this node's own beats are not played
+		b.Error(v.Decision.Sentence, v.Findings)
+	}
 }

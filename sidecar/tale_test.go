@@ -108,8 +108,8 @@ func TestWhatMovesOnlyALittleIsNotTold(t *testing.T) {
 		{"a second's lag", at(0, func(_ *topology.State, s *topology.Source) { s.Lag = dur(time.Second) }), false},
 		{"more lag", at(0, func(_ *topology.State, s *topology.Source) { s.Lag = dur(2 * time.Second) }), true},
 		{"an unknown lag", at(0, func(_ *topology.State, s *topology.Source) { s.Lag = nil }), true},
-		{"a heartbeat's silence", at(0, func(_ *topology.State, s *topology.Source) { s.Silence = dur(time.Second) }), false},
-		{"more silence", at(0, func(_ *topology.State, s *topology.Source) { s.Silence = dur(1100 * time.Millisecond) }), true},
+		{"a heartbeat's silence", at(0, func(_ *topology.State, s *topology.Source) { s.Silence = dur(500 * time.Millisecond) }), false},
+		{"more silence", at(0, func(_ *topology.State, s *topology.Source) { s.Silence = dur(600 * time.Millisecond) }), true},
 		{"all connections taken", at(0, func(s *topology.State, _ *topology.Source) { s.Connections = s.MaxConnections }), true},
 		{"a few connections", at(0, func(s *topology.State, _ *topology.Source) { s.Connections = 11 }), false},
 	} {

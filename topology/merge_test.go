@@ -126,3 +126,35 @@ func TestTheOrderOfViewsDoesNotMatter(t *testing.T) {
 		}
 	})
 }
+
+// Where the watching is shared, a majority of all that calls an instance dead is not enough while one
+// that is heard has not looked: it might reach it.
+func TestNobodyIsDownBeforeAllHaveLooked(t *testing.T) {
+	now := time.Now()
+	view := func(observer string, reach Reach, age time.Duration) View {
+		return View{Observer: observer, Instance: "a:1", At: now.Add(-age), Reach: reach, Failures: 1}
+	}
+	dead := []View{view("s1", Refused, 0), view("s2", Refused, 0)}
+	for _, c := range []struct {
+		name   string
+		views  []View
+		await  []string
+		waited map[Addr]bool
+		want   Verdict
+	}{
+		{"all watch all", dead, nil, nil, Down},
+		{"the third is yet to look", dead, []string{"s1", "s2", "s3"}, nil, Partial},
+		{"its look is too old", append(dead, view("s3", Answered, time.Minute)), []string{"s1", "s2", "s3"}, nil, Partial},
+		{"it cannot reach it either", append(dead, view("s3", TimedOut, 0)), []string{"s1", "s2", "s3"}, nil, Down},
+		{"it reaches it", append(dead, view("s3", Answered, 0)), []string{"s1", "s2", "s3"}, nil, Up},
+		{"it is not heard", dead, []string{"s1", "s2"}, nil, Down},
+		{"it was waited for in vain", dead, []string{"s1", "s2", "s3"}, map[Addr]bool{"a:1": true}, Down},
+	} {
+		got := Merge(now, []Addr{"a:1"}, []string{"s1", "s2", "s3"}, c.views, MergeOptions{
+			Fresh: Duration(time.Second), Timeouts: 2, Await: c.await, Waited: c.waited,
+		})
+		if got[0].Reach != c.want {
+			t.Errorf("%s: %s, want %s", c.name, got[0].Reach, c.want)
+		}
+	}
+}
