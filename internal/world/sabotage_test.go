@@ -99,7 +99,7 @@ var sabotages = []sabotage{
 		breaks: "invariant 1|invariant 4|invariant 7",
 		more: []edit{
 			{"failover/plan_failover.go", "	awaited, why := p.awaited()\n	stops := p.stops()\n", "	awaited, why := p.awaited()\n	stops := p.stops()[:0]\n"},
-			{"failover/plan_failover.go", "		p.attach()\n", ""},
+			{"failover/plan_failover.go", "		if !p.attach() {\n			return\n		}\n", ""},
 		},
 	},
 	{
