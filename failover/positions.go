@@ -171,6 +171,21 @@ func (p *planner) anchored() bool {
 	return src == nil || src.IO == topology.ThreadNo && src.SQL == topology.ThreadNo && src.AppliedTo == an.Source
 }
 
+// errWorkersStopped is what MySQL's SQL thread with parallel workers says when it was
+// killed: a start goes on from where it stands.
+const errWorkersStopped = 1756
+
+// endedHalfway says that an error of an instance's SQL thread is how it was ended in the
+// middle of a transaction that never came whole: it was located, or can be.
+func (f *facts) endedHalfway(i *topology.Instance) bool {
+	src, in := f.channel(i, f.primary), f.c.Intent
+	if src == nil {
+		return false
+	}
+	located := in != nil && in.Anchor != nil && in.Anchor.Target == i.Addr && src.AppliedTo == in.Anchor.Source
+	return located || src.SQLErrno == errWorkersStopped
+}
+
 // joins is the step that brings a replica, or the old primary, under the target: a
 // repoint for one that stands at the anchor; for one that may yet come there, the
 // wait for it. The old primary of a failover is not waited for: who comes back later

@@ -297,6 +297,16 @@ func TestAnAnchorThatDoesNotHoldIsTakenAnew(t *testing.T) {
 	b.inst("b").State.Sources[0].AppliedTo = place(101)
 	expectPlan(t, Remaining(&b.c)[:2], "locate b:3306", "promote b:3306")
 
+	// A part of a transaction was left: the SQL thread was killed, and says so.
+	b = located()
+	b.inst("b").State.Sources[0].ReadTo, b.inst("b").State.Sources[0].SQLError = place(105), "1756 the workers are stopped"
+	expectPlan(t, Remaining(&b.c), "promote b:3306", "commit route b:3306", "repoint c:3306 to b:3306", "conclude")
+
+	// The same before the anchor was committed.
+	b = primary("a").replica("b", stands(105, 100), failedBy(0, errWorkersStopped)).replica("c", stands(90, 90)).byPosition().kill("a").begin()
+	b.perform(Remaining(&b.c)[0])
+	expectPlan(t, Remaining(&b.c)[:2], "locate b:3306", "promote b:3306")
+
 	b = located()
 	b.unreachable("b", "s1", "s2", "s3")
 	source(b.inst("c")).IO, source(b.inst("c")).SQL = topology.ThreadNo, topology.ThreadNo

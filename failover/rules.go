@@ -53,7 +53,7 @@ var rules = []rule{
 	}},
 	{"sql_error", false, "mend its replication", func(f *facts, x *contender, _ []*contender, _ wish) string {
 		src := x.st.Source()
-		return when(src != nil && src.SQL == topology.ThreadNo && src.SQLError != "" && !f.drained(x.st), "%s cannot apply what it received%s", x.addr(), colon(errorOf(src)))
+		return when(src != nil && src.SQL == topology.ThreadNo && src.SQLError != "" && !f.drained(x.st) && !f.endedHalfway(x.inst), "%s cannot apply what it received%s", x.addr(), colon(errorOf(src)))
 	}},
 	{"must_not", true, "change its promotion rule, or force it", func(_ *facts, x *contender, _ []*contender, _ wish) string {
 		return when(x.rule.Promotion == MustNot, "%s has promotion rule must_not", x.addr())

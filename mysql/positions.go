@@ -34,10 +34,29 @@ func coordinates(file, pos string) topology.Coordinates {
 	return topology.Coordinates{File: file, Pos: n}
 }
 
-// calm is how long an SQL thread must say that it has read all before that is
-// believed of one that stands before the end of what was received: the rest then is a
-// part of a transaction.
-const calm = 200 * time.Millisecond
+// An SQL thread that stands before the end of what was received must say for long, and
+// often, that it has read all, before that is believed: the rest then is a part of a
+// transaction. The time alone says nothing of a machine that stood still meanwhile.
+const (
+	calm         = 200 * time.Millisecond
+	calmReadings = 5
+)
+
+// quiet counts the readings which say that all was read, at one place.
+type quiet struct {
+	since    time.Time
+	at       topology.Coordinates
+	readings int
+}
+
+// lasts takes one more such reading; it says whether they are to be believed.
+func (q *quiet) lasts(at topology.Coordinates, now time.Time) bool {
+	if q.readings == 0 || q.at != at {
+		*q = quiet{since: now, at: at}
+	}
+	q.readings++
+	return q.readings >= calmReadings && now.Sub(q.since) > calm
+}
 
 // Locate lets step.Target apply all that it received, or where step.Source is named all
 // that this one, closed, has in its binary log. Then it stops the target's replication
@@ -97,14 +116,14 @@ func (a *actor) settleAt(ctx context.Context, rest func(topology.Coordinates) (s
 			return none, err
 		}
 	}
-	if r, c, err = a.allApplied(ctx, rest); err != nil {
+	if c, err = a.settle(ctx, rest); err != nil {
 		return none, err
 	}
-	if err := a.stopBoth(ctx, r, *c); err != nil {
-		return none, err
-	}
-	if _, c, err = a.byPosition(ctx); err != nil {
-		return none, err
+	if rest == nil && c.AppliedTo != c.ReadTo {
+		// What is not applied gets lost: an SQL thread that begins anew must agree.
+		if c, err = a.settle(ctx, rest); err != nil {
+			return none, err
+		}
 	}
 	if rest != nil {
 		if missing, err := rest(c.AppliedTo); err != nil {
@@ -116,10 +135,22 @@ func (a *actor) settleAt(ctx context.Context, rest func(topology.Coordinates) (s
 	return c.AppliedTo, nil
 }
 
+// settle waits until all is applied, stops both threads and reads where they stand.
+func (a *actor) settle(ctx context.Context, rest func(topology.Coordinates) (string, error)) (*channel, error) {
+	r, c, err := a.allApplied(ctx, rest)
+	if err != nil {
+		return nil, err
+	}
+	if err := a.stopBoth(ctx, r, *c); err != nil {
+		return nil, err
+	}
+	_, c, err = a.byPosition(ctx)
+	return c, err
+}
+
 // allApplied waits until a running SQL thread has applied all, see settleAt.
 func (a *actor) allApplied(ctx context.Context, rest func(topology.Coordinates) (string, error)) (*reading, *channel, error) {
-	var since time.Time // it has read all, and stands at `at`
-	var at topology.Coordinates
+	var still quiet
 	for delay := pollFirst; ; delay = min(2*delay, pollMost) {
 		r, c, err := a.byPosition(ctx)
 		if err == nil {
@@ -131,15 +162,13 @@ func (a *actor) allApplied(ctx context.Context, rest func(topology.Coordinates) 
 		missing := ""
 		switch {
 		case !c.readAll() || !r.state.HasApplied(c.Received) || !a.workersRest(ctx, r):
-			since = time.Time{}
+			still = quiet{}
 		case rest != nil:
 			if missing, err = rest(c.AppliedTo); err != nil || missing == "" {
 				return r, c, err
 			}
-		case c.AppliedTo == c.ReadTo, c.AppliedTo == at && !since.IsZero() && time.Since(since) > calm:
+		case c.AppliedTo == c.ReadTo, still.lasts(c.AppliedTo, time.Now()):
 			return r, c, nil
-		case since.IsZero() || c.AppliedTo != at:
-			since, at = time.Now(), c.AppliedTo
 		}
 		if !pause(ctx, delay) {
 			return nil, nil, a.unsettled(c, missing, ctx.Err())
@@ -174,13 +203,17 @@ func (a *actor) byPosition(ctx context.Context) (*reading, *channel, error) {
 	}
 }
 
+// errWorkersStopped is how an SQL thread of MySQL with parallel workers says that it was
+// killed, see stopBoth: where it stands is sound, and a start goes on from there.
+const errWorkersStopped = 1756
+
 // applies starts an SQL thread that was stopped by someone; without GTID that leaves
 // the relay log alone. One that stopped at an error is an error.
 func (a *actor) applies(ctx context.Context, c *channel) error {
 	switch {
 	case c.SQL == topology.ThreadYes:
 		return nil
-	case c.SQLErrno != 0:
+	case c.SQLErrno != 0 && c.SQLErrno != errWorkersStopped:
 		return a.stoppedAtError(*c)
 	}
 	return a.do(ctx, a.session.dialect.startApplier(c.Channel))

@@ -1,6 +1,7 @@
 package mysql
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -166,4 +167,55 @@ func TestAFailoverByPosition(t *testing.T) {
 	refused(t, failover.Step{Do: failover.CatchUp, Target: addr(a), At: an.Source}, "it has no source")
 	twice(t, s, follow)
 	hasWritten(t, a, 100)
+}
+
+// What came halfway is not executed: an SQL thread that begins anew says so too before it
+// is believed.
+func TestATransactionThatCameHalfwayIsNotLocated(t *testing.T) {
+	top := withoutGTID(t, 2)
+	a, b := top.Servers[0], top.Servers[1]
+	for i := range 20 {
+		write(t, a, i)
+	}
+	hasWritten(t, b, 19)
+	halfway(t, a, b)
+	must(t, a.Kill())
+	// Its SQL thread has been begun anew when both were stopped and one of it is counted.
+	begun := func() (n int) {
+		row, err := b.Row(testContext(t), "SHOW GLOBAL STATUS LIKE '"+in(b, "Com_start_slave", "Com_replica_start")+"'")
+		must(t, err)
+		_, err = fmt.Sscan(row["Value"], &n)
+		must(t, err)
+		return n
+	}
+	before := begun()
+	an := locate(t, b, nil)
+	if read := look(t, b).Source().ReadTo; an.Source.Compare(read) != gtid.Behind || standsAt(t, b) != an.Source {
+		t.Errorf("located at %+v, it received up to %s", an, read)
+	}
+	if got := begun() - before; got != 1 {
+		t.Errorf("its SQL thread was begun anew %d times", got)
+	}
+	if again := locate(t, b, nil); again != an {
+		t.Errorf("located at %+v, then at %+v", an, again)
+	}
+}
+
+// Few readings say nothing, however long apart: the machine may have stood still.
+func TestQuietIsSeenOftenAndForLong(t *testing.T) {
+	at, now := topology.Coordinates{File: "binlog.000001", Pos: 4}, time.Now()
+	var few quiet
+	if few.lasts(at, now) || few.lasts(at, now.Add(time.Hour)) {
+		t.Error("two readings are believed")
+	}
+	var short, long, moved quiet
+	for n := range 2 * calmReadings {
+		short.lasts(at, now)
+		long.lasts(at, now.Add(time.Duration(n)*calm))
+		moved.lasts(topology.Coordinates{File: at.File, Pos: at.Pos + uint64(n)}, now.Add(time.Duration(n)*calm))
+	}
+	later := now.Add(100 * calm)
+	if short.lasts(at, now) || !short.lasts(at, later) || !long.lasts(at, later) || moved.lasts(topology.Coordinates{File: at.File, Pos: 1 << 20}, later) {
+		t.Error("what is seen often, for long, at one place is to be believed, and nothing else")
+	}
 }
