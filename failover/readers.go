@@ -52,15 +52,17 @@ func (f *facts) readers(writer topology.Addr) []topology.Reader {
 // lags by more than max_lag, stops or is down; who does not is taken only when it
 // lags by no more than half of that and both threads run. So a lag that swings
 // around the limit does not commit a route at each swing. A replica that has lost
-// its source goes on serving: that is when reads matter. While an intent is open
+// its source goes on serving: that is when reads matter. So does one that a new leader has yet to hear of. While an intent is open
 // sources are moved under the replicas, and only death takes a reader away.
 func (f *facts) mayRead(i *topology.Instance, writer topology.Addr) bool {
 	serves := f.s.Route.Reads(i.Addr)
-	if i.Reach == topology.Down || i.State == nil {
+	switch {
+	case i.Reach == topology.Down:
 		return false
-	}
-	if f.c.Intent != nil && serves {
+	case f.c.Intent != nil && serves:
 		return i.Addr != f.c.Intent.From
+	case i.State == nil:
+		return serves
 	}
 	if !i.State.IsReplica() || !f.s.Under(i.Addr, writer) && !f.related(i.Addr) {
 		return false

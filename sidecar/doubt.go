@@ -2,6 +2,7 @@ package sidecar
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"time"
 
@@ -98,18 +99,71 @@ func (d *decider) waited(now time.Time, p *failover.Detection) map[topology.Addr
 	return list
 }
 
-// current says whether all that is said to answer was read just now, wholly. Heartbeats of a
-// large fleet confirm readings without repeating them: before anything is done the sidecars are asked.
+// current says whether all was read just now that anybody can read; if not, it asks for it.
 func (d *decider) current(ctx context.Context, c *failover.Case) bool {
-	fresh := c.Policy.Detection.Fresh.D()
+	if d.unread(c) == "" {
+		return true
+	}
+	d.askAll(ctx, c)
+	return false
+}
+
+// unread is an instance of which more may be known in a moment, "" when there is none. Heartbeats of a
+// large fleet confirm readings without repeating them: what is said to answer may not have been
+// read wholly just now. And where few watch an instance, and those are gone or cannot reach it, the others
+// may read it: it is not passed over before they have looked, or were asked in vain.
+func (d *decider) unread(c *failover.Case) topology.Addr {
+	now, fresh := c.Snapshot.Taken, c.Policy.Detection.Fresh.D()
+	await, waited := d.evidence.sharing(now, fresh), d.waited(now, &c.Policy.Detection)
 	for n := range c.Snapshot.Instances {
 		i := &c.Snapshot.Instances[n]
-		if i.Fresh() && c.Snapshot.Taken.Sub(i.ReadAt) > fresh {
-			d.askAll(ctx, c)
-			return false
+		switch {
+		case i.Fresh() && now.Sub(i.ReadAt) > fresh:
+			return i.Addr
+		case (i.Reach == topology.Unclear || i.Reach == topology.Partial) && !waited[i.Addr] && !seenByAll(i, await):
+			return i.Addr
 		}
 	}
-	return true
+	return ""
+}
+
+// seenByAll says whether each of the sidecars has looked at an instance just now.
+func seenByAll(i *topology.Instance, sidecars []string) bool {
+	return !slices.ContainsFunc(sidecars, func(name string) bool {
+		return !slices.ContainsFunc(i.Views, func(v topology.View) bool { return v.Observer == name && v.Reach != topology.Unknown })
+	})
+}
+
+// readAll reads the whole cluster now, at every vantage point, and puts the case together when no more
+// is to come, or after the detection timeout: then it names an instance that nobody has read yet.
+func (d *decider) readAll(ctx context.Context, r *failover.Request) (c failover.Case, unread topology.Addr) {
+	news, stop := d.evidence.changed.watch(d.cluster)
+	defer stop()
+	bound := d.cfg.Clusters[d.cluster].Policy.Detection.Timeout.D()
+	d.ask(ctx, d.cluster, d.known(d.cluster), bound)
+	timer := time.NewTimer(bound)
+	defer timer.Stop()
+	for {
+		c = d.remembering(d.caseOf(d.cluster, r))
+		if unread = d.unread(&c); unread == "" {
+			return c, ""
+		}
+		select {
+		case <-news:
+		case <-timer.C:
+			return c, unread
+		case <-ctx.Done():
+			return c, unread
+		}
+	}
+}
+
+// notRead is the refusal to decide while an instance is yet to be read.
+func notRead(a topology.Addr) failover.Refusal {
+	return failover.Refusal{
+		Rule: "unread", Subject: a, Sentence: fmt.Sprintf("%s has not been read yet: who watches it is gone or cannot reach it, and not every other sidecar has answered", a),
+		Change: "ask again in a few seconds: by then it has been read, or is passed over",
+	}
 }
 
 // shared says that a sidecar watches a share of the instances only; all do in a large fleet,

@@ -2,6 +2,7 @@ package sidecar
 
 import (
 	"maps"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -105,32 +106,54 @@ func (e *evidence) take(h api.Heartbeat, now time.Time) bool {
 	r.seq, r.started, r.heard = h.Seq, h.Started, now
 	r.files, r.trouble, r.shares, r.fenced = h.Files, h.Trouble, h.Shares, false
 	e.fence = max(e.fence, h.FenceTime.D())
+	var clusters []string
 	if h.Since == 0 {
-		r.proxies, r.acked, r.held = h.Proxies, h.Acknowledged, h.Seq
-		r.tell(h.Views, now)
-		e.sweep(r, now)
-		e.mu.Unlock()
-		e.changed.notify()
-		return true
+		clusters = e.replace(r, h, now)
+	} else {
+		clusters = e.update(r, h, now)
 	}
-	clusters := e.update(r, h, now)
 	e.mu.Unlock()
-	if len(clusters) > 0 {
+	switch {
+	case h.Shares == "":
+		e.changed.notify()
+	case len(clusters) > 0:
 		e.changed.notify(clusters...)
 	}
 	return true
 }
 
-// update takes what a heartbeat says to be new since one that is held, and names the clusters
-// that it is news of. When that one is not held, whole views count all the same; that
-// others were read again does not, for it is not known what they say.
-func (e *evidence) update(r *report, h api.Heartbeat, now time.Time) (clusters []string) {
-	for _, aged := range h.Views {
+// replace takes a heartbeat that tells all, and names the clusters that it is news of.
+func (e *evidence) replace(r *report, h api.Heartbeat, now time.Time) []string {
+	clusters := e.moved(r, h.Views, now)
+	same := func(a, b topology.Proxy) bool { return reflect.DeepEqual(a, b) }
+	clusters = slices.AppendSeq(clusters, maps.Keys(difference(h.Proxies, r.proxies, same)))
+	for cluster := range r.proxies {
+		if _, has := h.Proxies[cluster]; !has {
+			clusters = append(clusters, cluster)
+		}
+	}
+	r.tell(h.Views, now)
+	r.proxies, r.acked, r.held = h.Proxies, h.Acknowledged, h.Seq
+	e.sweep(r, now)
+	return clusters
+}
+
+// moved names the clusters that whole views say something else of than those before.
+func (e *evidence) moved(r *report, views []api.AgedView, now time.Time) (clusters []string) {
+	for _, aged := range views {
 		old, had := r.views[aged.Instance]
 		if cluster := e.clusterOf(aged.Instance); cluster != "" && (!had || moved(old, aged.Land(now))) {
 			clusters = append(clusters, cluster)
 		}
 	}
+	return clusters
+}
+
+// update takes what a heartbeat says to be new since one that is held, and names the clusters
+// that it is news of. When that one is not held, whole views count all the same; that
+// others were read again does not, for it is not known what they say.
+func (e *evidence) update(r *report, h api.Heartbeat, now time.Time) []string {
+	clusters := e.moved(r, h.Views, now)
 	r.tell(h.Views, now)
 	if r.held < h.Since {
 		r.held = 0

@@ -44,8 +44,7 @@ func (d *decider) launch(ctx context.Context, c *failover.Case, dec failover.Dec
 		}
 		return dec, d.decline(ctx, c, dec.Intent, results, r)
 	}
-	d.ask(ctx, d.cluster, d.known(d.cluster), c.Policy.Detection.Timeout.D())
-	now := d.remembering(d.caseOf(d.cluster, c.Request))
+	now, unread := d.readAll(ctx, c.Request)
 	v := failover.Examine(&now)
 	if v.Decision.Intent == nil {
 		r := failover.Refusal{
@@ -53,6 +52,9 @@ func (d *decider) launch(ctx context.Context, c *failover.Case, dec failover.Dec
 			Change: "nothing needs to change; ask again where it is still wanted",
 		}
 		return v.Decision, d.decline(ctx, &now, dec.Intent, results, r)
+	}
+	if unread != "" {
+		return v.Decision, d.decline(ctx, &now, dec.Intent, results, notRead(unread))
 	}
 	return v.Decision, d.begin(ctx, &now, v.Decision, results)
 }

@@ -22,8 +22,7 @@ func (d *decider) recover(ctx context.Context, r api.RecoveryRequest) (reply api
 		return api.RecoveryReply{Recovery: r.ID}, nil // the same request once more
 	}
 	// Decide on what is true now, not on views that may be an interval old.
-	d.ask(ctx, d.cluster, d.known(d.cluster), d.cfg.Clusters[d.cluster].Policy.Detection.Timeout.D())
-	c := d.remembering(d.caseOf(d.cluster, &r.Request))
+	c, unread := d.readAll(ctx, &r.Request)
 	v := failover.Examine(&c)
 	reply = api.RecoveryReply{Decision: v.Decision, Plan: v.Plan, Findings: v.Findings}
 	if r.DryRun {
@@ -33,6 +32,10 @@ func (d *decider) recover(ctx context.Context, r api.RecoveryRequest) (reply api
 		return reply, &api.RefusedError{
 			Sentence: v.Decision.Sentence, Refusals: v.Decision.Refusals, Checks: v.Decision.Checks,
 		}
+	}
+	if unread != "" {
+		why := notRead(unread)
+		return reply, &api.RefusedError{Sentence: fmt.Sprintf("%s of %s: %s", r.Kind, d.cluster, why), Refusals: []failover.Refusal{why}, Checks: v.Decision.Checks}
 	}
 	if handing := d.resigning(); handing != "" {
 		return reply, fmt.Errorf("%w: %s; ask again", api.ErrNotLeader, handing)
