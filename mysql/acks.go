@@ -36,6 +36,7 @@ func (a *actor) freeAcks(ctx context.Context, s *session) error {
 	}
 	a.acksOn = on // also where the answer does not come
 	if err := s.exec(ctx, off.sql); err != nil {
+		a.unanswered(s, off, err)
 		return a.fail(off, err)
 	}
 	a.log.Warn("sessions that were ended waited on for an acknowledgement; turned semi-sync off to be able to set read_only", "sessions", r.state.SemiSync.Waiting)
@@ -53,17 +54,29 @@ func (a *actor) resumeAcks(ctx context.Context) {
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), withdrawLimit)
 	defer cancel()
-	err := a.allowed(ctx)
-	if err == nil {
-		err = a.elsewhere(ctx, func(s *session) error { return s.exec(ctx, on.sql) })
-	}
-	if err != nil {
+	if err := a.switchOn(ctx, on); err != nil {
 		a.log.Error("the server could not be closed, and semi-sync, which was switched off for that, not be switched on again: until it is, what it acknowledges may be lost with it",
 			"statement", on.shown, "error", err)
 		return
 	}
 	a.acksOn = statement{}
 	a.log.Warn("the server could not be closed; switched semi-sync on again")
+}
+
+// switchOn does it over another connection, for the act's own waits, or is gone; and after
+// the statement that switched it off has ended, where that was not answered.
+func (a *actor) switchOn(ctx context.Context, on statement) error {
+	other := &actor{op: a.op, addr: a.addr, cfg: a.cfg, confirm: a.confirm, strays: a.strays, log: a.log}
+	if err := other.connect(ctx); err != nil {
+		return err
+	}
+	defer func() { other.session.close() }()
+	if err := other.endStrays(ctx); err != nil {
+		return err
+	}
+	err := other.do(ctx, on)
+	a.stray = a.stray || other.stray
+	return err
 }
 
 // processes is the server's process list.

@@ -4,6 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -187,4 +192,89 @@ func waitingForReadOnly(t *testing.T, s *lab.Server) bool {
 	row, err := s.Row(testContext(t), "SELECT COUNT(*) AS n FROM information_schema.PROCESSLIST WHERE INFO LIKE 'SET GLOBAL%read_only=1'")
 	must(t, err)
 	return row["n"] != "0"
+}
+
+// TestWhatAHelperSentIsEndedBeforeTheNextAct: semi-sync that a server which stood still
+// switches off late would let it acknowledge what it alone has.
+func TestWhatAHelperSentIsEndedBeforeTheNextAct(t *testing.T) {
+	only(t, lab.MySQL, "the end of a session ends its wait")
+	for sent, until := range map[string]func(killed, on bool) bool{
+		"SET GLOBAL rpl_semi_sync_source_enabled=0": func(killed, on bool) bool { return killed && on },
+		"SET GLOBAL rpl_semi_sync_source_enabled=1": func(_, on bool) bool { return !on },
+	} {
+		t.Run(sent, func(t *testing.T) {
+			primary, _ := waitingPrimary(t)
+			cfg, unlock := kept(t, primary)
+			s, frozen := servers(t, cfg), false
+			s.Confirm = func(ctx context.Context) error {
+				if frozen {
+					return nil
+				}
+				row, err := primary.Row(ctx, "SELECT (SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE COMMAND='Killed') AS killed, @@GLOBAL.rpl_semi_sync_source_enabled AS enabled")
+				if err == nil && until(row["killed"] != "0", row["enabled"] == "1") {
+					frozen = true
+					return primary.Freeze()
+				}
+				return err
+			}
+			err := s.Do(testContext(t), failover.Step{Do: failover.SetReadOnly, Target: addr(primary), Wait: topology.Duration(2 * time.Second)})
+			if err == nil || !frozen {
+				t.Fatalf("it stood still: %t; %v", frozen, err)
+			}
+			if left := s.strays.at(addr(primary)); !slices.ContainsFunc(left, func(o stray) bool { return o.shown == sent }) {
+				t.Errorf("what may yet be executed is %+v", left)
+			}
+			must(t, primary.Thaw())
+			plan := &failover.SemiSyncPlan{Source: true, WaitCount: 1, Timeout: topology.Forever}
+			must(t, s.Do(testContext(t), failover.Step{Do: failover.SetWritable, Target: addr(primary), SemiSync: plan}))
+			if _, ok := s.Settled(addr(primary)); !ok || !look(t, primary).SemiSync.SourceEnabled {
+				t.Errorf("settled %t, left %+v", ok, s.strays.at(addr(primary)))
+			}
+			unlock()
+		})
+	}
+}
+
+// A session that was killed may take hours to end; the server is not asked two hundred
+// times a second until then. This one reads a pipe that nobody writes to.
+func TestASessionThatDoesNotEndIsAskedForNowAndThen(t *testing.T) {
+	only(t, lab.MariaDB, "MySQL reads files of one directory only")
+	top := replication(t, lab.Spec{Servers: 1})
+	primary := top.Primary()
+	must(t, primary.Exec(testContext(t), "GRANT FILE ON *.* TO remora@`%`"))
+	pipe := filepath.Join(t.TempDir(), "pipe")
+	must(t, syscall.Mkfifo(pipe, 0o644))
+	c := client(t, primary, lab.RemoraUser)
+	var id uint32
+	must(t, c.QueryRowContext(testContext(t), "SELECT CONNECTION_ID()").Scan(&id))
+	ctx, ended := testContext(t), make(chan struct{})
+	go func() {
+		defer close(ended)
+		_, _ = c.ExecContext(ctx, fmt.Sprintf("DO LOAD_FILE('%s')", pipe))
+	}()
+	eventually(t, "it to read", func() (bool, string) {
+		row, err := primary.Row(testContext(t), fmt.Sprintf("SELECT COUNT(*) AS n FROM information_schema.PROCESSLIST WHERE ID=%d AND COMMAND='Query'", id))
+		return err == nil && row["n"] == "1", fmt.Sprint(row, err)
+	})
+	asked := func() (n int) {
+		row, err := primary.Row(testContext(t), "SELECT VARIABLE_VALUE AS n FROM information_schema.GLOBAL_STATUS WHERE VARIABLE_NAME='Com_show_processlist'")
+		must(t, err)
+		_, err = fmt.Sscan(row["n"], &n)
+		must(t, err)
+		return n
+	}
+	s := servers(t, testConfig())
+	s.strays.add(addr(primary), stray{id, "DO LOAD_FILE"})
+	before := asked()
+	err := s.Do(testContext(t), failover.Step{Do: failover.SetWritable, Target: addr(primary), Wait: topology.Duration(2 * time.Second)})
+	if err == nil || !strings.Contains(err.Error(), "is still being executed there") {
+		t.Errorf("%v", err)
+	}
+	if n := asked() - before; n < 2 || n > 60 {
+		t.Errorf("asked %d times in two seconds", n)
+	}
+	writer, err := os.OpenFile(pipe, os.O_RDWR, 0) // does not block
+	must(t, err)
+	must(t, writer.Close())
+	<-ended
 }

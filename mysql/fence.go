@@ -34,7 +34,7 @@ func (a *actor) closeWrites(ctx context.Context) error {
 	go func() { done <- a.session.exec(ctx, set.sql) }()
 	if err := a.awaitReadOnly(ctx, done); err != nil {
 		a.resumeAcks(ctx) // first: while read_only waits nobody commits
-		a.unanswered(set, err)
+		a.unanswered(a.session, set, err)
 		return a.fail(set, err)
 	}
 	if err := a.endAll(ctx, set); err != nil {
@@ -90,16 +90,6 @@ func (a *actor) awaitReadOnly(ctx context.Context, done <-chan error) error {
 			return <-done
 		}
 	}
-}
-
-// elsewhere does something over another connection: the act's own waits, or is gone.
-func (a *actor) elsewhere(ctx context.Context, do func(*session) error) error {
-	s, err := dial(ctx, a.addr, a.cfg)
-	if err != nil {
-		return err
-	}
-	defer s.close()
-	return do(s)
 }
 
 // endSessions ends all application sessions that it finds and says how many.

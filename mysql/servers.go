@@ -134,7 +134,7 @@ type actor struct {
 	confirm func(context.Context) error
 	session *session
 	strays  *strays
-	stray   bool        // the session's last statement was not answered
+	stray   bool        // a statement of it was not answered
 	after   []statement // what a drain has to put back
 	acksOn  statement   // what a close that fails has to put back
 }
@@ -189,7 +189,7 @@ func (a *actor) do(ctx context.Context, st statement) error {
 		return a.fail(st, err)
 	}
 	err := a.session.exec(ctx, st.sql)
-	a.unanswered(st, err)
+	a.unanswered(a.session, st, err)
 	return a.fail(st, err)
 }
 

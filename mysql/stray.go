@@ -13,7 +13,8 @@ import (
 const (
 	// withdrawLimit bounds the clearing up after an act that failed.
 	withdrawLimit = 500 * time.Millisecond
-	// strayPoll is how often a server is asked whether a session has ended.
+	// strayPoll is how soon a server is asked again whether a session has ended; it is
+	// asked less and less often, for it may take hours to undo what it did.
 	strayPoll = 5 * time.Millisecond
 )
 
@@ -44,6 +45,11 @@ func (s *strays) add(a topology.Addr, one stray) {
 	if s.left == nil {
 		s.left = map[topology.Addr][]stray{}
 	}
+	for _, o := range s.left[a] {
+		if o.id == one.id {
+			return // nothing is sent over a session after what it did not answer
+		}
+	}
 	s.left[a] = append(s.left[a], one)
 }
 
@@ -66,14 +72,14 @@ func (s *Servers) Settled(a topology.Addr) (since time.Time, ok bool) {
 	return s.strays.ended[a], len(s.strays.left[a]) == 0
 }
 
-// unanswered notes a statement that was sent and that the server has not answered: set
-// late, it would undo what comes after this act, such as a roll-back.
-func (a *actor) unanswered(st statement, err error) {
-	if err == nil || Number(err) != 0 || a.stray {
+// unanswered notes a statement that was sent over a session and that the server has not
+// answered: set late, it would undo what comes after this act, such as a roll-back.
+func (a *actor) unanswered(s *session, st statement, err error) {
+	if err == nil || Number(err) != 0 {
 		return
 	}
 	a.stray = true
-	a.strays.add(a.addr, stray{a.session.id, st.shown})
+	a.strays.add(a.addr, stray{s.id, st.shown})
 }
 
 // withdraw ends what the act left behind on the server, also where its time is over.
@@ -99,7 +105,7 @@ func (a *actor) withdraw(ctx context.Context) {
 func (a *actor) endStrays(ctx context.Context) error {
 	for _, s := range a.strays.at(a.addr) {
 		killed := false
-		for {
+		for delay := strayPoll; ; delay = min(2*delay, pollMost) {
 			there, err := a.sessionOf(ctx, s)
 			if err != nil {
 				return err
@@ -113,7 +119,7 @@ func (a *actor) endStrays(ctx context.Context) error {
 					return a.fail(kill, err)
 				}
 			}
-			if !pause(ctx, strayPoll) {
+			if !pause(ctx, delay) {
 				return a.failed("nothing was sent: %q of an earlier act, which was given up, is still being executed there by session %d, and would come after this act; it was killed, and this act is tried again", s.shown, s.id)
 			}
 		}
