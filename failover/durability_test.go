@@ -204,7 +204,7 @@ func TestRollingBackLetsReplicasReceiveAgain(t *testing.T) {
 // servers really do, not what was read of them.
 func TestAStaleProxyIsLeftBehindOnlyWhenTooFewMightAcknowledge(t *testing.T) {
 	left := 0
-	rapid.Check(t, func(t *rapid.T) {
+	check := func(t *rapid.T) {
 		b := primary("a")
 		for k := range rapid.IntRange(1, 4).Draw(t, "replicas") {
 			b.drawReplica(t, string(rune('b'+k)))
@@ -271,10 +271,13 @@ func TestAStaleProxyIsLeftBehindOnlyWhenTooFewMightAcknowledge(t *testing.T) {
 			}
 			b.proxyOf("s2").LeaseOver = round > 12
 		}
-	})
-	if left == 0 {
-		t.Error("no plan ever left a proxy behind: nothing was tested")
 	}
+	for range 5 { // one run in fifty leaves none behind
+		if rapid.Check(t, check); left > 0 {
+			return
+		}
+	}
+	t.Error("no plan ever left a proxy behind: nothing was tested")
 }
 
 // TestUnderSemiSyncNobodyIsPromotedWithoutAllThatWasReceived: whoever is not read
