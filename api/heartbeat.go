@@ -92,6 +92,9 @@ type HeartbeatReply struct {
 	Held uint64 `json:"held,omitempty"`
 	// Fellows are the sidecars, the asker among them, that share the watching with it.
 	Fellows []string `json:"fellows,omitempty"`
+	// Ask are instances that the sidecar is to read now, as it was asked by a ProbeRequest that
+	// may not have arrived: it speaks to the leader, and perhaps the leader cannot speak to it.
+	Ask []topology.Addr `json:"ask,omitempty"`
 }
 
 // ConfirmRequest asks a node whether it may lead, or knows better, for a sidecar whose

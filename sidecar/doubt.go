@@ -172,7 +172,7 @@ func (t *term) shared() bool { return t.sharing.Load() || t.evidence.anyShares()
 
 // askPause is how long a cluster whose primary is in doubt waits until all are asked again.
 func (t *term) askPause() time.Duration {
-	return askEvery * time.Duration(max(1, t.doubting.Load()/doubtsAtOnce))
+	return min(askAgain, askEvery*time.Duration(max(1, t.doubting.Load()/doubtsAtOnce)))
 }
 
 // setDoubting counts the clusters whose primary is in doubt.

@@ -31,6 +31,7 @@ type few struct {
 	asked  []topology.Addr
 	answer map[topology.Addr]bool // what n3 reads when it is asked
 	dead   bool                   // the primary is
+	cutOff string                 // the node that cannot be dialled
 }
 
 func newFew(t *testing.T, change func(*failover.Policy)) *few {
@@ -127,6 +128,9 @@ func (fewPeer) Confirm(context.Context, api.ConfirmRequest) (api.ConfirmReply, e
 func (p fewPeer) Probe(_ context.Context, r api.ProbeRequest) (api.ProbeReply, error) {
 	p.f.mu.Lock()
 	defer p.f.mu.Unlock()
+	if p.name == p.f.cutOff {
+		return api.ProbeReply{}, errors.New("cut off")
+	}
 	p.f.asked = append(p.f.asked, r.Instances...)
 	reply := api.ProbeReply{Node: p.name}
 	for _, a := range r.Instances {

@@ -56,6 +56,8 @@ type report struct {
 	acked   map[string]uint64 // the newest epoch of each cluster that it ever acknowledged
 	swept   time.Time         // when its old views were looked through
 	fenced  bool              // an operator said so after it was heard last
+	// asking is since when it is asked to read instances, and has not answered.
+	asking map[topology.Addr]time.Time
 }
 
 func newEvidence(lease LeaseConfig, began time.Duration) *evidence {
@@ -219,11 +221,47 @@ func (e *evidence) views(cluster string, reply api.ProbeReply, now time.Time) {
 	e.changed.notify(cluster)
 }
 
+// asking notes that a node is being asked to read instances.
+func (e *evidence) asking(node string, addrs []topology.Addr, now time.Time) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	r := e.report(node)
+	for _, a := range addrs {
+		r.asking[a] = now
+	}
+}
+
+// answered notes that it answered the question of then.
+func (e *evidence) answered(node string, addrs []topology.Addr, then time.Time) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	r := e.report(node)
+	for _, a := range addrs {
+		if r.asking[a].Equal(then) {
+			delete(r.asking, a)
+		}
+	}
+}
+
+// unasked are the instances that a node was asked for just now and did not answer; they are told once.
+func (e *evidence) unasked(node string, now time.Time) (list []topology.Addr) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	r := e.report(node)
+	for a, at := range r.asking {
+		if now.Sub(at) < askAgain {
+			list = append(list, a)
+		}
+	}
+	clear(r.asking)
+	return topology.SortAddrs(list)
+}
+
 // report is what a node said; e.mu is held.
 func (e *evidence) report(node string) *report {
 	r := e.nodes[node]
 	if r == nil {
-		r = &report{views: map[topology.Addr]topology.View{}, asked: map[topology.Addr]topology.View{}}
+		r = &report{views: map[topology.Addr]topology.View{}, asked: map[topology.Addr]topology.View{}, asking: map[topology.Addr]time.Time{}}
 		e.nodes[node] = r
 	}
 	return r

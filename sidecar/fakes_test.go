@@ -203,6 +203,7 @@ type fakePeer struct {
 	index   func() uint64
 	beats   []api.Heartbeat
 	fellows []string // who share the watching
+	ask     []topology.Addr
 }
 
 // tell has the leader say who share the watching.
@@ -210,6 +211,13 @@ func (p *fakePeer) tell(fellows ...string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.fellows = fellows
+}
+
+// asks has the leader ask for instances.
+func (p *fakePeer) asks(addrs ...topology.Addr) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.ask = addrs
 }
 
 func (p *fakePeer) set(grant bool) {
@@ -225,7 +233,7 @@ func (p *fakePeer) Heartbeat(_ context.Context, h api.Heartbeat) (api.HeartbeatR
 	if !p.grant {
 		return api.HeartbeatReply{}, errors.New("cut off")
 	}
-	return api.HeartbeatReply{Leader: "n2", Index: p.index(), Lease: DefaultConfig().Lease.TTL, Fellows: p.fellows}, nil
+	return api.HeartbeatReply{Leader: "n2", Index: p.index(), Lease: DefaultConfig().Lease.TTL, Fellows: p.fellows, Ask: p.ask}, nil
 }
 
 func (p *fakePeer) Probe(context.Context, api.ProbeRequest) (api.ProbeReply, error) {

@@ -87,6 +87,7 @@ func (s *Sidecar) beat(ctx context.Context, seq uint64, t *tale) (repeat bool, e
 	}
 	s.lease.renew(asked, reply)
 	s.shareWith(reply.Fellows)
+	s.observer.look(reply.Ask)
 	if leader == s.cfg.Node {
 		return false, nil
 	}
@@ -131,6 +132,7 @@ func (s *Sidecar) Heartbeat(ctx context.Context, h api.Heartbeat) (api.Heartbeat
 	if h.Shares != "" {
 		reply.Fellows = t.evidence.fellows(h.Shares, t.cfg.observers(), time.Now())
 	}
+	reply.Ask = t.evidence.unasked(h.Node, time.Now())
 	t.evidence.grant(h.Node, s.ports.Clock().Boot)
 	return reply, nil
 }

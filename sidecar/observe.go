@@ -33,6 +33,7 @@ type observer struct {
 	run      context.Context // of the watchers
 	known    map[topology.Addr]target
 	watchers map[topology.Addr]*watching
+	guests   int // of the watchers
 	wg       sync.WaitGroup
 	opening  chan struct{} // holds a value for each first probe that is under way
 }
@@ -73,9 +74,9 @@ func (o *observer) watch(ctx context.Context, want map[topology.Addr]target) {
 		case !keep || w.interval != t.Interval.D() || w.timeout != t.Timeout.D():
 			o.dismiss(addr)
 		case t.own:
-			w.until = time.Time{}
+			o.lodge(w, time.Time{})
 		case w.until.IsZero():
-			w.until = now.Add(guestTime)
+			o.lodge(w, now.Add(guestTime))
 		case !now.Before(w.until):
 			o.dismiss(addr)
 		}
@@ -102,8 +103,22 @@ func (o *observer) begin(addr topology.Addr, t target) *watching {
 
 // dismiss stops a watcher; o.mu is held.
 func (o *observer) dismiss(addr topology.Addr) {
-	o.watchers[addr].stop()
+	w := o.watchers[addr]
+	w.stop()
+	o.lodge(w, time.Time{})
 	delete(o.watchers, addr)
+}
+
+// lodge makes a watcher a guest until then; one of the share where that is zero. o.mu is held.
+func (o *observer) lodge(w *watching, until time.Time) {
+	if w.until.IsZero() != until.IsZero() {
+		if until.IsZero() {
+			o.guests--
+		} else {
+			o.guests++
+		}
+	}
+	w.until = until
 }
 
 // ask has an instance watched for a leader that asks for it, as a guest where need be; nil
@@ -117,29 +132,38 @@ func (o *observer) ask(addr topology.Addr, now time.Time) *watching {
 		}
 		o.makeRoom()
 		w = o.begin(addr, t)
-		w.until = now
+		o.lodge(w, now)
 	}
 	if w.asked = now; !w.until.IsZero() {
-		w.until = now.Add(guestTime)
+		o.lodge(w, now.Add(guestTime))
 	}
 	return w
 }
 
+// look has instances read now that a leader asks for, and waits for none of them.
+func (o *observer) look(addrs []topology.Addr) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	now := time.Now()
+	for _, a := range addrs {
+		if w := o.ask(a, now); w != nil {
+			w.poke()
+		}
+	}
+}
+
 // makeRoom dismisses the guest that would go first when there are too many; o.mu is held.
 func (o *observer) makeRoom() {
+	if o.guests < maxGuests {
+		return
+	}
 	var first topology.Addr
-	guests := 0
 	for addr, w := range o.watchers {
-		if w.until.IsZero() {
-			continue
-		}
-		if guests++; first == "" || w.until.Before(o.watchers[first].until) {
+		if !w.until.IsZero() && (first == "" || w.until.Before(o.watchers[first].until)) {
 			first = addr
 		}
 	}
-	if guests >= maxGuests {
-		o.dismiss(first)
-	}
+	o.dismiss(first)
 }
 
 // noticed tells those who wait for news; a view that only confirms the one

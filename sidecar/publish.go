@@ -39,6 +39,7 @@ type publication struct {
 	topology.Publication
 	held  topology.Document // the last that the store certainly held
 	dirty bool              // another hand was there, or nobody knows
+	begun bool              // this leader has published it, or tried
 	lag   map[topology.Addr]topology.LagState
 }
 
@@ -80,7 +81,7 @@ func (p *publishing) keep(ctx context.Context, cluster string) {
 	tick := time.NewTicker(publishEvery)
 	defer tick.Stop()
 	for {
-		if d, ok := p.document(cluster); ok && p.known[cluster].due(d) {
+		if d, ok := p.document(cluster); ok && p.known[cluster].due(d) && !p.premature(ctx, d) {
 			_ = p.publish(ctx, d) // it is kept for the findings
 		}
 		select {
@@ -104,6 +105,21 @@ func (p *publishing) document(cluster string) (topology.Document, bool) {
 	return topology.NewDocument(route, func(a topology.Addr) (string, topology.LagState) {
 		return c.Policy.Server(a).DataCenter, p.known[cluster].lagOf(c.Snapshot.Instance(a), c.Policy.Lag.Max)
 	}), true
+}
+
+// premature says that a document had better wait: this leader has just begun and has not read all readers
+// yet, and the store has their route already, with what the leader before knew of their lag.
+func (p *publishing) premature(ctx context.Context, d topology.Document) bool {
+	unread := slices.ContainsFunc(d.Readers, func(r topology.Endpoint) bool { return r.Lag == topology.LagUnknown })
+	k := p.known[d.Cluster]
+	k.mu.Lock()
+	begun := k.begun
+	k.mu.Unlock()
+	if !unread || begun || time.Since(p.evidence.born) >= unreadFor {
+		return false
+	}
+	stored := p.show(ctx, d)
+	return stored.Error == "" && stored.Epoch == d.Epoch
 }
 
 // lagOf is a reader's lag as a state. It changes less often than the lag: every
@@ -144,7 +160,7 @@ func (p *publishing) publish(ctx context.Context, d topology.Document) error {
 	k.turn.Lock()
 	defer k.turn.Unlock()
 	k.mu.Lock()
-	k.dirty = false // what is noticed from now on counts again
+	k.dirty, k.begun = false, true // what is noticed from now on counts again
 	k.mu.Unlock()
 	began := time.Now()
 	res, err := p.through(ctx, d)

@@ -321,3 +321,31 @@ func TestServicesAreRegisteredOnlyWhereThatIsWanted(t *testing.T) {
 		}
 	})
 }
+
+// A leader that has just begun does not know the readers' lags yet, which the store has.
+func TestANewLeaderPublishesNoLagsThatItHasYetToRead(t *testing.T) {
+	before := newFakeStore()
+	leads(t, []*fakeStore{before}, func(f follower, p *publishing, after func(time.Duration)) {
+		f.routed(t)
+		after(0)
+		d, writes := before.document()
+		p.evidence.born = time.Now() // and its term begins
+		p.known["main"].dirty, p.known["main"].begun = true, false
+		p.wake.notify()
+		after(unreadFor - time.Millisecond)
+		if _, n := before.document(); n != writes {
+			t.Errorf("the store had epoch %d, and was told of it with unknown lags", d.Epoch)
+		}
+		f.begin(t, failover.KindFailover)
+		after(0)
+		if now, _ := before.document(); now.Epoch <= d.Epoch {
+			t.Errorf("what was decided since is not published: epoch %d", now.Epoch)
+		}
+		_, writes = before.document()
+		p.known["main"].dirty, p.known["main"].begun = true, false
+		after(2 * publishEvery)
+		if _, n := before.document(); n == writes {
+			t.Error("of readers that nobody can read nothing is ever published")
+		}
+	})
+}

@@ -76,7 +76,7 @@ func TestSharesAreBalanced(t *testing.T) {
 					own++
 				}
 			}
-			if own < fair*3/4 || own > fair*5/4 {
+			if own < fair*3/5 || own > fair*7/5 {
 				t.Errorf("%s of %v watches %d of %d instances, a fair share is %d", node, nodes, own, len(addrs), fair)
 			}
 		}
@@ -172,6 +172,68 @@ func TestAnInstanceIsAGuestWhileItIsAskedFor(t *testing.T) {
 			t.Errorf("long after the question it watches %v, want its own share %v", got, own)
 		}
 	})
+}
+
+// A sidecar that the leader cannot dial hears by its own heartbeats what it is asked for.
+func TestAnInstanceIsLookedAtThatAHeartbeatsAnswerAsksFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := large()
+		f.peer.fellows = []string{"n1", "n2", "n3"}
+		after := f.start(t)
+		after(time.Second)
+		own := f.watched()
+		f.peer.asks(dbA, dbB, "c:3306", "unknown:1")
+		after(time.Second)
+		if got := f.watched(); len(got) != 3 || len(own) == 3 {
+			t.Errorf("asked for all it watches %v, and %v before", got, own)
+		}
+		f.observer.mu.Lock()
+		if want := 3 - len(own); f.observer.guests != want {
+			t.Errorf("it counts %d guests, %d are", f.observer.guests, want)
+		}
+		f.observer.mu.Unlock()
+		f.peer.asks()
+		after(2 * guestTime)
+		f.observer.mu.Lock()
+		defer f.observer.mu.Unlock()
+		if f.observer.guests != 0 {
+			t.Errorf("when all guests are gone it counts %d", f.observer.guests)
+		}
+	})
+}
+
+func TestWhoDoesNotAnswerIsAskedByItsHeartbeat(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFew(t, unchanged)
+		f.cutOff = "n3"
+		f.ask(context.Background(), "main", []topology.Addr{dbA, dbC}, time.Second)
+		pass(time.Second)
+		for _, x := range []struct {
+			node string
+			want []topology.Addr
+		}{{"n2", nil}, {"n3", []topology.Addr{dbA, dbC}}, {"n3", nil}} {
+			f.seq++
+			reply, err := f.Heartbeat(context.Background(), api.Heartbeat{Node: x.node, Seq: f.seq, Started: f.started, Shares: "all"})
+			if err != nil || !slices.Equal(reply.Ask, x.want) {
+				t.Errorf("%s is asked for %v, %v; want %v", x.node, reply.Ask, err, x.want)
+			}
+		}
+		f.ask(context.Background(), "main", []topology.Addr{dbA}, time.Second)
+		pass(askAgain)
+		f.seq++
+		if reply, err := f.Heartbeat(context.Background(), api.Heartbeat{Node: "n3", Seq: f.seq, Started: f.started, Shares: "all"}); err != nil || len(reply.Ask) > 0 {
+			t.Errorf("long after the question it is asked for %v, %v", reply.Ask, err)
+		}
+	})
+}
+
+func TestADoubtIsAskedForNowAndThenHoweverManyThereAre(t *testing.T) {
+	f := newFollower()
+	term := newTerm(f.Sidecar, 1)
+	term.doubting.Store(100_000)
+	if got := term.askPause(); got > askAgain {
+		t.Errorf("of 100,000 clusters in doubt each is asked every %s", got)
+	}
 }
 
 // Of nodes that are configured differently none is counted on by the others, nor one that is silent.

@@ -179,12 +179,15 @@ func (t *term) suspects(cluster string, state *ledger.State) []string {
 }
 
 // ask reads instances now, at this node and at every other vantage point.
-// Answers become evidence as they arrive; ask waits for this node's own only.
+// Answers become evidence as they arrive; ask waits for this node's own only. A vantage point that does not
+// answer is asked by its next heartbeat too.
 func (t *term) ask(ctx context.Context, cluster string, addrs []topology.Addr, bound time.Duration) {
 	for _, n := range t.cfg.Nodes {
 		if n.Name == t.cfg.Node {
 			continue
 		}
+		asked := time.Now()
+		t.evidence.asking(n.Name, addrs, asked)
 		go func() {
 			bounded, cancel := context.WithTimeout(ctx, bound)
 			defer cancel()
@@ -193,6 +196,7 @@ func (t *term) ask(ctx context.Context, cluster string, addrs []topology.Addr, b
 				t.log.Debug("a vantage point did not answer", "node", n.Name, "error", err)
 				return
 			}
+			t.evidence.answered(n.Name, addrs, asked)
 			t.evidence.views(cluster, reply, time.Now())
 		}()
 	}
