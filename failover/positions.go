@@ -213,7 +213,15 @@ func (p *planner) joins(i *topology.Instance) (Step, bool) {
 		return Step{}, false
 	case src.AppliedTo == an.Source:
 		return p.repointAt(i.Addr, p.target, an.At, an.Source), true
+	default:
+		return p.comes(i, src)
 	}
+}
+
+// comes is the wait for a replica of the old primary that is before the anchor and may
+// yet come there.
+func (p *planner) comes(i *topology.Instance, src *topology.Source) (Step, bool) {
+	an := p.in.Anchor
 	comes := src.AppliedTo.Compare(an.Source) == gtid.Behind && !delayed(i.State) &&
 		!p.planned(CatchUp, i.Addr) && (src.Held().Compare(an.Source) != gtid.Behind || src.IO == topology.ThreadYes && !p.takeOver)
 	return Step{
