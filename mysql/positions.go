@@ -68,9 +68,9 @@ func (s *Servers) Locate(ctx context.Context, step failover.Step) (found failove
 	defer cancel()
 	found.Target = step.Target
 	err = s.as(ctx, string(step.Do), step.Target, func(ctx context.Context, a *actor) error {
-		var rest func(topology.Coordinates) (string, error)
+		var rest restOf
 		if step.Source != "" {
-			rest = func(at topology.Coordinates) (string, error) { return s.closedLogAfter(ctx, step, at) }
+			rest = func(at topology.Coordinates) (string, bool, error) { return s.closedLogAfter(ctx, step, at) }
 		}
 		if found.Source, err = a.settleAt(ctx, rest); err != nil {
 			return err
@@ -82,9 +82,13 @@ func (s *Servers) Locate(ctx context.Context, step failover.Step) (found failove
 	return found, err
 }
 
+// restOf tells of a binary log that ends what comes after a place: the first event of a
+// transaction, empty without one, and whether nothing at all comes.
+type restOf func(topology.Coordinates) (missing string, end bool, err error)
+
 // closedLogAfter names what comes after a place in the binary log of step.Source, which
 // must not take writes.
-func (s *Servers) closedLogAfter(ctx context.Context, step failover.Step, at topology.Coordinates) (rest string, err error) {
+func (s *Servers) closedLogAfter(ctx context.Context, step failover.Step, at topology.Coordinates) (missing string, end bool, err error) {
 	err = s.as(ctx, string(step.Do), step.Source, func(ctx context.Context, a *actor) error {
 		r, err := a.read(ctx)
 		switch {
@@ -93,10 +97,14 @@ func (s *Servers) closedLogAfter(ctx context.Context, step failover.Step, at top
 		case !a.session.dialect.isReadOnly(r.state):
 			return a.failed("it still takes writes, so nobody can have all of its binary log")
 		}
-		rest, err = a.logAfter(ctx, at)
+		if missing, err = a.logAfter(ctx, at); err != nil || missing != "" {
+			return err
+		}
+		ends, err := a.logEnd(ctx)
+		end = ends == at
 		return err
 	})
-	return rest, err
+	return missing, end, err
 }
 
 // settleAt applies, stops replication and says up to where the source's binary log was
@@ -105,7 +113,7 @@ func (s *Servers) closedLogAfter(ctx context.Context, step failover.Step, at top
 //
 // Only a stopped SQL thread says exactly where it stands: one with parallel workers
 // notes it a few times a second.
-func (a *actor) settleAt(ctx context.Context, rest func(topology.Coordinates) (string, error)) (topology.Coordinates, error) {
+func (a *actor) settleAt(ctx context.Context, rest restOf) (topology.Coordinates, error) {
 	var none topology.Coordinates
 	r, c, err := a.byPosition(ctx)
 	if err != nil {
@@ -126,7 +134,7 @@ func (a *actor) settleAt(ctx context.Context, rest func(topology.Coordinates) (s
 		}
 	}
 	if rest != nil {
-		if missing, err := rest(c.AppliedTo); err != nil {
+		if missing, _, err := rest(c.AppliedTo); err != nil {
 			return none, err
 		} else if missing != "" {
 			return none, a.unsettled(c, missing, fmt.Errorf("it wrote that meanwhile"))
@@ -136,7 +144,7 @@ func (a *actor) settleAt(ctx context.Context, rest func(topology.Coordinates) (s
 }
 
 // settle waits until all is applied, stops both threads and reads where they stand.
-func (a *actor) settle(ctx context.Context, rest func(topology.Coordinates) (string, error)) (*channel, error) {
+func (a *actor) settle(ctx context.Context, rest restOf) (*channel, error) {
 	r, c, err := a.allApplied(ctx, rest)
 	if err != nil {
 		return nil, err
@@ -149,7 +157,7 @@ func (a *actor) settle(ctx context.Context, rest func(topology.Coordinates) (str
 }
 
 // allApplied waits until a running SQL thread has applied all, see settleAt.
-func (a *actor) allApplied(ctx context.Context, rest func(topology.Coordinates) (string, error)) (*reading, *channel, error) {
+func (a *actor) allApplied(ctx context.Context, rest restOf) (*reading, *channel, error) {
 	var still quiet
 	for delay := pollFirst; ; delay = min(2*delay, pollMost) {
 		r, c, err := a.byPosition(ctx)
@@ -164,7 +172,10 @@ func (a *actor) allApplied(ctx context.Context, rest func(topology.Coordinates) 
 		case !c.readAll() || !r.state.HasApplied(c.Received) || !a.workersRest(ctx, r):
 			still = quiet{}
 		case rest != nil:
-			if missing, err = rest(c.AppliedTo); err != nil || missing == "" {
+			// Events of no transaction, as at the beginning of a file, are awaited for a
+			// while: the other replicas apply them too, and are compared with this one.
+			var end bool
+			if missing, end, err = rest(c.AppliedTo); err != nil || missing == "" && (end || still.lasts(c.AppliedTo, time.Now())) {
 				return r, c, err
 			}
 		case c.AppliedTo == c.ReadTo, still.lasts(c.AppliedTo, time.Now()):
@@ -221,21 +232,29 @@ func (a *actor) applies(ctx context.Context, c *channel) error {
 
 // comesTo waits until the server has executed its source's binary log up to a place.
 func (a *actor) comesTo(ctx context.Context, at topology.Coordinates) error {
+	var last *channel
 	for delay := pollFirst; ; delay = min(2*delay, pollMost) {
 		_, c, err := a.byPosition(ctx)
 		switch {
+		case err != nil && last != nil && ctx.Err() != nil:
+			return a.notAt(last, at, ctx.Err()) // the time was up in the middle of a reading
 		case err != nil:
 			return err
 		case c.AppliedTo == at:
 			return nil
 		}
+		last = c
 		if err := a.applies(ctx, c); err != nil {
 			return err
 		}
 		if !pause(ctx, delay) {
-			return &Error{Op: a.op, Addr: a.addr, Err: fmt.Errorf("it received up to %s of the binary log of %s and executed up to %s, and not exactly up to %s: %w", c.ReadTo, c.Addr, c.AppliedTo, at, ctx.Err())}
+			return a.notAt(c, at, ctx.Err())
 		}
 	}
+}
+
+func (a *actor) notAt(c *channel, at topology.Coordinates, err error) error {
+	return &Error{Op: a.op, Addr: a.addr, Err: fmt.Errorf("it received up to %s of the binary log of %s and executed up to %s, and not exactly up to %s: %w", c.ReadTo, c.Addr, c.AppliedTo, at, err)}
 }
 
 // pointAt makes the server a replica of step.Source from step.At on, where it stands at

@@ -135,7 +135,7 @@ func TestAFailoverByPosition(t *testing.T) {
 	// One that is behind is refused with both positions, and left as it was.
 	follow.Target = addr(behind)
 	refused(t, follow, "it stands at "+standsAt(t, behind).String(), "and not at "+an.Source.String())
-	wait := failover.Step{Do: failover.CatchUp, Target: addr(behind), At: an.Source, Wait: failover.Duration(2 * time.Second)}
+	wait := failover.Step{Do: failover.CatchUp, Target: addr(behind), At: an.Source, Wait: failover.Duration(time.Second)}
 	refused(t, wait, "executed up to "+standsAt(t, behind).String(), "not exactly up to "+an.Source.String())
 	if src := look(t, behind).Source(); src.Addr != addr(a) {
 		t.Errorf("it was moved to %s", src.Addr)
