@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
+	"slices"
 	"sync"
 
 	mysqldriver "github.com/go-sql-driver/mysql"
@@ -17,6 +18,7 @@ type answer struct {
 	buf    []byte // what came and is not taken yet begins at from
 	from   int
 	seq    byte // of the next packet
+	took   int  // bytes of this answer
 	old    bool // results end as they did before MySQL 5.7.5: with EOF packets
 	tables []grid
 }
@@ -30,6 +32,8 @@ type grid struct {
 const (
 	packetMax  = 1<<24 - 1 // a packet of this length is continued; nothing that we ask for is as long
 	keptBuffer = 64 << 10  // a larger buffer is not kept
+	keptRows   = 256       // nor are more rows of a result
+	answerMax  = 16 << 20  // bytes of an answer; more is none to our questions
 
 	comQuery   = 0x03
 	okHeader   = 0x00
@@ -50,9 +54,9 @@ func (s *session) ask(ctx context.Context, statements string) (results []result,
 		return results, func() {}, err
 	}
 	a := answers.Get().(*answer)
-	a.buf, a.from, a.seq, a.old = a.buf[:0], 0, 1, s.wire.endsWithEOF()
+	a.buf, a.from, a.seq, a.took, a.old = a.buf[:0], 0, 1, 0, s.wire.endsWithEOF()
 	free = func() {
-		if cap(a.buf) <= keptBuffer {
+		if a.small() {
 			answers.Put(a)
 		}
 	}
@@ -84,6 +88,11 @@ func (s *session) ask(ctx context.Context, statements string) (results []result,
 		s.abandon() // what is left of the answer must not be taken for that to the next question
 	}
 	return results, free, err
+}
+
+// small says that it may be kept for the next question: what it holds is of the size of an usual answer.
+func (a *answer) small() bool {
+	return cap(a.buf) <= keptBuffer && !slices.ContainsFunc(a.tables, func(t grid) bool { return len(t.rows) > keptRows })
 }
 
 func (a *answer) send(w io.Writer, statements string) error {
@@ -165,7 +174,7 @@ func (a *answer) columns(r io.Reader, t *grid, count int) error {
 	return err
 }
 
-// fill makes row n of a packet. All its values are parts of one string.
+// fill makes row n of a packet. All its values are parts of one string, so what is kept of them is cloned: see reading.own.
 func (t *grid) fill(n int, p []byte) error {
 	if n == len(t.rows) {
 		t.rows = append(t.rows, make(row, len(t.names)))
@@ -216,7 +225,11 @@ func (a *answer) packet(r io.Reader) ([]byte, error) {
 			if size == 0 || size == packetMax || have[3] != a.seq {
 				return nil, fmt.Errorf("%w: a packet of %d bytes, number %d in place of %d", errGarbled, size, have[3], a.seq)
 			}
+			if a.took+size > answerMax {
+				return nil, fmt.Errorf("%w: more than %d bytes in an answer", errGarbled, answerMax)
+			}
 			if len(have) >= 4+size {
+				a.took += size
 				a.from += 4 + size
 				a.seq++
 				return have[4 : 4+size], refusalOf(have[4 : 4+size])

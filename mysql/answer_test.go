@@ -3,10 +3,14 @@ package mysql
 import (
 	"errors"
 	"io"
+	"reflect"
 	"strings"
 	"testing"
+	"unsafe"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/remora-ha/remora/topology"
 )
 
 // columnOf is a column's packet.
@@ -104,4 +108,58 @@ func FuzzAnswer(f *testing.F) {
 			}
 		}
 	})
+}
+
+// What is kept of an answer does not keep the rest of it in memory.
+func TestAReadingKeepsNoAnswerInMemory(t *testing.T) {
+	made := map[string]bool{"Flavor": true, "Member": true, "Filters": true} // no part of an answer, or joined of several
+	answer := strings.Repeat("x", 4096)
+	each := func(v reflect.Value, do func(name string, text reflect.Value)) {
+		for _, part := range []reflect.Value{v, v.FieldByName("SemiSync"), v.FieldByName("ReadTo"), v.FieldByName("AppliedTo")} {
+			if !part.IsValid() {
+				continue
+			}
+			for i := range part.NumField() {
+				if f := part.Field(i); f.Type() == reflect.TypeFor[string]() && !made[part.Type().Field(i).Name] {
+					do(part.Type().Field(i).Name, f)
+				}
+			}
+		}
+	}
+	r := &reading{state: &topology.State{Sources: make([]topology.Source, 1)}, channels: make([]channel, 1)}
+	parts := []reflect.Value{reflect.ValueOf(r.state).Elem(), reflect.ValueOf(&r.state.Sources[0]).Elem(), reflect.ValueOf(&r.channels[0].Source).Elem()}
+	for _, v := range parts {
+		each(v, func(_ string, text reflect.Value) { text.SetString(answer[100:110]) })
+	}
+	r.own()
+	from := uintptr(unsafe.Pointer(unsafe.StringData(answer)))
+	for _, v := range parts {
+		each(v, func(name string, text reflect.Value) {
+			at := uintptr(unsafe.Pointer(unsafe.StringData(text.String())))
+			if text.String() != answer[100:110] || from <= at && at < from+uintptr(len(answer)) {
+				t.Errorf("%s of a %s is a part of the answer", name, v.Type())
+			}
+		})
+	}
+}
+
+func TestAnAnswerIsBounded(t *testing.T) {
+	columns, row := []string{"\x01", columnOf("a")}, "\x011"
+	rows := func(n int) *answer {
+		a, packets := &answer{}, columns
+		for range n {
+			packets = append(packets, row)
+		}
+		if got, err := take(a, answered(append(packets, "\xfe\x00\x00\x02\x00\x00\x00")...)); err != nil || len(got[0]) != n {
+			t.Fatal(err)
+		}
+		return a
+	}
+	if !rows(keptRows).small() || rows(keptRows+1).small() {
+		t.Error("an answer is kept for the next question by its rows or not at all")
+	}
+	a := &answer{took: answerMax - 20}
+	if _, err := take(a, answered(columns[0], columns[1], row)); err == nil || !strings.Contains(err.Error(), "bytes in an answer") {
+		t.Errorf("an answer of too many bytes: %v", err)
+	}
 }

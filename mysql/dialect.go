@@ -232,7 +232,33 @@ func (s *session) readAfter(ctx context.Context, first string) (*reading, error)
 	for i, p := range q.parts {
 		byName[p.name] = results[i]
 	}
-	return s.dialect.parse(s.withRare(byName))
+	r, err := s.dialect.parse(s.withRare(byName))
+	if err != nil {
+		return nil, err
+	}
+	r.own()
+	return r, nil
+}
+
+// own makes the texts that outlast the answer copies: each is a part of a row, which is long where a replica lists
+// GTID sets, and stays in memory as long as any part of it does.
+func (r *reading) own() {
+	st := r.state
+	for _, text := range []*string{&st.Version, &st.ServerUUID, &st.BinlogFormat, &st.GTIDMode, &st.SemiSync.WaitPoint} {
+		*text = strings.Clone(*text)
+	}
+	for i := range st.Sources {
+		ownSource(&st.Sources[i])
+	}
+	for i := range r.channels {
+		ownSource(&r.channels[i].Source)
+	}
+}
+
+func ownSource(s *topology.Source) {
+	for _, text := range []*string{&s.Channel, &s.IOError, &s.SQLError, &s.SourceID, &s.ReadTo.File, &s.AppliedTo.File} {
+		*text = strings.Clone(*text)
+	}
 }
 
 // rareEvery is how old what hardly changes may get.
