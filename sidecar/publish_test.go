@@ -329,8 +329,14 @@ func TestANewLeaderPublishesNoLagsThatItHasYetToRead(t *testing.T) {
 		f.routed(t)
 		after(0)
 		d, writes := before.document()
+		anew := func() {
+			k := p.known["main"]
+			k.mu.Lock()
+			defer k.mu.Unlock()
+			k.dirty, k.begun = true, false
+		}
 		p.evidence.born = time.Now() // and its term begins
-		p.known["main"].dirty, p.known["main"].begun = true, false
+		anew()
 		p.wake.notify()
 		after(unreadFor - time.Millisecond)
 		if _, n := before.document(); n != writes {
@@ -342,7 +348,7 @@ func TestANewLeaderPublishesNoLagsThatItHasYetToRead(t *testing.T) {
 			t.Errorf("what was decided since is not published: epoch %d", now.Epoch)
 		}
 		_, writes = before.document()
-		p.known["main"].dirty, p.known["main"].begun = true, false
+		anew()
 		after(2 * publishEvery)
 		if _, n := before.document(); n == writes {
 			t.Error("of readers that nobody can read nothing is ever published")
