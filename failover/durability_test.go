@@ -175,6 +175,16 @@ func TestAPrimaryThatAnswersIsClosedBeforeItsReplicasLeave(t *testing.T) {
 	}
 }
 
+// Whom a switchover has moved acknowledges to the old primary again before that takes writes.
+func TestARollBackMovesReplicasBack(t *testing.T) {
+	b := primary("a").replica("b").replica("c").semiSync(1).ask(Request{ID: "r", Kind: KindSwitchover, To: at("b")}).begin().acknowledge()
+	b.change("a", func(st *topology.State) { st.ReadOnly = true }).change("c", func(st *topology.State) { st.Sources[0].Addr = at("b") })
+	b.kill("b")
+	expectPlan(t, Remaining(&b.c), "set writable a:3306", "repoint c:3306 to a:3306", "roll back a:3306")
+	b.c.Intent.Replicas = nil
+	expectPlan(t, Remaining(&b.c), "set writable a:3306", "roll back a:3306") // a chain of another origin
+}
+
 func TestARelayLogIsNotRiskedForTheFence(t *testing.T) {
 	b := stale(func(b *build) { sqlError("Duplicate entry")(b, b.inst("c")) })
 	if first := Remaining(&b.c)[0]; first.String() != "proxies: writer fenced, stop receiving b:3306" {

@@ -2,6 +2,7 @@ package failover
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/remora-ha/remora/topology"
@@ -102,7 +103,23 @@ func (p *planner) promote() {
 	if missing := p.missing(false); p.takeOver && len(missing) > 0 && !p.planned(CloseProxies, "") {
 		why += fmt.Sprintf("; %s did not acknowledge, but too few replicas are left to %s for it to commit anything", joinNames(missing), p.in.From)
 	}
-	p.add(Step{Do: Promote, Target: p.target, SemiSync: plan, Why: why})
+	p.add(append([]Step{{Do: Promote, Target: p.target, SemiSync: plan, Why: why}}, p.followBeside(to)...)...)
+}
+
+// followBeside moves, in a planned change under semi-sync, who will acknowledge the first
+// commit of the target while it is being opened: writes are held until both are done.
+// A roll-back moves them back, see receiveAgain.
+func (p *planner) followBeside(to *topology.Instance) []Step {
+	if p.in.Kind != KindSwitchover || p.p.Durability != SemiSync || p.positions || !to.Fresh() {
+		return nil
+	}
+	var steps []Step
+	for _, step := range p.repoints(false) {
+		if i := p.s.Instance(step.Target); step.Do == Repoint && step.Target != p.in.From && (p.planned(CatchUp, p.target) || p.covers(to.State, i.State)) {
+			steps = append(steps, step)
+		}
+	}
+	return steps
 }
 
 // primarySemiSync is how the policy wants a primary; nil leaves it as it is. A
@@ -326,21 +343,24 @@ func (p *planner) returningSemiSync(from *topology.Instance) *SemiSyncPlan {
 	return p.sourceSemiSync(p.waitCount(from))
 }
 
-// receiveAgain lets replicas that were stopped for the fence receive from the old
-// primary as before, but for one that has got a history of its own meanwhile.
+// receiveAgain lets replicas that were stopped for the fence, or moved to the target
+// already, receive from the old primary as before, but for one that has got a history
+// of its own meanwhile.
 func (p *planner) receiveAgain() []Step {
 	var steps []Step
 	from := p.s.Instance(p.in.From)
 	for _, i := range p.members() {
 		src := p.s.ChannelTo(i, p.in.From)
-		if i.Addr == p.in.From || !i.Fresh() || src == nil || src.IO != topology.ThreadNo || src.SQLError != "" {
+		stopped := src != nil && src.IO == topology.ThreadNo && src.SQLError == ""
+		moved := !p.positions && slices.Contains(p.in.Replicas, i.Addr) && i.Addr != p.in.To && p.s.ChannelTo(i, p.in.To) != nil
+		if i.Addr == p.in.From || !i.Fresh() || !stopped && !moved {
 			continue
 		}
 		if from.Fresh() && !p.covers(from.State, i.State) {
 			continue
 		}
 		step := p.repoint(i.Addr, p.in.From)
-		if p.positions || i.State.MultiSource() {
+		if stopped && (p.positions || i.State.MultiSource()) {
 			step.Do, step.Source = StartReplica, src.Addr // that channel alone, where it stands
 		}
 		step.Why = fmt.Sprintf("%s receives from %s again", i.Addr, p.in.From)

@@ -102,14 +102,24 @@ func (f *facts) belongsUnder(i *topology.Instance) (source topology.Addr, why st
 		return f.primary, fmt.Sprintf("%s was pointed at primary %s and never started: a repoint was cut short", i.Addr, f.primary)
 	case known == nil || source == f.primary:
 		return "", "" // a source outside of the cluster is somebody's intention
-	case !f.s.Under(i.Addr, f.primary) && !(known.Fresh() && known.State.IsReplica()):
-		return f.primary, when(f.p.Repair.WrongSource, "%s replicates from %s, which does not follow primary %s", i.Addr, source, f.primary)
-	case f.leftBehind(i.Addr, source):
-		return f.primary, when(f.p.Repair.WrongSource, "%s replicates from %s", i.Addr, f.leftWords(source))
+	case f.wrongSource(i, known) != "":
+		return f.primary, when(f.p.Repair.WrongSource, "%s replicates from %s", i.Addr, f.wrongSource(i, known))
 	case f.dead(source) && f.p.Failover == Automatic && f.downtime(source) == nil && f.p.Repair.Orphans:
 		return f.guardianOf(i, known), fmt.Sprintf("%s replicates from %s, which is dead", i.Addr, source)
 	}
 	return "", ""
+}
+
+// wrongSource says what is wrong with the source of a replica that has the primary's
+// history; empty where it leads to the primary by somebody's intention.
+func (f *facts) wrongSource(i, source *topology.Instance) string {
+	switch {
+	case !f.s.Under(i.Addr, f.primary) && !(source.Fresh() && source.State.IsReplica()):
+		return fmt.Sprintf("%s, which does not follow primary %s", source.Addr, f.primary)
+	case f.leftBehind(i.Addr, source.Addr):
+		return f.leftWords(source.Addr)
+	}
+	return ""
 }
 
 // leftBehind says that the last recovery ended before a replica of the primary's was
