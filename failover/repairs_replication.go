@@ -164,9 +164,16 @@ const unwatched = 10 * time.Minute
 // its configuration, at a restart after which it has not been open.
 func (f *facts) closedByHand() string {
 	restart, w := f.prim.ReadAt.Add(-f.prim.State.Uptime.D()), f.c.Watch
+	routed := f.s.Route.At
+	if last := f.c.Last; last != nil && last.To == f.primary {
+		routed = last.Ended // what was committed since were other readers
+		if !last.Routed.IsZero() {
+			routed = last.Routed
+		}
+	}
 	switch {
-	case !restart.After(f.s.Route.At):
-		return fmt.Sprintf("it has not restarted since it was routed %s, so somebody closed it", f.ago(f.s.Route.At))
+	case !restart.After(routed):
+		return fmt.Sprintf("it has not restarted since it was routed %s, so somebody closed it", f.ago(routed))
 	case w.Writer == f.primary && w.Open.After(restart):
 		return fmt.Sprintf("it took writes after its restart %s, so somebody closed it", f.ago(restart))
 	case restart.Before(w.Since.Add(-unwatched)):

@@ -52,6 +52,8 @@ func (b *build) watched(since, open time.Duration) *build {
 	return b
 }
 
+func (b *build) routedAt(at time.Time) *build { b.c.Snapshot.Route.At = at; return b }
+
 func (b *build) tried(step string, count int, first, last time.Duration, err string) *build {
 	b.c.Tries = append(b.c.Tries, Try{Step: step, Count: count, First: noon.Add(-first), Last: noon.Add(-last), Error: err})
 	return b
@@ -118,6 +120,8 @@ func TestRepairsOfTheWriter(t *testing.T) {
 		{"or is opened", primary("a", readOnly()).replica("b").repair(open), "set writable a:3306"},
 		{"alone as well", primary("a", readOnly()).repair(open), "set writable a:3306"},
 		{"after a restart", primary("a", restarted()).replica("b").repair(after), "set writable a:3306"},
+		{"also where the readers changed after it", primary("a", restarted()).replica("b").repair(after).
+			last(&Recovery{Intent: Intent{ID: "main-9", To: at("a")}, Outcome: Succeeded, To: at("a"), Routed: noon.Add(-time.Hour), Ended: noon.Add(-time.Hour)}).routedAt(noon.Add(-time.Second)), "set writable a:3306"},
 		{"not where somebody closed it", primary("a", readOnly(), with(func(st *topology.State) { st.Uptime = topology.Duration(2 * time.Hour) })).replica("b").repair(after), ""},
 		{"nor where somebody closed it after that", primary("a", restarted()).replica("b").repair(after).watched(time.Hour, 30*time.Second), ""},
 		{"it was open before the restart", primary("a", restarted()).replica("b").repair(after).watched(time.Hour, 61*time.Second), "set writable a:3306"},

@@ -88,8 +88,8 @@ var sabotages = []sabotage{
 	},
 	{
 		name: "commit the route before the promotion", file: "failover/plan.go",
-		old:    "	p.add(Step{Do: Promote, Target: p.target, SemiSync: plan, Why: why})",
-		new:    "	_ = Step{Do: Promote, Target: p.target, SemiSync: plan, Why: why}",
+		old:    "	p.add(append([]Step{{Do: Promote, Target: p.target, SemiSync: plan, Why: why}}, p.followBeside(to)...)...)",
+		new:    "	_ = append([]Step{{Do: Promote, Target: p.target, SemiSync: plan, Why: why}}, p.followBeside(to)...)",
 		breaks: "invariant 8",
 	},
 	{

@@ -16,7 +16,7 @@ import (
 func TestWithoutGTID(t *testing.T) {
 	ctx, f, load := start(t, fleet.Options{
 		Topology: lab.Spec{Server: lab.ServerOptions{SemiSync: true, NoGTID: true}},
-		Policy:   "anti_flap: 0s\nrepair: {stopped: leave}",
+		Policy:   "anti_flap: 0s\nrepair: {stopped: leave, read_only_primary: open}", // all happens within the second that servers tell their uptime by
 	}, lab.LoadOptions{Writers: 4, Pace: 5 * time.Millisecond})
 	r, err := f.Switchover(ctx, load, 1, "")
 	must(t, err)

@@ -131,7 +131,10 @@ func duplicateKey(t *testing.T, ctx context.Context, f *fleet.Fleet, primary, re
 				s.SetWritable(ctx, false))
 			return err == nil, fmt.Sprint(err)
 		})
-		must(t, s.StartReplication(ctx))
+		eventually(t, ctx, s.Name+" to be started", func() (bool, string) { // closing it ends sessions, also those of our pool
+			err := s.StartReplication(ctx)
+			return err == nil, fmt.Sprint(err)
+		})
 		replicates(t, ctx, s)
 	}
 }
