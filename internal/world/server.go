@@ -224,6 +224,7 @@ func (s *server) acknowledge(t *txn, by topology.Addr) {
 	}
 	c.acks[by] = true
 	if len(c.acks) >= s.semiWait {
+		s.w.vouchers[t.write] = c.acks
 		delete(s.commits, t)
 		close(c.done)
 	}
@@ -276,6 +277,9 @@ func (s *server) restart(diskLost bool) {
 	s.up, s.readOnly, s.started = true, true, time.Now()
 	s.born++
 	if diskLost {
+		for _, acks := range s.w.vouchers {
+			delete(acks, s.addr)
+		}
 		s.log, s.at, s.relay, s.received, s.source, s.synced = nil, map[*txn]int{}, nil, nil, "", 0
 		s.counted, s.heads = 0, nil
 		s.semiSource, s.semiRepl = false, false

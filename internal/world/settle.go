@@ -181,7 +181,7 @@ func (w *World) account() {
 	for _, a := range w.history.attempts {
 		if !a.ended.IsZero() && !held[a.id] {
 			lost = append(lost, a.id)
-			if primary.unsynced[a.id] {
+			if !w.options.SemiSync && primary.unsynced[a.id] || w.vouchersLost(a.id) {
 				own = append(own, a.id)
 			}
 		}
@@ -191,7 +191,7 @@ func (w *World) account() {
 		named = named || len(r.Lost) > 0
 	}
 	switch {
-	case len(lost) > 0 && w.options.SemiSync && !w.opened:
+	case len(lost) > len(own) && w.options.SemiSync && !w.opened:
 		w.failLocked("invariant 4: acknowledged writes %v are not in the history of %s", lost, primary.addr)
 	case len(lost) > len(own) && !named:
 		w.failLocked("invariant 4: acknowledged writes %v are not in the history of %s, and no recovery says that something was lost", lost, primary.addr)
@@ -200,6 +200,13 @@ func (w *World) account() {
 	if len(lost) == 0 && !w.history.linearizable(func(id int) bool { return held[id] }) {
 		w.fail("invariant 4: the register's history is not linearizable")
 	}
+}
+
+// vouchersLost says that every replica which acknowledged a write lost its disk
+// afterwards: no wait count promises anything then.
+func (w *World) vouchersLost(id int) bool {
+	acks, known := w.vouchers[id]
+	return known && len(acks) == 0
 }
 
 // convergence is how long a world without faults may take.

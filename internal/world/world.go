@@ -66,8 +66,9 @@ type World struct {
 	mu       sync.Mutex // guards servers, proxies and what follows
 	trace    []string
 	failures []string
-	steps    int  // of recoveries
-	opened   bool // an operator chose to lose what the routed primary lacked
+	steps    int                            // of recoveries
+	vouchers map[int]map[topology.Addr]bool // who acknowledged a client's write and has not lost its disk since
+	opened   bool                           // an operator chose to lose what the routed primary lacked
 }
 
 // nodeNames are the machines.
@@ -77,7 +78,7 @@ var nodeNames = []string{"n1", "n2", "n3"}
 // must be called in a bubble of testing/synctest.
 func New(o Options) *World {
 	rng := draws(o.Seed, 1)
-	w := &World{options: o, timing: usual, began: time.Now()}
+	w := &World{options: o, timing: usual, began: time.Now(), vouchers: map[int]map[topology.Addr]bool{}}
 	w.ctx, w.end = context.WithCancel(context.Background())
 	w.net = newNetwork(rng)
 	w.exchange = newExchange(w.net)
