@@ -175,6 +175,25 @@ func TestAPrimaryThatAnswersIsClosedBeforeItsReplicasLeave(t *testing.T) {
 	}
 }
 
+// Beside the promotion nobody is moved who has what the target lacks: that would be thrown away, or break it.
+func TestASwitchoverMovesNobodyBesideThePromotionWhoHasMore(t *testing.T) {
+	for _, tt := range []struct {
+		name, has, want string
+	}{
+		{"no more than the target", "0-1-100", "promote b:3306, repoint c:3306 to b:3306"},
+		{"a transaction of its own", "0-1-100,1-3-5", "promote b:3306"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			b := primary("a").replica("b").replica("c").semiSync(1).ask(Request{ID: "r", Kind: KindSwitchover, To: at("b")}).begin()
+			b.effect(Remaining(&b.c)[0][0]) // the proxies pause
+			b.change("a", func(st *topology.State) { st.ReadOnly = true }).change("c", func(st *topology.State) { st.Executed = gtid.MustParse(tt.has) })
+			if first := Remaining(&b.c)[0]; first.String() != tt.want {
+				t.Errorf("the first stage is %s, want %s", first, tt.want)
+			}
+		})
+	}
+}
+
 // Whom a switchover has moved acknowledges to the old primary again before that takes writes.
 func TestARollBackMovesReplicasBack(t *testing.T) {
 	b := primary("a").replica("b").replica("c").semiSync(1).ask(Request{ID: "r", Kind: KindSwitchover, To: at("b")}).begin().acknowledge()
