@@ -31,6 +31,7 @@ type NodeStatus struct {
 	Witness bool               `json:"witness,omitempty"` // it has no ProxySQL
 	Proxy   string             `json:"proxy,omitempty"`   // ProxySQL's version
 	Applied map[string]uint64  `json:"applied,omitempty"` // newest epoch its proxy applied, by cluster
+	Shares  bool               `json:"shares,omitempty"` // it watches a share of the instances, not all
 	Trouble []string           `json:"trouble,omitempty"`
 }
 
@@ -60,6 +61,15 @@ type InstanceStatus struct {
 	Reads    bool               `json:"reads"` // routed as a reader
 	Version  string             `json:"version,omitempty"`
 	Executed string             `json:"executed,omitempty"`
+	Read     *topology.Duration `json:"read,omitempty"` // since it was last read wholly; nil: never
+	Watchers []Watcher          `json:"watchers"`       // sorted by node
+}
+
+// Watcher is a sidecar that looked at an instance just now.
+type Watcher struct {
+	Node  string            `json:"node"`
+	Ago   topology.Duration `json:"ago"` // since its last look
+	Reach topology.Reach    `json:"reach"`
 }
 
 // TopologyReply is a cluster's replication tree.

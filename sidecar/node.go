@@ -174,12 +174,11 @@ func (s *Sidecar) nodeStatus(n NodeConfig, t *term, leader string) api.NodeStatu
 		ns.Role = "silent"
 		return ns
 	}
-	ago := topology.Duration(time.Since(heard).Round(time.Millisecond))
-	if ns.Heard = &ago; ago > s.cfg.Lease.TTL {
+	if ns.Heard = since(heard, time.Now()); *ns.Heard > s.cfg.Lease.TTL {
 		ns.Role = "silent"
 	}
 	left := topology.Duration(max(0, t.evidence.leaseLeft(n.Name, s.ports.Clock().Boot)-s.cfg.Lease.FenceTime.D()).Round(time.Millisecond))
-	ns.Lease, ns.Trouble = &left, trouble
+	ns.Lease, ns.Trouble, ns.Shares = &left, trouble, t.evidence.shares(n.Name)
 	for cluster, p := range proxies {
 		if ns.Applied == nil {
 			ns.Applied = map[string]uint64{}
@@ -208,13 +207,15 @@ func (s *Sidecar) clusterStatus(name string, cl ledger.Cluster, t *term) api.Clu
 	cs.Findings = append(cs.Findings, v.Findings...)
 	c := t.caseOf(name, nil)
 	for _, inst := range c.Snapshot.Instances {
-		cs.Instances = append(cs.Instances, instanceStatus(inst, cl.Route))
+		cs.Instances = append(cs.Instances, instanceStatus(inst, cl.Route, c.Snapshot.Taken))
 	}
 	return cs
 }
 
-func instanceStatus(inst topology.Instance, route topology.Route) api.InstanceStatus {
-	is := api.InstanceStatus{Addr: inst.Addr, Reach: inst.Reach, Role: "unknown", Reads: route.Reads(inst.Addr)}
+func instanceStatus(inst topology.Instance, route topology.Route, now time.Time) api.InstanceStatus {
+	is := api.InstanceStatus{
+		Addr: inst.Addr, Reach: inst.Reach, Role: "unknown", Reads: route.Reads(inst.Addr), Watchers: watchersOf(inst.Views, now),
+	}
 	if inst.Addr == route.Writer {
 		is.Role = "primary"
 	}
@@ -223,6 +224,7 @@ func instanceStatus(inst topology.Instance, route topology.Route) api.InstanceSt
 		return is
 	}
 	is.ReadOnly, is.Version, is.Executed = !state.Writable(), state.Version, state.Executed.String()
+	is.Read = since(inst.ReadAt, now)
 	src := state.Source()
 	switch {
 	case is.Role == "primary":
@@ -235,4 +237,20 @@ func instanceStatus(inst topology.Instance, route topology.Route) api.InstanceSt
 		is.Source, is.IO, is.SQL, is.Lag = src.Addr, src.IO, src.SQL, src.Lag
 	}
 	return is
+}
+
+// watchersOf are the sidecars with fresh views of an instance; merging has put these in order.
+func watchersOf(views []topology.View, now time.Time) []api.Watcher {
+	list := []api.Watcher{}
+	for _, v := range views {
+		if v.Reach != topology.Unknown {
+			list = append(list, api.Watcher{Node: v.Observer, Ago: *since(v.At, now), Reach: v.Reach})
+		}
+	}
+	return list
+}
+
+func since(then, now time.Time) *topology.Duration {
+	ago := topology.Duration(max(0, now.Sub(then).Round(time.Millisecond)))
+	return &ago
 }

@@ -29,12 +29,26 @@ func healthyStatus() api.Status {
 			Name: "main", Epoch: 42, Primary: "a:3306", Mode: topology.Open,
 			Sentence: "main is well: a:3306 is the primary, 2 replicas replicate",
 			Instances: []api.InstanceStatus{
-				{Addr: "a:3306", Role: "primary", Reach: topology.Up, Version: "10.11.8-MariaDB"},
+				{Addr: "a:3306", Role: "primary", Reach: topology.Up, Version: "10.11.8-MariaDB", Read: some(ms(70)), Watchers: []api.Watcher{
+					{Node: "r1", Ago: ms(140), Reach: topology.Answered}, {Node: "r2", Ago: ms(70), Reach: topology.Answered}, {Node: "r3", Ago: ms(90), Reach: topology.Answered},
+				}},
 				{Addr: "b:3306", Role: "replica", Reach: topology.Up, ReadOnly: true, Source: "a:3306", IO: topology.ThreadYes, SQL: topology.ThreadYes, Lag: some(0), Reads: true, Version: "10.11.8-MariaDB"},
 				{Addr: "long-name-of-a-host.example:3306", Role: "replica", Reach: topology.Up, ReadOnly: true, Source: "b:3306", IO: topology.ThreadYes, SQL: topology.ThreadYes, Lag: some(ms(4000)), Version: "10.11.8-MariaDB"},
 			},
 		}},
 	}
+}
+
+// sharedStatus is a fleet where each instance is watched by some: one of them cannot reach b, and nobody tells of the last.
+func sharedStatus() api.Status {
+	s := healthyStatus()
+	for n := range s.Nodes {
+		s.Nodes[n].Shares = true
+	}
+	list := s.Clusters[0].Instances
+	list[1].Read, list[1].Watchers = some(ms(4100)), []api.Watcher{{Node: "r1", Ago: ms(40), Reach: topology.TimedOut}, {Node: "r3", Ago: ms(610), Reach: topology.Answered}}
+	list[2].Reach, list[2].Read = topology.Unclear, some(ms(7200))
+	return s
 }
 
 // troubledStatus is a fleet that fails over, with a sidecar that is silent.

@@ -12,13 +12,15 @@ import (
 )
 
 func (a *app) statusCommand() *cobra.Command {
-	var watching bool
+	var watching, watchers bool
 	c := &cobra.Command{
 		Use:   "status",
 		Short: "Show the sidecars and all clusters",
 		Long: `Shows the sidecars (who leads, who was heard when, leases, what each proxy has
 applied) and the clusters (primary, epoch, the last decision cycle's sentence,
-instances, findings, an open recovery).
+instances, findings, an open recovery). Where the sidecars share the watching,
+and with --watchers, each instance has since when it was last read wholly, and
+which sidecars looked at it just now.
 
 Exits with 2 when a finding calls for a recovery, no leader is known, or a
 cluster has no primary. With --watch it exits with 0 on Ctrl-C.`,
@@ -30,13 +32,13 @@ cluster has no primary. With --watch it exits with 0 on Ctrl-C.`,
 			}
 			get := func(ctx context.Context) (api.Status, error) { return statusOf(ctx, f) }
 			if watching {
-				return watch(c.Context(), a, get, func(p *page, s api.Status) { viewStatus(p, &s) })
+				return watch(c.Context(), a, get, func(p *page, s api.Status) { viewStatus(p, &s, watchers) })
 			}
 			s, err := get(c.Context())
 			if err != nil {
 				return err
 			}
-			if err := a.give(s, func(p *page) { viewStatus(p, &s) }); err != nil {
+			if err := a.give(s, func(p *page) { viewStatus(p, &s, watchers) }); err != nil {
 				return err
 			}
 			if why := unhealthy(&s); len(why) > 0 {
@@ -46,6 +48,7 @@ cluster has no primary. With --watch it exits with 0 on Ctrl-C.`,
 		},
 	}
 	c.Flags().BoolVar(&watching, "watch", false, "look again every second until Ctrl-C")
+	c.Flags().BoolVar(&watchers, "watchers", false, "show which sidecars watch each instance")
 	return c
 }
 

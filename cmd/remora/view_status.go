@@ -11,11 +11,12 @@ import (
 	"github.com/remora-ha/remora/topology"
 )
 
-// viewStatus shows the fleet and all its clusters.
-func viewStatus(p *page, s *api.Status) {
+// viewStatus shows the fleet and all its clusters; who watches what where that is shared, or asked for.
+func viewStatus(p *page, s *api.Status, watchers bool) {
 	viewFleet(p, s)
+	watchers = watchers || slices.ContainsFunc(s.Nodes, func(n api.NodeStatus) bool { return n.Shares })
 	for i := range s.Clusters {
-		viewCluster(p, &s.Clusters[i])
+		viewCluster(p, &s.Clusters[i], watchers)
 	}
 }
 
@@ -68,7 +69,7 @@ func applied(have, want map[string]uint64) cell {
 	return c
 }
 
-func viewCluster(p *page, c *api.ClusterStatus) {
+func viewCluster(p *page, c *api.ClusterStatus, watchers bool) {
 	p.gap()
 	primary := cell{"no primary", bad}
 	if c.Primary != "" {
@@ -82,14 +83,18 @@ func viewCluster(p *page, c *api.ClusterStatus) {
 		p.row(2, cell{fmt.Sprintf("%s in progress:", r.Intent.Kind), warn},
 			cell{fmt.Sprintf("%s since %s, recovery %s", fromTo(&r.Intent, r.To), p.instant(r.Intent.At), r.Intent.ID), plain})
 	}
-	t := &table{head: []string{"INSTANCE", "ROLE", "REACH", "LAG", "IO", "SQL", "MODE", "READS", "SOURCE", "VERSION"}}
+	t := &table{head: []string{"INSTANCE", "ROLE", "REACH", "LAG", "IO", "SQL", "MODE", "READS", "SOURCE", "VERSION", "READ", "WATCHED BY"}}
 	for _, i := range c.Instances {
 		reads := cell{}
 		if i.Reads {
 			reads = cell{"yes", plain}
 		}
+		var read, by cell
+		if watchers {
+			read, by = cell{spanOf(i.Read), plain}, watchedBy(i.Watchers)
+		}
 		t.add(cell{string(i.Addr), plain}, cell{i.Role, roleTone(i.Role)}, cell{string(i.Reach), reachTone(i.Reach)},
-			cell{spanOf(i.Lag), plain}, thread(i.IO), thread(i.SQL), writable(&i), reads, cell{string(i.Source), plain}, cell{i.Version, plain})
+			cell{spanOf(i.Lag), plain}, thread(i.IO), thread(i.SQL), writable(&i), reads, cell{string(i.Source), plain}, cell{i.Version, plain}, read, by)
 	}
 	if len(t.rows) > 0 {
 		p.gap()
@@ -134,6 +139,26 @@ func writable(i *api.InstanceStatus) cell {
 	default:
 		return cell{c.text + "?", dim}
 	}
+}
+
+// watchedBy names the sidecars that looked at an instance just now, and when; with how it ended
+// where they got no reading.
+func watchedBy(list []api.Watcher) cell {
+	c := cell{"nobody", warn}
+	var parts []string
+	for _, w := range list {
+		text := fmt.Sprintf("%s %s", w.Node, span(w.Ago.D()))
+		if w.Reach == topology.Answered {
+			c.tone = plain
+		} else {
+			text += fmt.Sprintf(" (%s)", w.Reach)
+		}
+		parts = append(parts, text)
+	}
+	if len(parts) > 0 {
+		c.text = strings.Join(parts, ", ")
+	}
+	return c
 }
 
 func roleTone(role string) tone {

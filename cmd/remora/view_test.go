@@ -36,7 +36,7 @@ func golden(t *testing.T, name, got string) {
 }
 
 func TestViews(t *testing.T) {
-	healthy, troubled, empty := healthyStatus(), troubledStatus(), api.Status{Node: "r1", Version: "0.1.0", Taken: noon}
+	healthy, troubled, shared, empty := healthyStatus(), troubledStatus(), sharedStatus(), api.Status{Node: "r1", Version: "0.1.0", Taken: noon}
 	wouldGo, wouldNot, forced, verdict := wouldGo(), wouldNot(), forced(), verdict()
 	over, back, fail := switchedOver(), rolledBack(), failedOver()
 	hooked, stopped := hooked(), stopped()
@@ -47,10 +47,12 @@ func TestViews(t *testing.T) {
 		Snapshot: topology.Snapshot{Cluster: "main", Taken: noon, Route: topology.Route{Epoch: 42, Writer: "a:3306", Mode: topology.Open}},
 	}
 	for name, view := range map[string]func(*page){
-		"status_healthy":         func(p *page) { viewStatus(p, &healthy) },
-		"status_troubled":        func(p *page) { viewStatus(p, &troubled) },
-		"status_troubled_color":  func(p *page) { p.color = true; viewStatus(p, &troubled) },
-		"status_empty":           func(p *page) { viewStatus(p, &empty) },
+		"status_healthy":         func(p *page) { viewStatus(p, &healthy, false) },
+		"status_troubled":        func(p *page) { viewStatus(p, &troubled, false) },
+		"status_troubled_color":  func(p *page) { p.color = true; viewStatus(p, &troubled, false) },
+		"status_empty":           func(p *page) { viewStatus(p, &empty, false) },
+		"status_watchers":        func(p *page) { viewStatus(p, &healthy, true) },
+		"status_shared":          func(p *page) { viewStatus(p, &shared, false) },
 		"topology":               func(p *page) { viewTopology(p, &tree) },
 		"recoveries":             func(p *page) { viewRecoveries(p, []failover.Recovery{back, over, fail}) },
 		"recoveries_none":        func(p *page) { viewRecoveries(p, nil) },
