@@ -31,7 +31,7 @@ type NodeStatus struct {
 	Witness bool               `json:"witness,omitempty"` // it has no ProxySQL
 	Proxy   string             `json:"proxy,omitempty"`   // ProxySQL's version
 	Applied map[string]uint64  `json:"applied,omitempty"` // newest epoch its proxy applied, by cluster
-	Shares  bool               `json:"shares,omitempty"` // it watches a share of the instances, not all
+	Shares  bool               `json:"shares,omitempty"`  // it watches a share of the instances, not all
 	Trouble []string           `json:"trouble,omitempty"`
 }
 

@@ -36,6 +36,18 @@ var replicationChecks = []Check{
 		}),
 	},
 	{
+		Name: "channel_failover",
+		Why:  "Such a replica follows whom its own list names, when it loses its source or the list likes another one better (from 8.0.23): it may get what the next primary lacks, or leave one that waits for its acknowledgements.",
+		look: servers(func(_ *Cluster, s *Server, add adder) {
+			for _, ch := range s.Channels {
+				if ch.Wanders {
+					add(Warning, s.change("CONNECTION_AUTO_FAILOVER", "0", ch.Name),
+						"%sSOURCE_CONNECTION_AUTO_FAILOVER is on: it changes its source by itself; the next repoint turns that off", of(ch.Name))
+				}
+			}
+		}),
+	},
+	{
 		Name: "channel_heartbeat",
 		Why:  "By heartbeats replicas prove that their source lives; without them a frozen primary is seen late or not at all.",
 		look: servers(func(c *Cluster, s *Server, add adder) {
@@ -131,8 +143,8 @@ var replicationChecks = []Check{
 	},
 }
 
-// change is the statement that gives a channel another option; it stops the receiver
-// for a moment.
+// change is the statement that gives a channel another option; it stops both threads
+// for a moment, which not every option needs.
 func (s *Server) change(option, value, channel string) string {
 	if s.mariadb() {
 		name := ""
@@ -141,7 +153,7 @@ func (s *Server) change(option, value, channel string) string {
 		}
 		return fmt.Sprintf("STOP SLAVE%s; CHANGE MASTER%s TO MASTER_%s = %s; START SLAVE%s", name, name, option, value, name)
 	}
-	return fmt.Sprintf("STOP REPLICA IO_THREAD FOR CHANNEL '%s'; CHANGE REPLICATION SOURCE TO SOURCE_%s = %s FOR CHANNEL '%s'; START REPLICA IO_THREAD FOR CHANNEL '%s'",
+	return fmt.Sprintf("STOP REPLICA FOR CHANNEL '%s'; CHANGE REPLICATION SOURCE TO SOURCE_%s = %s FOR CHANNEL '%s'; START REPLICA FOR CHANNEL '%s'",
 		channel, option, value, channel, channel)
 }
 

@@ -169,6 +169,7 @@ var sicknesses = []sick{
 
 	{"channel_retry", Warning, "b:3306", "every 1m0s only", "", main(1, func(s *Server) { s.Channels[0].ConnectRetry = 60 * second })},
 	{"channel_retry", Error, "y:3306", "after 5 attempts", "", shop(1, func(s *Server) { s.Channels[0].Retries = &number5 })},
+	{"channel_failover", Warning, "y:3306", "changes its source by itself", "", shop(1, func(s *Server) { s.Channels[0].Wanders = true })},
 	{"channel_heartbeat", Error, "b:3306", "no heartbeats", "", main(1, func(s *Server) { s.State.Sources[0].Heartbeat = 0 })},
 	{"channel_heartbeat", Error, "b:3306", "speaks every 30s", "", main(1, func(s *Server) { s.State.Sources[0].Heartbeat = 30 * second; s.Variables["slave_net_timeout"] = "20" })},
 	{"net_timeout", Warning, "b:3306", "slave_net_timeout is 3600 s", "SET GLOBAL slave_net_timeout = 60", main(1, variable("slave_net_timeout", "3600"))},

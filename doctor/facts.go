@@ -77,6 +77,7 @@ type Channel struct {
 	ConnectRetry topology.Duration
 	Retries      *int // until the receiver gives up; 0: never; nil: the server does not say
 	TLS          bool
+	Wanders      bool // MySQL changes its source by itself when that is lost
 }
 
 // Account is an account on a server.

@@ -142,6 +142,7 @@ type channel struct {
 	tls                bool
 	keyFile            string // MySQL: the source's public key, for a password over a connection that is not encrypted
 	halfway            bool   // MySQL's receiver stopped in the middle of a transaction
+	wanders            bool   // MySQL changes its source by itself when that is lost
 	connectRetry       int    // seconds
 	retries            *int   // until the receiver gives up, 0 for never; nil: not told (MariaDB)
 }

@@ -82,7 +82,7 @@ func (e *examiner) examine(ctx context.Context) error {
 	e.found.State = r.state
 	for _, c := range r.channels {
 		e.found.Channels = append(e.found.Channels, doctor.Channel{
-			Name: c.Channel, ConnectRetry: topology.Duration(time.Duration(c.connectRetry) * time.Second), Retries: c.retries, TLS: c.tls,
+			Name: c.Channel, ConnectRetry: topology.Duration(time.Duration(c.connectRetry) * time.Second), Retries: c.retries, TLS: c.tls, Wanders: c.wanders,
 		})
 	}
 	if missing := e.session.missing(); missing != "" {

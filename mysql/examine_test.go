@@ -103,6 +103,8 @@ func TestTheDoctorSeesWhatIsSetBadly(t *testing.T) {
 			mysql:   []string{"STOP REPLICA", "CHANGE REPLICATION SOURCE TO SOURCE_CONNECT_RETRY=60", "START REPLICA"}},
 		{check: "channel_retry", replica: true, says: "gives up for good after 10 attempts",
 			mysql: []string{"STOP REPLICA", "CHANGE REPLICATION SOURCE TO SOURCE_CONNECT_RETRY=1, SOURCE_RETRY_COUNT=10", "START REPLICA"}},
+		{check: "channel_failover", replica: true, says: "changes its source by itself",
+			mysql: []string{"STOP REPLICA", "CHANGE REPLICATION SOURCE TO SOURCE_CONNECTION_AUTO_FAILOVER=1", "START REPLICA"}},
 		{check: "channel_heartbeat", replica: true, says: "no heartbeats", mariadb: []string{"STOP SLAVE", "CHANGE MASTER TO MASTER_HEARTBEAT_PERIOD=0", "START SLAVE"}},
 		like("account_limits", false, false, "is 3, and it needs up to 7", "ALTER USER remora@'%' WITH MAX_USER_CONNECTIONS 3"),
 		like("privileges", false, false, "lacks PROCESS", "REVOKE PROCESS ON *.* FROM remora@'%'"),

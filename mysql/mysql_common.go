@@ -32,9 +32,11 @@ const oracleStatus = "SHOW GLOBAL STATUS WHERE Variable_name IN ('Uptime','Threa
 	"'Rpl_semi_sync_source_status','Rpl_semi_sync_source_clients','Rpl_semi_sync_source_wait_sessions','Rpl_semi_sync_replica_status'," +
 	"'Rpl_semi_sync_master_status','Rpl_semi_sync_master_clients','Rpl_semi_sync_master_wait_sessions','Rpl_semi_sync_slave_status','wsrep_cluster_size')"
 
-// oracleHeartbeats has no row where the performance schema is off.
+// oracleHeartbeats has no row where the performance schema is off. What stands in a comment with a version is read by that
+// release and later ones: 8.0.22 was the first whose replicas may change their source by themselves.
 const oracleHeartbeats = "SELECT c.CHANNEL_NAME AS channel, c.HEARTBEAT_INTERVAL AS period, s.COUNT_RECEIVED_HEARTBEATS AS beats," +
 	" s.LAST_HEARTBEAT_TIMESTAMP AS last, s.LAST_QUEUED_TRANSACTION AS queued, s.QUEUEING_TRANSACTION AS queueing" +
+	" /*!80022 , c.SOURCE_CONNECTION_AUTO_FAILOVER AS wanders */" +
 	" FROM performance_schema.replication_connection_configuration c" +
 	" LEFT JOIN performance_schema.replication_connection_status s ON s.CHANNEL_NAME = c.CHANNEL_NAME"
 
@@ -125,6 +127,7 @@ func oracleChannel(line row, names channelNames, heartbeats result) (*channel, e
 			c.Heartbeat, _ = beat.seconds("period")
 			pulse = append(pulse, beat["beats"], beat["last"], beat["queued"])
 			c.halfway = c.IO == topology.ThreadNo && beat["queueing"] != ""
+			c.wanders = beat.on("wanders")
 		}
 	}
 	c.pulse = strings.Join(pulse, " ")
@@ -251,7 +254,7 @@ func oracleRestart(reset string, position gtid.Set) []statement {
 }
 
 // pointAs writes out what newer servers default otherwise: they give up after ten
-// attempts and want TLS.
+// attempts and want TLS. A replica that changes its source by itself does so no more.
 func (oracle) pointAs(verb, word string, retries int, p pointing) statement {
 	var b statementBuilder
 	b.add("%s TO %s_HOST=%s, %s_PORT=%d", verb, word, quote(p.source.Host()), word, p.source.Port())
@@ -274,7 +277,7 @@ func (oracle) pointAs(verb, word string, retries int, p pointing) statement {
 	if p.tls != nil {
 		b.add(", %s_SSL=%d", word, number(*p.tls))
 	}
-	b.add("%s", oracleChannelName(p.channel))
+	b.add(" /*!80022 , SOURCE_CONNECTION_AUTO_FAILOVER=0 */%s", oracleChannelName(p.channel))
 	return b.statement()
 }
 

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/remora-ha/remora/doctor"
 	"github.com/remora-ha/remora/failover"
 	"github.com/remora-ha/remora/internal/gtid"
 	"github.com/remora-ha/remora/internal/lab"
@@ -82,7 +83,7 @@ func TestARepointKeepsEveryOption(t *testing.T) {
 			" SOURCE_SSL_CERT='/cert.pem', SOURCE_SSL_CRL='/crl.pem', SOURCE_SSL_CRLPATH='/crl', SOURCE_SSL_KEY='/key.pem', SOURCE_SSL_CIPHER='AES256-SHA256',"+
 			" SOURCE_SSL_VERIFY_SERVER_CERT=1, SOURCE_TLS_VERSION='TLSv1.3', SOURCE_TLS_CIPHERSUITES='TLS_AES_128_GCM_SHA256',"+
 			" SOURCE_PUBLIC_KEY_PATH='/pub.pem', GET_SOURCE_PUBLIC_KEY=0, PRIVILEGE_CHECKS_USER='applier'@'%',"+
-			" REQUIRE_ROW_FORMAT=1, REQUIRE_TABLE_PRIMARY_KEY_CHECK=ON, GTID_ONLY=1 FOR CHANNEL 'c1'",
+			" REQUIRE_ROW_FORMAT=1, REQUIRE_TABLE_PRIMARY_KEY_CHECK=ON, GTID_ONLY=1, SOURCE_CONNECTION_AUTO_FAILOVER=1 FOR CHANNEL 'c1'",
 		"CHANGE REPLICATION FILTER REPLICATE_IGNORE_DB=(nothing) FOR CHANNEL 'c1'"))
 	kept := func() map[string]string {
 		all := map[string]string{}
@@ -105,6 +106,7 @@ func TestARepointKeepsEveryOption(t *testing.T) {
 	for name, value := range map[string]string{ // what a repoint sets, in the words of each table
 		"Host": "new", "HOST": "new", "Port": "3306", "PORT": "3306", "Heartbeat": "0.5", "HEARTBEAT_INTERVAL": "0.5",
 		"Connect_retry": "1", "CONNECTION_RETRY_INTERVAL": "1", "Retry_count": strconv.Itoa(sourceRetries), "CONNECTION_RETRY_COUNT": strconv.Itoa(sourceRetries),
+		"Source_connection_auto_failover": "0", "SOURCE_CONNECTION_AUTO_FAILOVER": "0",
 	} {
 		want[name] = value
 	}
@@ -117,9 +119,36 @@ func TestARepointKeepsEveryOption(t *testing.T) {
 			t.Errorf("%s was %q, is %q, and has to be %q", name, before[name], after[name], value)
 		}
 	}
-	if before["User_password"] != "a secret" || before["Network_namespace"] != "ns1" || before["Bind"] != "127.0.0.1" {
+	if before["User_password"] != "a secret" || before["Network_namespace"] != "ns1" || before["Bind"] != "127.0.0.1" || before["SOURCE_CONNECTION_AUTO_FAILOVER"] != "1" {
 		t.Errorf("the server keeps other columns than this test knows: %v", slices.Sorted(maps.Keys(before)))
 	}
+}
+
+// TestAReplicaThatWandersIsHeld: also where it follows whom it shall.
+func TestAReplicaThatWandersIsHeld(t *testing.T) {
+	only(t, lab.MySQL, ofMySQL)
+	top := replication(t, lab.Spec{Servers: 2})
+	leastPrivileges(t, top)
+	replica := top.Servers[1]
+	s := servers(t, testConfig())
+	wanders := func(want bool) {
+		t.Helper()
+		found := s.Examine(testContext(t), addr(replica))
+		if len(found.Channels) != 1 || found.Channels[0].Wanders != want {
+			t.Errorf("it wanders is not %v: %+v, %v", want, found.Channels, found.Error)
+		}
+	}
+	wanders(false)
+	must(t, replica.Exec(testContext(t), "STOP REPLICA", "CHANGE REPLICATION SOURCE TO SOURCE_CONNECTION_AUTO_FAILOVER=1", "START REPLICA"))
+	wanders(true)
+	facts := &doctor.Facts{Clusters: []doctor.Cluster{{Name: "main", Writer: addr(top.Servers[0]), Servers: []doctor.Server{s.Examine(testContext(t), addr(replica))}}}}
+	mend := finds(doctor.Examine(facts), "channel_failover", replica).Mend
+	must(t, replica.Exec(testContext(t), strings.Split(mend, "; ")...))
+	wanders(false)
+	must(t, replica.Exec(testContext(t), strings.Split(strings.Replace(mend, "= 0", "= 1", 1), "; ")...))
+	wanders(true)
+	must(t, s.Do(testContext(t), failover.Step{Do: failover.Repoint, Target: addr(replica), Source: addr(top.Servers[0])}))
+	wanders(false)
 }
 
 func TestAReplicaOfSeveralSourcesIsNotRepointed(t *testing.T) {

@@ -31,7 +31,7 @@ func (a *actor) repoint(ctx context.Context, step failover.Step) error {
 	}
 	c := r.channel()
 	byPosition := !step.At.IsZero()
-	if c != nil && c.Addr == step.Source && (c.GTID || byPosition) && c.IOErrno == 0 && c.SQLErrno == 0 {
+	if c != nil && c.Addr == step.Source && (c.GTID || byPosition) && !c.wanders && c.IOErrno == 0 && c.SQLErrno == 0 {
 		return a.resume(ctx, r, c, step)
 	}
 	if byPosition {

@@ -54,7 +54,9 @@ var words = []word{
 	{`(START|STOP|RESET) REPLICA\b`, 80022, never, false},
 	// WL#14189, 8.0.23: CHANGE REPLICATION SOURCE and its options.
 	{`CHANGE REPLICATION SOURCE`, 80023, never, false},
-	{`[ ,]SOURCE_[A-Z_]+`, 80023, never, false},
+	{`[ ,]SOURCE_([ABD-Z]|COMPRESSION_|CONNECT_)[A-Z_]*`, 80023, never, false},
+	// 8.0 manual, "CHANGE MASTER TO": since 8.0.22, in that statement too (its page names the release); the column of that name came with it.
+	{`SOURCE_CONNECTION_AUTO_FAILOVER`, 80022, never, false},
 	{`\bGET_SOURCE_PUBLIC_KEY\b`, 80023, never, false},
 	// 8.0 manual, "CHANGE MASTER TO": since 8.0.4, before the first release.
 	{`\bGET_MASTER_PUBLIC_KEY\b`, 0, 80400, false},
@@ -87,10 +89,18 @@ var words = []word{
 
 var literals = regexp.MustCompile(`'(?:[^'\\]|\\.|'')*'`)
 
+// conditional is what MySQL reads from a release on, and takes for a comment before it.
+var conditional = regexp.MustCompile(`/\*!(8\d{4})(.*?)\*/`)
+
 // unknown are the words of a statement that a kind of server does not know in one of its releases from first to last.
 func unknown(statement string, maria bool, first, last release) []string {
 	text := strings.ToUpper(literals.ReplaceAllString(statement, "''"))
 	var found []string
+	for _, part := range conditional.FindAllStringSubmatch(text, -1) {
+		since, _ := strconv.Atoi(part[1])
+		found = append(found, unknown(part[2], maria, max(first, release(since)), last)...)
+	}
+	text = conditional.ReplaceAllString(text, "")
 	for _, w := range words {
 		knows := w.since <= first && last < w.until
 		if maria {
