@@ -250,3 +250,12 @@ func silent(d time.Duration) option {
 func gone() option {
 	return func(_ *build, i *topology.Instance) { i.Reach, i.ReadAt = topology.Unclear, noon.Add(-time.Minute) }
 }
+
+// onMySQL makes all servers MySQL's, which waits for more than one replica.
+func (b *build) onMySQL() *build {
+	for n := range b.c.Snapshot.Instances {
+		st := b.c.Snapshot.Instances[n].State
+		st.Flavor, st.SuperReadOnly = "mysql", st.ReadOnly
+	}
+	return b
+}

@@ -18,8 +18,8 @@ const (
 
 // Intent is the committed decision to change a cluster's primary. While it is
 // open every proxy holds the writer closed: fenced for a failover, paused for a
-// switchover. It is closed by committing the route to its end (To as writer), or
-// by rolling back to From.
+// switchover, which may regroup replicas before. It is closed by committing the route to
+// its end (To as writer), or by rolling back to From.
 type Intent struct {
 	ID      string        `json:"id"` // the recovery's; chosen by who proposes, so that a repeated command is recognised
 	Cluster string        `json:"cluster"`
@@ -42,7 +42,10 @@ type Intent struct {
 	// is where they follow To, known before To opens; nil until then.
 	Positions bool    `json:"positions,omitempty"`
 	Anchor    *Anchor `json:"anchor,omitempty"`
-	Epoch     uint64  `json:"epoch"` // the raft index of its commit; set by the ledger
+	// Regroup says that replicas are still being moved under To, and that the proxies go
+	// on sending writes to From meanwhile. A switchover may begin so; see regroup.go.
+	Regroup bool   `json:"regroup,omitempty"`
+	Epoch   uint64 `json:"epoch"` // the raft index of its commit, or of the end of its regrouping; set by the ledger
 	// At is when it was proposed. A switchover that has not passed its point of
 	// no return by Deadline is rolled back.
 	At       time.Time `json:"at"`

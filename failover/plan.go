@@ -35,6 +35,9 @@ func (f *facts) plan() []Stage {
 		p.target = p.in.To
 		p.afterRoute()
 	case p.in.Kind == KindFailover || f.dead(p.in.From):
+		if p.in.Regroup {
+			p.add(Step{Do: Pause, Target: p.in.From, Why: fmt.Sprintf("%s died, and no proxy may send it writes any more", p.in.From)})
+		}
 		p.takeOver = true
 		p.failover()
 	default:

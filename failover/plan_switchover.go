@@ -16,6 +16,9 @@ func (p *planner) switchover() {
 			p.rollBack(why)
 			return
 		}
+		if p.in.Regroup {
+			p.regroup()
+		}
 		p.pause()
 		p.handOver()
 	} else {
@@ -44,6 +47,8 @@ func (p *planner) giveUp() string {
 		return fmt.Sprintf("%s is not part of the cluster", p.in.To)
 	case to.Reach == topology.Down:
 		return fmt.Sprintf("%s cannot be reached any more", p.in.To)
+	case p.in.Regroup && !p.s.Taken.Before(p.regroupOver()) && p.toJoin(to) > 0:
+		return fmt.Sprintf("after half of the time %s still has %s too few to acknowledge its writes, and none was held back", p.in.To, plural(p.toJoin(to), "replica", "replicas"))
 	case !to.Fresh():
 		return "" // may come back before the deadline
 	}

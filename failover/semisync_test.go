@@ -191,13 +191,13 @@ func TestWhatADegradedPrimaryHadAloneIsNotGivenUp(t *testing.T) {
 // Closing the old primary can cost it its semi-sync, also where it was withdrawn.
 func TestARollBackGivesTheOldPrimaryItsSemiSyncBack(t *testing.T) {
 	b := primary("a").replica("b").replica("c").semiSync(1).ask(Request{ID: "s", Kind: KindSwitchover, To: at("b")}).begin().until(t, CloseProxies).kill("b")
-	expectPlan(t, Remaining(&b.c), "roll back a:3306")
+	expectPlan(t, Remaining(&b.c), "repoint c:3306 to a:3306", "roll back a:3306")
 	b.semi("a", func(s *topology.SemiSync) { s.SourceEnabled, s.SourceActive = false, false })
-	expectPlan(t, Remaining(&b.c), "set writable a:3306", "roll back a:3306")
+	expectPlan(t, Remaining(&b.c), "set writable a:3306", "repoint c:3306 to a:3306", "roll back a:3306")
 	if plan := Remaining(&b.c)[0][0].SemiSync; plan == nil || !plan.Source || plan.WaitCount != 1 {
 		t.Errorf("it is opened %s", plan)
 	}
-	expectPlan(t, Remaining(&b.pass(patience).c), "roll back a:3306") // it may not know semi-sync at all
+	expectPlan(t, Remaining(&b.pass(patience).c), "roll back a:3306, repoint c:3306 to a:3306") // it may not know semi-sync at all
 }
 
 func TestADelayedReplicaIsNoneThatAcknowledges(t *testing.T) {

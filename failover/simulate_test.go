@@ -12,7 +12,7 @@ import (
 // effect does to the simulated cluster what a step does to a real one.
 func (b *build) effect(s Step) {
 	i := b.c.Snapshot.Instance(s.Target)
-	if i != nil && s.Do != CommitRoute && s.Do != Retarget && s.Do != Conclude && s.Do != RollBack {
+	if i != nil && s.Do != CommitRoute && s.Do != Retarget && s.Do != Pause && s.Do != Conclude && s.Do != RollBack {
 		b.c.Snapshot.Taken = b.c.Snapshot.Taken.Add(time.Millisecond)
 		i.Reach, i.ReadAt = topology.Up, b.c.Snapshot.Taken // the step ended well, so the server answers
 	}
@@ -43,6 +43,8 @@ func (b *build) effect(s Step) {
 		}
 	case Retarget:
 		b.c.Intent.To = s.Target
+	case Pause:
+		b.c.Intent.Regroup = false
 	case Promote:
 		i.State.Sources, i.State.ReadOnly, i.State.SuperReadOnly = nil, false, false
 		setSemiSync(i.State, s.SemiSync)

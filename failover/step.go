@@ -36,7 +36,10 @@ type Act string
 // The acts. Each is idempotent.
 const (
 	CloseProxies Act = "close_proxies" // wait until every proxy acknowledged the intent's epoch, or its lease is over
-	SetReadOnly  Act = "set_read_only" // (super_)read_only on Target, then end its application sessions
+	// Pause commits that the proxies hold the writes to Target, the old primary, from now
+	// on: the regrouping has ended.
+	Pause       Act = "pause"
+	SetReadOnly Act = "set_read_only" // (super_)read_only on Target, then end its application sessions
 	// StopReceiving stops Target's IO thread, so that it acknowledges nothing any more;
 	// what it received stays in its relay log, and is applied.
 	StopReceiving Act = "stop_receiving"

@@ -84,6 +84,8 @@ func command(id string, at time.Time, op any) Command {
 		cmd.Abort = op
 	case *Retarget:
 		cmd.Retarget = op
+	case *Pause:
+		cmd.Pause = op
 	case *Anchor:
 		cmd.Anchor = op
 	case *CommitRoute:

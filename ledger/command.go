@@ -26,6 +26,7 @@ type Command struct {
 	Begin        *Begin        `json:"begin,omitempty"`
 	Retarget     *Retarget     `json:"retarget,omitempty"`
 	Anchor       *Anchor       `json:"anchor,omitempty"`
+	Pause        *Pause        `json:"pause,omitempty"`
 	Decline      *Decline      `json:"decline,omitempty"`
 	Abort        *Abort        `json:"abort,omitempty"`
 	CommitRoute  *CommitRoute  `json:"commit_route,omitempty"`
@@ -101,6 +102,13 @@ type Retarget struct {
 	Cluster  string        `json:"cluster"`
 	IntentID string        `json:"intent_id"`
 	To       topology.Addr `json:"to"`
+}
+
+// Pause ends the regrouping of an open intent: from now on every proxy holds the writer,
+// at the epoch of this command.
+type Pause struct {
+	Cluster  string `json:"cluster"`
+	IntentID string `json:"intent_id"`
 }
 
 // Anchor notes where the others follow the open intent's To, before it takes writes:
@@ -233,6 +241,7 @@ func (c Command) operation() (operation, error) {
 	add(c.Begin != nil, c.Begin)
 	add(c.Retarget != nil, c.Retarget)
 	add(c.Anchor != nil, c.Anchor)
+	add(c.Pause != nil, c.Pause)
 	add(c.Decline != nil, c.Decline)
 	add(c.Abort != nil, c.Abort)
 	add(c.CommitRoute != nil, c.CommitRoute)

@@ -223,7 +223,7 @@ func (p *play) command(index uint64) (cmd Command, repeated int) {
 	}
 	at := epochZero.Add(time.Duration(rapid.IntRange(-30, 120).Draw(p.t, "clock")) * time.Second)
 	ops := []func() any{
-		p.setRoute, p.begin, p.begin, p.decline, p.recordHook, p.retarget, p.anchor, p.abort, p.commitRoute, p.commitRoute, p.conclude, p.conclude, p.acknowledge,
+		p.setRoute, p.begin, p.begin, p.decline, p.recordHook, p.retarget, p.anchor, p.pause, p.abort, p.commitRoute, p.commitRoute, p.conclude, p.conclude, p.acknowledge,
 		func() any { return &Discover{Cluster: p.cluster(), Addrs: []topology.Addr{p.addr(), p.addr()}} },
 		func() any { return &Forget{Cluster: p.cluster(), Addr: p.addr()} },
 		func() any {
@@ -288,7 +288,7 @@ func (p *play) begin() any {
 	from := mostly(p, p.s.Clusters[cluster].Route.Writer, p.addr)
 	kind := failover.Kind(p.pick(string(failover.KindFailover), string(failover.KindSwitchover)))
 	id := p.pick("i1", "i2", "i3", fmt.Sprintf("i%d", p.s.Index), fmt.Sprintf("j%d", p.s.Index))
-	return &Begin{Expect: p.expect(cluster), Intent: failover.Intent{ID: id, Cluster: cluster, Kind: kind, From: from, To: p.addr(), Evidence: []string{"seen"}}}
+	return &Begin{Expect: p.expect(cluster), Intent: failover.Intent{ID: id, Cluster: cluster, Kind: kind, From: from, To: p.addr(), Evidence: []string{"seen"}, Regroup: rapid.Bool().Draw(p.t, "regroup")}}
 }
 
 func (p *play) decline() any {
@@ -317,6 +317,11 @@ func (p *play) anchor() any {
 	cluster := p.cluster()
 	at := topology.Coordinates{File: "binlog.000001", Pos: uint64(rapid.IntRange(0, 2).Draw(p.t, "pos"))}
 	return &Anchor{Cluster: cluster, IntentID: p.intentID(cluster), Anchor: failover.Anchor{Target: p.target(cluster), Source: at, At: at}}
+}
+
+func (p *play) pause() any {
+	cluster := p.cluster()
+	return &Pause{Cluster: cluster, IntentID: p.intentID(cluster)}
 }
 
 func (p *play) abort() any {

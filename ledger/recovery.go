@@ -17,6 +17,8 @@ func (b *Begin) apply(s *State, e entry) Result {
 		return no
 	case in.ID == "":
 		return refuse(RuleCommand, "an intent without an id is refused")
+	case in.Regroup && in.Kind != failover.KindSwitchover:
+		return refuse(RuleCommand, "intent %s is refused: a %s does not regroup, it closes the proxies at once", in.ID, in.Kind)
 	case in.Kind != failover.KindFailover && in.Kind != failover.KindSwitchover:
 		return refuse(RuleCommand, "intent %s is refused: its kind is %q, it must be %s or %s", in.ID, in.Kind, failover.KindFailover, failover.KindSwitchover)
 	case c.Intent != nil && c.Intent.ID == in.ID:
@@ -101,6 +103,21 @@ func (a *Anchor) apply(s *State, _ entry) Result {
 	return Result{Epoch: in.Epoch}
 }
 
+func (p *Pause) apply(s *State, e entry) Result {
+	c, no := s.open(p.Cluster, p.IntentID, "pausing for "+p.IntentID)
+	switch {
+	case no.Refused != "":
+		return no
+	case !c.Intent.Regroup:
+		return Result{Epoch: c.Intent.Epoch} // paused before
+	}
+	in, rec := *c.Intent, *c.Recovery
+	in.Regroup, in.Epoch = false, e.epoch
+	c.open(in, &rec)
+	s.Clusters[c.Name] = c
+	return Result{Epoch: in.Epoch}
+}
+
 func (a *Abort) apply(s *State, e entry) Result {
 	asked := "aborting " + a.IntentID
 	c, no := s.open(a.Cluster, a.IntentID, asked)
@@ -132,6 +149,8 @@ func (r *CommitRoute) apply(s *State, e entry) Result {
 		return no
 	case r.Writer != c.Intent.To:
 		return refuse(RuleNotTheWriter, "%s of cluster %s with writer %s is refused: %s %s is to make %s the writer", asked, c.Name, orNone(r.Writer), c.Intent.Kind, c.Intent.ID, c.Intent.To)
+	case c.Intent.Regroup:
+		return refuse(RuleRouted, "%s of cluster %s with writer %s is refused: the proxies may still send writes to %s", asked, c.Name, r.Writer, c.Intent.From)
 	}
 	readers, no := c.assign(asked, r.Writer, r.Readers)
 	if no.Refused != "" {

@@ -91,12 +91,12 @@ func (s *State) ClusterNames() []string { return slices.Sorted(maps.Keys(s.Clust
 func (s *State) NodeNames() []string { return slices.Sorted(maps.Keys(s.Nodes)) }
 
 // Desired is what every proxy must apply now: the committed route, or, from the
-// commit of an intent until the commit of its route, the same assignment with
-// its writer closed and the intent's epoch. Epoch 0: nothing yet.
+// commit of an intent, or the end of its regrouping, until the commit of its route, the
+// same assignment with its writer closed and the intent's epoch. Epoch 0: nothing yet.
 func (c Cluster) Desired() topology.Route {
 	r := c.Route
 	r.Cluster, r.Known = c.Name, c.Known
-	if c.Intent != nil && r.Epoch < c.Intent.Epoch {
+	if c.Intent != nil && !c.Intent.Regroup && r.Epoch < c.Intent.Epoch {
 		r.Epoch, r.Mode, r.At = c.Intent.Epoch, c.Intent.Mode(), c.Intent.At
 	}
 	return r

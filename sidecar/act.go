@@ -68,7 +68,7 @@ func (d *decider) runStage(ctx context.Context, c *failover.Case, steps []failov
 	for i, step := range steps {
 		running.Go(func() {
 			switch step.Do {
-			case failover.Retarget, failover.CommitRoute, failover.RollBack, failover.Conclude:
+			case failover.Retarget, failover.Pause, failover.CommitRoute, failover.RollBack, failover.Conclude:
 				results[i] = d.agree(ctx, c, step)
 			default:
 				results[i] = d.act(ctx, step)
@@ -219,6 +219,8 @@ func (d *decider) agree(ctx context.Context, c *failover.Case, step failover.Ste
 	switch step.Do {
 	case failover.Retarget:
 		cmd.Retarget = &ledger.Retarget{Cluster: d.cluster, IntentID: c.Intent.ID, To: step.Target}
+	case failover.Pause:
+		cmd.Pause = &ledger.Pause{Cluster: d.cluster, IntentID: c.Intent.ID}
 	case failover.CommitRoute:
 		cmd.CommitRoute = &ledger.CommitRoute{
 			Cluster: d.cluster, IntentID: c.Intent.ID, Writer: step.Target, Readers: failover.RouteTo(c, step.Target).Readers, Steps: steps,
@@ -241,7 +243,7 @@ func (d *decider) agree(ctx context.Context, c *failover.Case, step failover.Ste
 		d.setSteps(steps)
 		return res
 	}
-	if step.Do == failover.Retarget {
+	if step.Do == failover.Retarget || step.Do == failover.Pause {
 		d.setSteps(steps)
 	}
 	d.log.Info("committed", "cluster", d.cluster, "step", step.String(), "epoch", out.Epoch, "took", res.Took, "why", step.Why)
