@@ -4,6 +4,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/remora-ha/remora/failover"
 	"github.com/remora-ha/remora/topology"
 )
@@ -89,6 +91,13 @@ func TestRefusals(t *testing.T) {
 		"commit, a stranger reads": {failingOver, &CommitRoute{Cluster: "main", IntentID: "f", Writer: b, Readers: readers(x)}, RuleUnknown,
 			"committing the route of cluster main is refused: reader x:3306 is not known; known are a:3306, b:3306 and c:3306"},
 
+		"commit, before the writes are held": {regrouping, &CommitRoute{Cluster: "main", IntentID: "s", Writer: b}, RuleRouted,
+			"committing the route of cluster main with writer b:3306 is refused: the proxies may still send writes to a:3306"},
+		"begin, a failover that regroups": {routed, &Begin{Expect: 10, Intent: failover.Intent{ID: "f", Cluster: "main", Kind: failover.KindFailover, From: a, To: b, Regroup: true}}, RuleCommand,
+			"intent f is refused: a failover does not regroup, it closes the proxies at once"},
+		"pause, none is open": {routed, &Pause{Cluster: "main", IntentID: "s"}, RuleIntentClosed,
+			`pausing for s of cluster main is refused: intent "s" is not open, none is; the writer is a:3306 at epoch 10`},
+
 		"conclude, before the route": {failingOver, &Conclude{Cluster: "main", IntentID: "f", Outcome: failover.Succeeded}, RuleRouted,
 			"concluding f of cluster main as succeeded is refused: the route to b:3306 is not committed, the writer is a:3306 at epoch 10"},
 		"roll back, after the route": {failedOver, &Conclude{Cluster: "main", IntentID: "f", Outcome: failover.RolledBack}, RuleRouted,
@@ -171,6 +180,34 @@ func switchedOver(t *testing.T) *book {
 	bk := switchingToB(t)
 	bk.must(&CommitRoute{Cluster: "main", IntentID: "s", Writer: b})
 	return bk
+}
+
+// regrouping has begun a switchover that moves replicas before it holds writes.
+func regrouping(t *testing.T) *book {
+	bk := routed(t)
+	in := begin("s", failover.KindSwitchover, 10)
+	in.Intent.Regroup = true
+	bk.must(in)
+	return bk
+}
+
+// What the proxies do changes with the end of the regrouping and not before, at an epoch
+// of its own.
+func TestTheProxiesGoOnWhileReplicasAreMoved(t *testing.T) {
+	bk := regrouping(t)
+	before := routed(t).main().Desired()
+	if diff := cmp.Diff(before, bk.main().Desired()); diff != "" {
+		t.Errorf("the proxies were told something: %s", diff)
+	}
+	r := bk.must(&Pause{Cluster: "main", IntentID: "s"})
+	want := bk.main().Desired()
+	if want.Mode != topology.Paused || want.Epoch != r.Epoch || want.Epoch != bk.s.Index || want.Writer != a {
+		t.Errorf("then they are told %+v, and the answer was %+v", want, r)
+	}
+	if again := bk.must(&Pause{Cluster: "main", IntentID: "s"}); again.Epoch != r.Epoch || bk.main().Desired().Epoch != r.Epoch {
+		t.Errorf("paused again by a leader that did not know: epoch %d, then %d", r.Epoch, again.Epoch)
+	}
+	bk.must(&CommitRoute{Cluster: "main", IntentID: "s", Writer: b})
 }
 
 func withProxy(t *testing.T) *book {
