@@ -202,6 +202,49 @@ func TestAnOperatorsRequestWaitsUntilAllWasLookedAt(t *testing.T) {
 	})
 }
 
+// A leader that watches neither the instance nor the primary goes by what those read who do, and by nothing that was
+// only confirmed.
+func TestARejoinGoesByWhatOthersRead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFew(t, unchanged)
+		f.beat(dbA, dbB, dbC)
+		pass(2 * time.Second)
+		answers := func(addrs ...topology.Addr) {
+			f.mu.Lock()
+			defer f.mu.Unlock()
+			f.answer = map[topology.Addr]bool{}
+			for _, a := range addrs {
+				f.answer[a] = true
+			}
+		}
+		refused := func(rule string) {
+			t.Helper()
+			_, err := f.rejoin(context.Background(), rejoin(false, false, false))
+			var no *api.RefusedError
+			if !errors.As(err, &no) || no.Refusals[0].Rule != rule {
+				t.Errorf("the answer is %v, want the refusal %q", err, rule)
+			}
+		}
+		f.beat()
+		refused("primary")
+		answers(dbA)
+		f.beat()
+		refused("stale")
+		answers(dbA, dbB, dbC)
+		f.beat()
+		if _, err := f.rejoin(context.Background(), rejoin(false, false, false)); err != nil {
+			t.Errorf("b and its primary were read when they were asked for: %v", err)
+		}
+
+		answers()
+		pass(2 * time.Second)
+		f.seq++
+		again := []api.Again{{Instance: dbA}, {Instance: dbB}, {Instance: dbC}}
+		f.evidence.take(api.Heartbeat{Node: "n3", Seq: f.seq, Since: f.seq - 1, Started: f.started, Shares: "all", Again: again}, time.Now())
+		refused("unread")
+	})
+}
+
 func TestAfterItsHooksAFailoverWaitsUntilAllWasLookedAt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFew(t, func(p *failover.Policy) { p.Hooks.BeforeFailover = one("slow") })

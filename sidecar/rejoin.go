@@ -25,12 +25,15 @@ const (
 // rejoin answers an operator's request to bring an instance back. What it begins
 // goes on when the operator hangs up, and ends with the term.
 func (d *decider) rejoin(ctx context.Context, r api.RejoinRequest) (api.RejoinReply, error) {
-	d.ask(ctx, d.cluster, d.known(d.cluster), d.cfg.Clusters[d.cluster].Policy.Detection.Timeout.D())
 	if !d.takeTurn(ctx) {
 		return api.RejoinReply{}, ctx.Err()
 	}
-	c := d.remembering(d.caseOf(d.cluster, nil))
+	c, unread := d.readAll(ctx, nil)
 	steps, refusal := failover.PlanRejoin(&c, r.RejoinRequest)
+	if refusal == nil && unread != "" && !r.DryRun {
+		why := notRead(unread)
+		refusal = &why
+	}
 	if refusal != nil {
 		d.endTurn()
 		return api.RejoinReply{}, &api.RefusedError{
@@ -121,14 +124,17 @@ func (d *decider) rejoinSteps(ctx context.Context, r api.RejoinRequest, steps []
 	ctx, cancel := context.WithTimeout(ctx, rejoinSettle)
 	defer cancel()
 	for {
-		d.ask(ctx, d.cluster, d.known(d.cluster), d.cfg.Clusters[d.cluster].Policy.Detection.Timeout.D())
-		c := d.remembering(d.caseOf(d.cluster, nil))
+		c, unread := d.readAll(ctx, nil)
 		c.Rejoins = nil // this one
 		again, refusal := failover.PlanRejoin(&c, plain)
-		if refusal == nil {
+		switch {
+		case refusal == nil && unread == "":
 			return do(again[0])
+		case refusal == nil:
+			why := notRead(unread)
+			refusal = &why
 		}
-		if refusal.Rule != "stale" && refusal.Rule != "primary" && refusal.Rule != "divergent" || ctx.Err() != nil {
+		if !slices.Contains([]string{"stale", "primary", "divergent", "unread"}, refusal.Rule) || ctx.Err() != nil {
 			return fmt.Errorf("its data are in place, and it cannot follow: %s", refusal)
 		}
 		pause(ctx, idleCycle)
