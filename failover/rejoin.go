@@ -62,8 +62,8 @@ func PlanRejoin(c *Case, r RejoinRequest) ([]Step, *Refusal) {
 		return nil, &Refusal{Rule: rule, Subject: i.Addr, Sentence: fmt.Sprintf(format, args...), Change: change}
 	}
 	var steps []Step
-	if !extra.Empty() && !f.safe(i.Addr, extra) {
-		save, _ := f.saveExtra(i)
+	if unsafe := f.saved(i.Addr, extra).unsafe; !unsafe.Empty() {
+		save := f.saving(i, unsafe)
 		save.Optional = r.Unsaved
 		steps = append(steps, save)
 	}

@@ -107,7 +107,7 @@ func (f *facts) openPrimary() (Step, bool) {
 }
 
 // whyNotOpen says why a read-only writer stays so; empty when it is to be opened.
-// Everybody else must be known to be closed, and to have nothing that it lacks.
+// Everybody else must be known to be closed, and to have nothing that it may have lost.
 func (f *facts) whyNotOpen() string {
 	hand := f.closedByHand()
 	switch policy := f.p.Repair.ReadOnlyPrimary; {
@@ -142,17 +142,28 @@ func (f *facts) whyNotOpen() string {
 	return ""
 }
 
-// hasMore says that another has, or may have, what the primary lacks; empty when it is
-// known to have no more. Without GTID it is known of one that receives, for the primary
+// hasMore says that another has, or may have, what the primary may have lost; empty when it is
+// known to have no such thing. What it lacked before, and is saved whole, it has not lost: a replica's
+// own transactions do not keep everybody from writing. Without GTID it is known of one that receives, for the primary
 // sends nothing to who asks for what comes after the end of its binary log.
 func (f *facts) hasMore(i *topology.Instance) string {
 	if src := f.channel(i, f.primary); src != nil && i.Fresh() && src.IO != topology.ThreadYes {
 		return fmt.Sprintf("%s does not receive from it, and without GTID nothing else shows that %s has no more than it", i.Addr, i.Addr)
 	}
-	if extra := f.lackedBy(f.prim.State, i.State); !extra.Empty() {
+	if extra := f.lackedBy(f.prim.State, i.State).Subtract(f.savedBefore(i.Addr, f.served())); !extra.Empty() {
 		return fmt.Sprintf("%s has %s that it lacks: %s", i.Addr, count(extra.Count()), clip(extra))
 	}
 	return ""
+}
+
+// served is when the writer was last known to be in service: it may have lost in a restart what it had before, and
+// nothing since this leader saw it take writes.
+func (f *facts) served() time.Time {
+	restart, w := f.prim.ReadAt.Add(-f.prim.State.Uptime.D()), f.c.Watch
+	if w.Writer == f.primary && w.Open.After(restart) {
+		return w.Open
+	}
+	return restart.Add(-time.Second) // servers tell their uptime in whole seconds
 }
 
 // unwatched is how long before a leader's term a restart may be for the leader to

@@ -111,6 +111,9 @@ func TestRepairsOfTheWriter(t *testing.T) {
 	open := func(r *Repair) { r.ReadOnlyPrimary = ReadOnlyOpen }
 	after := func(r *Repair) { r.ReadOnlyPrimary = ReadOnlyRestarted }
 	apart := func(r *Repair) { r.Ring = RingBreak }
+	own := func(newest string) *build {
+		return primary("a", restarted()).replica("b", has("0-1-100", "0-1-100,"+newest)).replica("c").repair(after)
+	}
 	tests := []struct {
 		name string
 		b    *build
@@ -132,6 +135,15 @@ func TestRepairsOfTheWriter(t *testing.T) {
 		{"a dead one takes none", primary("a", readOnly()).replica("b").replica("c").kill("c").repair(open), "set writable a:3306"},
 		{"not without what a replica received", primary("a", readOnly()).replica("b", has("0-1-101", "0-1-100")).repair(open), ""},
 		{"nor what a dead one had", primary("a", readOnly()).replica("b").replica("c", has("0-1-101", "0-1-101")).kill("c").repair(open), ""},
+		{"nor what one has of its own", own("0-2-101"), "save extra b:3306"},
+		{"but for what was saved before the restart", own("0-2-101").rescued("b", "0-2-101", "").savedAgo(2 * time.Minute), "set writable a:3306"},
+		{"not after it, for then it may be the writer's loss", own("0-2-101").rescued("b", "0-2-101", "").savedAgo(30 * time.Second), ""},
+		{"nor at about that time", own("0-2-101").rescued("b", "0-2-101", "").savedAgo(time.Minute + time.Millisecond), ""},
+		{"unless it took writes since", own("0-2-101").repair(open).rescued("b", "0-2-101", "").savedAgo(30*time.Second).watched(time.Hour, 10*time.Second), "set writable a:3306"},
+		{"not what was saved in part", own("0-2-101").rescued("b", "0-2-101", "TRUNCATED").savedAgo(2 * time.Minute), ""},
+		{"nor what came after", own("0-2-103").rescued("b", "0-2-101", "").savedAgo(2 * time.Minute), "save extra b:3306"},
+		{"nor another's", own("0-2-101").rescued("c", "0-2-101", "").savedAgo(2 * time.Minute), "save extra b:3306"},
+		{"an old primary that is kept out is no loss either", primary("a", restarted()).replica("b").orphan("c", has("", "0-1-100,0-3-105")).repair(after).rescued("c", "0-3-105", "").savedAgo(time.Hour), "set writable a:3306"},
 		{"not in downtime", primary("a", readOnly()).replica("b").downtime("a").repair(open), ""},
 		{"not as a replica", ring().change("a", func(st *topology.State) { st.ReadOnly = true }).repair(open), ""},
 		{"a ring stays", ring(), ""},

@@ -2,6 +2,7 @@ package failover
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/remora-ha/remora/internal/gtid"
@@ -51,49 +52,89 @@ func (f *facts) extraOf(i *topology.Instance) gtid.Set {
 	}
 }
 
-// rescued is where a set of an instance's transactions was saved, whole if it can be;
-// nil when nothing was.
-func (f *facts) rescued(a topology.Addr, set gtid.Set) *Rescued {
-	var part *Rescued
-	for n := len(f.c.Rescued) - 1; n >= 0; n-- {
-		switch r := &f.c.Rescued[n]; {
-		case r.Instance != a || !r.Set.Contains(set):
-		case r.Whole():
-			return r
-		case part == nil:
-			part = r
+// savings are the files that a set of an instance's transactions was saved in, and what of it they do not have.
+type savings struct {
+	files []*Rescued
+	// unsafe is in no file that has all it was made for; untried in no file at all.
+	unsafe, untried gtid.Set
+}
+
+// saved looks for a set of an instance's transactions in what was saved: in files that are whole first, in newer ones
+// before older ones.
+func (f *facts) saved(a topology.Addr, set gtid.Set) savings {
+	s := savings{unsafe: set, untried: set}
+	for _, whole := range []bool{true, false} {
+		for n := len(f.c.Rescued) - 1; n >= 0; n-- {
+			r := &f.c.Rescued[n]
+			if r.Instance != a || r.Whole() != whole || s.untried.Intersect(r.Set).Empty() {
+				continue
+			}
+			s.files, s.untried = append(s.files, r), s.untried.Subtract(r.Set)
+			if whole {
+				s.unsafe = s.unsafe.Subtract(r.Set)
+			}
 		}
 	}
-	return part
+	return s
+}
+
+// savedBefore are an instance's transactions of which all was saved by then: the primary, which was in service, lacked them.
+func (f *facts) savedBefore(a topology.Addr, then time.Time) gtid.Set {
+	var set gtid.Set
+	for i := range f.c.Rescued {
+		if r := &f.c.Rescued[i]; r.Instance == a && r.Whole() && r.At.Before(then) {
+			set = set.Union(r.Set)
+		}
+	}
+	return set
+}
+
+// String says where they are: "saved as SQL in FILE on NODE and saved as SQL in …".
+func (s savings) String() string {
+	words := make([]string, len(s.files))
+	for i, r := range s.files {
+		words[i] = r.String()
+	}
+	return strings.Join(words, " and ")
 }
 
 // safe says that a set of an instance's transactions was saved whole, so that they
 // may be gone from the instance.
-func (f *facts) safe(a topology.Addr, set gtid.Set) bool {
-	r := f.rescued(a, set)
-	return r != nil && r.Whole()
-}
+func (f *facts) safe(a topology.Addr, set gtid.Set) bool { return f.saved(a, set).unsafe.Empty() }
 
 // rescueWords says of an instance's extra transactions whether they are saved.
 func (f *facts) rescueWords(i *topology.Instance, set gtid.Set) string {
-	if r := f.rescued(i.Addr, set); r != nil {
-		return "they are " + r.String()
+	s := f.saved(i.Addr, set)
+	switch {
+	case s.untried.Empty():
+		return "they are " + s.String()
+	case len(s.files) > 0:
+		return fmt.Sprintf("%s, of these, are %s; the others are %s", clip(s.untried), f.whyUnsaved(i), s)
+	default:
+		return "they are " + f.whyUnsaved(i)
 	}
+}
+
+func (f *facts) whyUnsaved(i *topology.Instance) string {
 	if !f.p.Repair.SaveExtra {
-		return "they are not saved: the policy's repair.save_extra is off"
+		return "not saved: the policy's repair.save_extra is off"
 	}
 	step, wanted := f.saveExtra(i)
 	if t := f.tried(step); wanted && t != nil && t.Error != "" {
-		return "they are not saved: " + t.Error
+		return "not saved: " + t.Error
 	}
-	return "they are not saved yet"
+	return "not saved yet"
 }
 
-// saveExtra has an instance's extra transactions saved, once.
+// saveExtra has an instance's extra transactions saved, each once.
 func (f *facts) saveExtra(i *topology.Instance) (Step, bool) {
-	set := f.extraOf(i)
+	set := f.saved(i.Addr, f.extraOf(i)).untried
+	return f.saving(i, set), f.p.Repair.SaveExtra && !set.Empty()
+}
+
+func (f *facts) saving(i *topology.Instance, set gtid.Set) Step {
 	return Step{
 		Do: SaveExtra, Target: i.Addr, Until: set, Wait: Duration(rescueWait),
 		Why: fmt.Sprintf("%s has %s that primary %s lacks: %s", i.Addr, count(set.Count()), f.primary, clip(set)),
-	}, f.p.Repair.SaveExtra && !set.Empty() && f.rescued(i.Addr, set) == nil
+	}
 }

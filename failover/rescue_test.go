@@ -3,6 +3,7 @@ package failover
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/remora-ha/remora/internal/gtid"
 	"github.com/remora-ha/remora/topology"
@@ -46,6 +47,11 @@ func (b *build) rescued(name, set, note string) *build {
 	return b
 }
 
+func (b *build) savedAgo(ago time.Duration) *build {
+	b.c.Rescued[len(b.c.Rescued)-1].At = noon.Add(-ago)
+	return b
+}
+
 func TestExtraTransactionsAreSavedOnce(t *testing.T) {
 	diverged := func() *build { return primary("b").replica("c").orphan("a", has("", "0-1-105")) }
 	errant := func() *build { return primary("a").replica("b", has("0-1-100", "0-1-100,0-2-101")).replica("c") }
@@ -58,7 +64,11 @@ func TestExtraTransactionsAreSavedOnce(t *testing.T) {
 		{"of a diverged primary", "save extra a:3306", diverged(), "it is kept out; they are not saved yet"},
 		{"once", "", diverged().rescued("a", "0-1-(101..105)", ""), "it is kept out; they are saved as SQL in /r/x.sql on s1 (5 transactions, 7 changes)"},
 		{"what is missing is said", "", diverged().rescued("a", "0-1-105", "TRUNCATED"), "they are not all saved as SQL in /r/x.sql on s1 (5 transactions, 7 changes); TRUNCATED"},
-		{"again when there are more", "save extra a:3306", diverged().rescued("a", "0-1-(101..104)", ""), "not saved yet"},
+		{"more of them later", "save extra a:3306 until 0-1-(104..105)", diverged().rescued("a", "0-1-(101..103)", ""), "0-1-(104..105), of these, are not saved yet; the others are saved as SQL in /r/x.sql on s1 (5 transactions, 7 changes)"},
+		{"in two files", "", diverged().rescued("a", "0-1-(101..103)", "").rescued("a", "0-1-(104..105)", ""),
+			"they are saved as SQL in /r/x.sql on s1 (5 transactions, 7 changes) and saved as SQL in /r/x.sql on s1 (5 transactions, 7 changes)"},
+		{"one of them not whole", "", diverged().rescued("a", "0-1-(101..103)", "").rescued("a", "0-1-(101..105)", "TRUNCATED"),
+			"(5 transactions, 7 changes) and not all saved as SQL in /r/x.sql on s1 (5 transactions, 7 changes); TRUNCATED"},
 		{"another's do not count", "save extra a:3306", diverged().rescued("c", "0-1-(101..105)", ""), "not saved yet"},
 		{"not by this policy", "", diverged().repair(off), "the policy's repair.save_extra is off"},
 		{"a failure is said", "save extra a:3306", diverged().tried("save extra a:3306", 1, 1e9, 1e9, "grant BINLOG MONITOR"), "they are not saved: grant BINLOG MONITOR"},
@@ -68,7 +78,9 @@ func TestExtraTransactionsAreSavedOnce(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			if got := Stage(Repairs(&tt.b.c)).String(); got != tt.want {
+			steps := Repairs(&tt.b.c)
+			step, set, _ := strings.Cut(tt.want, " until ")
+			if got := Stage(steps).String(); got != step || set != "" && steps[0].Until.String() != set {
 				t.Errorf("repairs are %q, want %q", got, tt.want)
 			}
 			var sentence string
@@ -81,5 +93,34 @@ func TestExtraTransactionsAreSavedOnce(t *testing.T) {
 				t.Errorf("the finding says %q, want %q at its end", sentence, tt.words)
 			}
 		})
+	}
+}
+
+// A rejoin that gives transactions up saves those that no whole file has, also where a file has a part of them.
+func TestARejoinSavesWhatNoWholeFileHas(t *testing.T) {
+	for _, tt := range []struct{ name, want string }{
+		{"nothing is saved", "0-1-(101..105)"},
+		{"a part is", "0-1-(104..105)"},
+		{"all is", ""},
+		{"one file is not whole", "0-1-(104..105)"},
+	} {
+		b := primary("b").replica("c").orphan("a", has("", "0-1-105"))
+		if tt.name != "nothing is saved" {
+			b.rescued("a", "0-1-(101..103)", "")
+		}
+		switch tt.name {
+		case "all is":
+			b.rescued("a", "0-1-(104..105)", "")
+		case "one file is not whole":
+			b.rescued("a", "0-1-(101..105)", "TRUNCATED")
+		}
+		steps, refusal := PlanRejoin(&b.c, RejoinRequest{Instance: at("a"), Discard: true})
+		var got string
+		if refusal == nil && steps[0].Do == SaveExtra {
+			got = steps[0].Until.String()
+		}
+		if last := steps[len(steps)-1]; refusal != nil || got != tt.want || last.Do != Discard || last.Until.String() != "0-1-(101..105)" {
+			t.Errorf("%s: it saves %q, want %q: %v, %v", tt.name, got, tt.want, steps, refusal)
+		}
 	}
 }
