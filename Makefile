@@ -11,7 +11,7 @@ TESTFLAGS ?= -p 2 -timeout 15m
 PKG ?= ./...
 RUN ?=
 # Which measurements, how often, on which servers, and where the report goes: make bench WHAT=kill,freeze N=5 FLAVOR=mariadb,mysql OUT=file
-# (each has its own N otherwise); make measure WHAT=quiet,haproxy,kvchaos,walk likewise
+# (each has its own N otherwise); make measure WHAT=quiet,haproxy,kvchaos,walk likewise, of one flavor at a time
 WHAT ?=
 N ?=
 OUT ?= bench-report
@@ -21,6 +21,8 @@ comma = ,
 SCALE = $(filter watch rack,$(subst $(comma), ,$(WHAT)))
 BENCH_SCALE = go run ./internal/lab/scale/cmd/scale -what '$(WHAT)' -out '$(OUT)' $(ARGS)
 BENCH_OUTAGES = go run ./internal/lab/bench/cmd/bench -what '$(WHAT)' $(if $(N),-n $(N)) -flavor '$(FLAVOR)' -out '$(OUT)' $(ARGS)
+# On whose servers the demo, chaos and the measurements run: FLAVOR=mysql for MySQL
+ON_FLAVOR = $(if $(FLAVOR),REMORA_FLAVOR=$(FLAVOR))
 # How long each parser is fuzzed: make fuzz T=5m
 T ?= 30s
 # How long chaos begins faults, the seed of their order, and which to draw from: make chaos T=5m SEED=7 ONLY='primary killed,leader killed'
@@ -64,12 +66,12 @@ lint: ## Run the linters; builds the pinned golangci-lint on first use
 demo: ## Start three of each, switch over, kill the primary, and show what clients saw (FLAVOR=mysql for MySQL)
 	@scripts/deps test
 	$(COMPILE)
-	$(if $(FLAVOR),REMORA_FLAVOR=$(FLAVOR)) go run ./examples/demo
+	$(ON_FLAVOR) go run ./examples/demo
 
-chaos: ## Play faults of every kind in network namespaces for 30 minutes and judge (T=5m SEED=7; needs root)
+chaos: ## Play faults of every kind in network namespaces for 30 minutes and judge (T=5m SEED=7 FLAVOR=mysql; needs root)
 	@scripts/deps test
 	$(COMPILE)
-	go run ./internal/lab/chaos/cmd/chaos -t $(CHAOS_T) $(if $(SEED),-seed $(SEED)) -only "$(ONLY)"
+	$(ON_FLAVOR) go run ./internal/lab/chaos/cmd/chaos -t $(CHAOS_T) $(if $(SEED),-seed $(SEED)) -only "$(ONLY)"
 
 bench: ## Measure outages as clients see them (WHAT=kill,freeze N=5 FLAVOR=mariadb,mysql OUT=file; all and both are many minutes)
 	@scripts/deps $(if $(SCALE),build,bench)
@@ -77,13 +79,13 @@ bench: ## Measure outages as clients see them (WHAT=kill,freeze N=5 FLAVOR=maria
 	$(if $(SCALE),$(BENCH_SCALE),$(BENCH_OUTAGES))
 	@scripts/which-proxysql
 
-measure: ## Play the long tests of docs/benchmarks.md: quiet, haproxy, kvchaos, walk (WHAT=quiet N=10 for some)
+measure: ## Play the long tests of docs/benchmarks.md: quiet, haproxy, kvchaos, walk (WHAT=quiet N=10 for some, FLAVOR=mysql for MySQL)
 	@scripts/deps test
 	$(COMPILE)
-	REMORA_LAB=required REMORA_MEASURE=$(or $(WHAT),all) REMORA_N=$(N) go test -count 1 -timeout 3h -v -run '^TestMeasure' ./internal/lab/fleet
+	$(ON_FLAVOR) REMORA_LAB=required REMORA_MEASURE=$(or $(WHAT),all) REMORA_N=$(N) go test -count 1 -timeout 3h -v -run '^TestMeasure' ./internal/lab/fleet
 	@scripts/which-proxysql
 
-walk: ## Kill the leader at every step of every kind of recovery, on real servers
+walk: ## Kill the leader at every step of every kind of recovery, on real servers (FLAVOR=mysql for MySQL)
 	@$(MAKE) --no-print-directory measure WHAT=walk
 
 sim: ## Play schedules of faults in the simulated world (N=20000 SEED=1); SEED=7 alone plays one and shows it

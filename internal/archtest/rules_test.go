@@ -60,7 +60,7 @@ var rules = []rule{
 	{pkg: "internal/lab/scale", imports: "internal/lab internal/lab/endpoints api failover topology"},
 	{pkg: "internal/lab/scale/cmd/scale", imports: "internal/lab internal/lab/scale"},
 	{pkg: "internal/lab/walker", imports: "sidecar failover ledger"},
-	{pkg: "internal/lab/chaos", imports: "internal/lab internal/lab/fleet api failover"},
+	{pkg: "internal/lab/chaos", imports: "internal/lab internal/lab/fleet api failover internal/gtid github.com/go-mysql-org/go-mysql/"},
 	{pkg: "internal/lab/bench", imports: "internal/lab internal/lab/fleet failover"},
 	{pkg: "internal/lab/bench/cmd/bench", imports: "internal/lab internal/lab/bench"},
 	{pkg: "internal/lab/chaos/cmd/chaos", imports: "internal/lab internal/lab/chaos"},

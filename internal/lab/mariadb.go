@@ -29,8 +29,11 @@ func (mariadbEngine) program() (string, error) {
 func (mariadbEngine) recipe() string { return redoLogSize + strings.Join(createUsers(Users()), "\n") }
 
 func (mariadbEngine) args(s *Server, data string) []string {
-	args := append(commonArgs(s, data), "--log-slave-updates=1", "--binlog-format=ROW", "--gtid-strict-mode=1", "--skip-slave-start", "--slave-net-timeout=4",
+	args := append(commonArgs(s, data), "--log-slave-updates=1", "--binlog-format=ROW", "--gtid-strict-mode=1", "--slave-net-timeout=4",
 		redoLogSize, "--aria-pagecache-buffer-size=1M")
+	if !s.opts.Resumes {
+		args = append(args, "--skip-slave-start")
+	}
 	if !s.opts.Writable {
 		args = append(args, "--read-only=1")
 	}

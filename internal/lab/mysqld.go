@@ -46,13 +46,16 @@ func (mysqlEngine) recipe() string { return redoLogCapacity + strings.Join(mysql
 
 func (mysqlEngine) args(s *Server, data string) []string {
 	args := append(commonArgs(s, data), "--log-replica-updates=ON",
-		"--skip-replica-start", "--replica-net-timeout=4", "--mysqlx=OFF", redoLogCapacity, "--table-definition-cache=400",
+		"--replica-net-timeout=4", "--mysqlx=OFF", redoLogCapacity, "--table-definition-cache=400",
 		"--replica-parallel-workers="+strconv.Itoa(orDefault(s.opts.Appliers, 1)))
 	gtids := "ON"
 	if s.opts.NoGTID {
 		gtids = "OFF" // 9.7 has them on by default
 	}
 	args = append(args, "--gtid-mode="+gtids, "--enforce-gtid-consistency="+gtids)
+	if !s.opts.Resumes {
+		args = append(args, "--skip-replica-start")
+	}
 	if !s.opts.Writable {
 		args = append(args, "--super-read-only=ON")
 	}

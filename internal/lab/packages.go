@@ -27,14 +27,13 @@ var (
 	networkNeeds = []need{
 		{"ip", "iproute2"},
 		{"nft", "nftables"},
-		{"mariadb-binlog", "mariadb-client"},
 	}
 )
 
 // Missing names the Debian packages that have to be installed before database servers and HAProxy can be started.
 func Missing() []string { return missingOf(slices.Concat(serverNeeds, proxyNeeds)) }
 
-// MissingForNetwork names those that a Network, its cuts and Server.Binlogs need besides.
+// MissingForNetwork names those that a Network and its cuts need besides.
 func MissingForNetwork() []string { return missingOf(networkNeeds) }
 
 func missingOf(needs []need) []string {

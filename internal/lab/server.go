@@ -37,6 +37,8 @@ type ServerOptions struct {
 	// NoGTID makes the server's replication go by file and position. MySQL writes no GTIDs then; MariaDB does, and does not
 	// use them.
 	NoGTID bool
+	// Resumes lets a server that is started again replicate again. By default it waits to be told.
+	Resumes bool
 	// Writable boots the server with read_only off. By default it boots read-only, so that one that returns from the
 	// dead takes no writes.
 	Writable bool

@@ -2,10 +2,14 @@ package chaos
 
 import (
 	"context"
+	"encoding/binary"
+	"errors"
 	"fmt"
-	"strconv"
-	"strings"
+	"io"
 
+	binlog "github.com/go-mysql-org/go-mysql/replication"
+
+	"github.com/remora-ha/remora/internal/gtid"
 	"github.com/remora-ha/remora/internal/lab"
 )
 
@@ -17,23 +21,28 @@ type row struct {
 
 // commit is a transaction that wrote a row, as a binary log has it.
 type commit struct {
-	server int    // that executed it: the middle of its GTID
-	number uint64 // its place in the history: the end of its GTID
-	at     int64  // when the server executed it, by that server's clock, in microseconds
+	server int // that executed it
+	// number is its place in the history. MariaDB's GTIDs end in it; with MySQL it is how many transactions a server has executed
+	// with this one, which is the same on all, for they execute them in one order.
+	number uint64
+	at     int64 // when the server executed it, by that server's clock, in microseconds
 }
 
 // logs are what the binary logs of all servers say, of all their lives.
 type logs struct {
 	commits map[row][]commit            // more than one of a row only where it was written twice
-	numbers map[uint64]map[int]struct{} // who used each sequence number; more than one is a fork
-	foreign int                         // rows whose server is not that of their GTID: the measurement is broken
+	numbers map[uint64]map[int]struct{} // who used each number; more than one is a fork
+	// foreign are rows whose server is not that of their GTID, or whose place is not the same in all logs: the measurement is
+	// broken.
+	foreign int
+	copied  map[int]gtid.Set // what a MySQL server that was cloned got without its logs, by its id
 }
 
 func newLogs() *logs {
-	return &logs{commits: map[row][]commit{}, numbers: map[uint64]map[int]struct{}{}}
+	return &logs{commits: map[row][]commit{}, numbers: map[uint64]map[int]struct{}{}, copied: map[int]gtid.Set{}}
 }
 
-// forks are how many sequence numbers were used by two servers.
+// forks are how many numbers were used by two servers.
 func (l *logs) forks() (n int) {
 	for _, servers := range l.numbers {
 		if len(servers) > 1 {
@@ -44,12 +53,22 @@ func (l *logs) forks() (n int) {
 }
 
 // read adds all that a server has.
-func (l *logs) read(ctx context.Context, s *lab.Server) error {
-	p := parser{logs: l}
-	if err := s.Binlogs(ctx, p.line); err != nil {
+func (l *logs) read(s *lab.Server) error {
+	return s.Binlogs(func(_ string, log io.Reader) error {
+		r := reader{logs: l, copied: l.copied[s.ServerID], parser: binlog.NewBinlogParser()}
+		r.parser.SetFlavor(string(s.Flavor()))
+		return r.file(log)
+	})
+}
+
+// cloned notes what a MySQL server that was cloned has without its logs.
+func (l *logs) cloned(ctx context.Context, s *lab.Server) error {
+	row, err := s.Row(ctx, "SELECT @@GLOBAL.gtid_purged AS purged")
+	if err != nil {
 		return err
 	}
-	return p.err
+	l.copied[s.ServerID], err = gtid.ParseMySQL(row["purged"])
+	return err
 }
 
 // The triggers' columns are the third and the fourth.
@@ -63,88 +82,112 @@ var addOrigin = []string{
 const originTrigger = "CREATE TRIGGER lab.origin BEFORE INSERT ON lab.writes FOR EACH ROW " +
 	"SET NEW.server = @@server_id, NEW.at = CAST(UNIX_TIMESTAMP(SYSDATE(6)) * 1000000 AS SIGNED)"
 
-// parser reads what mariadb-binlog prints.
-type parser struct {
+// reader reads one file.
+type reader struct {
 	logs   *logs
-	server int // of the transaction being read
+	copied gtid.Set
+	parser *binlog.BinlogParser
+	place  uint64 // MySQL: how many transactions came before, with those of the logs
+	server int    // of the transaction being read
 	number uint64
-	insert bool // the columns of a row are being read
-	values [4]int64
-	err    error
 }
 
-const insertWrites = "### INSERT INTO `lab`.`writes`"
+const magic = "\xfebin"
 
-func (p *parser) line(text string) {
-	switch {
-	case strings.HasPrefix(text, "#") && strings.Contains(text, "\tGTID "):
-		_, gtid, _ := strings.Cut(text, "\tGTID ")
-		gtid, _, _ = strings.Cut(gtid, " ")
-		p.gtid(gtid)
-	case text == insertWrites:
-		p.insert, p.values = true, [4]int64{}
-	case p.insert && strings.HasPrefix(text, "###   @"):
-		p.column(strings.TrimPrefix(text, "###   @"))
+// file reads to the end, or to where an event was cut short.
+func (r *reader) file(log io.Reader) error {
+	head := make([]byte, len(magic))
+	if _, err := io.ReadFull(log, head); err != nil || string(head) != magic {
+		return fmt.Errorf("it begins with %q (%w)", head, err)
 	}
-}
-
-// gtid begins a transaction.
-func (p *parser) gtid(text string) {
-	p.insert = false
-	parts := strings.Split(text, "-")
-	if len(parts) != 3 {
-		p.fail("the GTID %q", text)
-		return
-	}
-	server, err1 := strconv.Atoi(parts[1])
-	number, err2 := strconv.ParseUint(parts[2], 10, 64)
-	if err1 != nil || err2 != nil {
-		p.fail("the GTID %q", text)
-		return
-	}
-	p.server, p.number = server, number
-	if p.logs.numbers[number] == nil {
-		p.logs.numbers[number] = map[int]struct{}{}
-	}
-	p.logs.numbers[number][server] = struct{}{}
-}
-
-// column reads "1=17" and the like; the fourth ends a row.
-func (p *parser) column(text string) {
-	name, value, _ := strings.Cut(text, "=")
-	value, _, _ = strings.Cut(value, " ") // a negative number is followed by itself without a sign
-	i, err1 := strconv.Atoi(name)
-	v, err2 := strconv.ParseInt(value, 10, 64)
-	if err1 != nil || err2 != nil || i < 1 {
-		p.fail("the column %q", text)
-		return
-	}
-	if i > len(p.values) {
-		return
-	}
-	p.values[i-1] = v
-	if i == len(p.values) {
-		p.insert = false
-		p.add()
+	for {
+		event := make([]byte, binlog.EventHeaderSize)
+		_, err := io.ReadFull(log, event)
+		if err == nil {
+			rest := int64(binary.LittleEndian.Uint32(event[9:])) - binlog.EventHeaderSize
+			if rest < 0 {
+				return fmt.Errorf("an event of %d bytes", rest+binlog.EventHeaderSize)
+			}
+			event = append(event, make([]byte, rest)...)
+			_, err = io.ReadFull(log, event[binlog.EventHeaderSize:])
+		}
+		switch {
+		case errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF):
+			return nil
+		case err != nil:
+			return err
+		}
+		e, err := r.parser.Parse(event)
+		if err == nil {
+			err = r.event(e.Header, e.Event)
+		}
+		if err != nil {
+			return err
+		}
 	}
 }
 
-func (p *parser) add() {
-	key := row{writer: int(p.values[0]), seq: p.values[1]}
-	c := commit{server: p.server, number: p.number, at: p.values[3]}
-	if int(p.values[2]) != p.server {
-		p.logs.foreign++
+func (r *reader) event(h *binlog.EventHeader, event binlog.Event) error {
+	switch e := event.(type) {
+	case *binlog.PreviousGTIDsEvent:
+		before, err := gtid.ParseMySQL(e.GTIDSets)
+		r.place = before.Union(r.copied).Count()
+		return err
+	case *binlog.GTIDEvent:
+		r.place++
+		r.begin(int(h.ServerID), r.place)
+	case *binlog.MariadbGTIDEvent:
+		r.begin(int(e.GTID.ServerID), e.GTID.SequenceNumber)
+	case *binlog.RowsEvent:
+		inserts := h.EventType == binlog.WRITE_ROWS_EVENTv1 || h.EventType == binlog.WRITE_ROWS_EVENTv2 // MariaDB's, MySQL's
+		if inserts && string(e.Table.Schema) == "lab" && string(e.Table.Table) == "writes" {
+			return r.rows(e.Rows)
+		}
 	}
-	for _, known := range p.logs.commits[key] {
+	return nil
+}
+
+// begin begins a transaction.
+func (r *reader) begin(server int, number uint64) {
+	r.server, r.number = server, number
+	if r.logs.numbers[number] == nil {
+		r.logs.numbers[number] = map[int]struct{}{}
+	}
+	r.logs.numbers[number][server] = struct{}{}
+}
+
+// rows adds those that were inserted: the writer, its number, the server and the instant.
+func (r *reader) rows(all [][]any) error {
+	for _, columns := range all {
+		if len(columns) < 4 { // before the trigger was there
+			continue
+		}
+		var values [4]int64
+		for i := range values {
+			switch v := columns[i].(type) {
+			case int32:
+				values[i] = int64(v)
+			case int64:
+				values[i] = v
+			default:
+				return fmt.Errorf("column %d of a row of lab.writes is %v, a %T", i, v, v)
+			}
+		}
+		r.add(row{writer: int(values[0]), seq: values[1]}, int(values[2]), commit{server: r.server, number: r.number, at: values[3]})
+	}
+	return nil
+}
+
+func (r *reader) add(key row, stamped int, c commit) {
+	foreign := stamped != c.server
+	for _, known := range r.logs.commits[key] {
 		if known == c {
 			return
 		}
+		foreign = foreign || known.server == c.server && known.at == c.at
 	}
-	p.logs.commits[key] = append(p.logs.commits[key], c)
-}
-
-func (p *parser) fail(format string, args ...any) {
-	if p.err == nil {
-		p.err = fmt.Errorf("read a binary log: it makes no sense: "+format, args...)
+	if foreign {
+		r.logs.foreign++
 	}
+	r.logs.commits[key] = append(r.logs.commits[key], c)
 }

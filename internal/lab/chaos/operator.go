@@ -2,8 +2,7 @@ package chaos
 
 import (
 	"context"
-	"database/sql"
-	"database/sql/driver"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -82,156 +81,47 @@ func (c *run) astray(ctx context.Context) map[string]string {
 
 // broken says which error stopped a server's replication for good; empty for none.
 func broken(ctx context.Context, s *lab.Server) string {
-	row, err := ask(ctx, s, "SHOW SLAVE STATUS")
+	r, err := bounded(ctx, s.Replica)
 	switch {
-	case err != nil || row == nil:
+	case err != nil || r == nil:
 		return ""
-	case row["Last_IO_Errno"] == "1236": // the source does not have what it asks for, or has something else in its place
-		return "its source cannot serve it: " + row["Last_IO_Error"]
-	case row["Last_SQL_Errno"] != "0":
-		return row["Last_SQL_Error"]
+	case strings.Contains(r.IOError, "fatal error 1236"): // the source does not have what it asks for, or has something else in its place
+		return "its source cannot serve it: " + r.IOError
+	default:
+		return r.SQLError
 	}
-	return ""
 }
 
-// rebuild makes a server anew as a replica of the primary, from a consistent copy of its rows. Its binary logs are read
-// before they go. Its cable is out meanwhile, so that nobody takes it for an empty replica.
-func (c *run) rebuild(ctx context.Context, s, primary *lab.Server) (err error) {
+// rebuild makes a server anew as a replica of the primary. Its binary logs are read before they go.
+func (c *run) rebuild(ctx context.Context, s, primary *lab.Server) error {
 	ctx, cancel := context.WithTimeout(ctx, 90*time.Second)
 	defer cancel()
-	host := c.f.Network.Hosts[len(c.f.Nodes)+slices.Index(c.f.DB.Servers, s)]
-	if err := c.f.Network.Unplug(ctx, host); err != nil {
+	if s.Flavor() == lab.MySQL {
+		return c.clone(ctx, s)
+	}
+	return c.copy(ctx, s, primary)
+}
+
+// clone has Remora make a server anew, with MySQL's own means. The server ends itself then, and is started as a service manager
+// would.
+func (c *run) clone(ctx context.Context, s *lab.Server) error {
+	if err := c.logs.read(s); err != nil { // nobody writes to it any more
 		return err
 	}
-	defer func() {
-		if plug := c.f.Network.Plug(context.WithoutCancel(ctx), host); err == nil {
-			err = plug
+	ctx, cancel := context.WithCancel(ctx)
+	ended, started := s.Ended(), make(chan error, 1)
+	go func() {
+		select {
+		case <-ended:
+			started <- s.Start(ctx)
+		case <-ctx.Done():
+			started <- nil
 		}
 	}()
-	if err := s.Kill(); err != nil {
+	err := c.f.Clone(ctx, s)
+	cancel()
+	if err := errors.Join(err, <-started); err != nil {
 		return err
 	}
-	if err := c.logs.read(ctx, s); err != nil {
-		return err
-	}
-	if err := s.Reset(ctx); err != nil {
-		return err
-	}
-	if err := s.Start(ctx); err != nil {
-		return err
-	}
-	position, err := copyRows(ctx, primary, s)
-	if err != nil {
-		return err
-	}
-	return s.Exec(ctx, "STOP SLAVE", "SET GLOBAL gtid_slave_pos='"+position+"'", fmt.Sprintf(
-		"CHANGE MASTER TO MASTER_HOST='%s', MASTER_PORT=%d, MASTER_USER='%s', MASTER_PASSWORD='%s', MASTER_USE_GTID=slave_pos, "+
-			"MASTER_CONNECT_RETRY=1, MASTER_HEARTBEAT_PERIOD=0.5",
-		primary.Host, primary.Port, lab.ReplUser.Name, lab.ReplUser.Password), "START SLAVE")
-}
-
-// copyRows copies the table from one server to another as of one position of the binary log, which it returns.
-func copyRows(ctx context.Context, from, to *lab.Server) (position string, err error) {
-	source, err := from.DB().Conn(ctx)
-	if err != nil {
-		return "", err
-	}
-	defer discard(source)
-	if err := execAll(ctx, source, "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ", "START TRANSACTION WITH CONSISTENT SNAPSHOT"); err != nil {
-		return "", fmt.Errorf("%s: %w", from.Name, err)
-	}
-	if position, err = snapshotPosition(ctx, source); err != nil {
-		return "", fmt.Errorf("%s: %w", from.Name, err)
-	}
-	target, err := to.DB().Conn(ctx)
-	if err != nil {
-		return "", err
-	}
-	defer discard(target)
-	var name, create string
-	if err := source.QueryRowContext(ctx, "SHOW CREATE TABLE lab.writes").Scan(&name, &create); err != nil {
-		return "", fmt.Errorf("%s: %w", from.Name, err)
-	}
-	create = strings.Replace(create, "CREATE TABLE ", "CREATE TABLE lab.", 1)
-	if err := execAll(ctx, target, "SET SESSION sql_log_bin=0", "CREATE DATABASE lab", create); err != nil {
-		return "", fmt.Errorf("%s: %w", to.Name, err)
-	}
-	rows, err := source.QueryContext(ctx, "SELECT writer, seq, server, at FROM lab.writes")
-	if err != nil {
-		return "", fmt.Errorf("%s: %w", from.Name, err)
-	}
-	defer rows.Close()
-	if err := insert(ctx, target, rows); err != nil {
-		return "", fmt.Errorf("copy the rows of %s to %s: %w", from.Name, to.Name, err)
-	}
-	// The trigger last: it would stamp the rows.
-	return position, execAll(ctx, target, originTrigger)
-}
-
-// discard closes a connection whose session nobody else is to get.
-func discard(conn *sql.Conn) {
-	_ = conn.Raw(func(any) error { return driver.ErrBadConn })
-	_ = conn.Close()
-}
-
-// snapshotPosition is the position of the transaction's snapshot.
-func snapshotPosition(ctx context.Context, conn *sql.Conn) (position string, err error) {
-	var name, file, offset string
-	if err := conn.QueryRowContext(ctx, "SHOW STATUS LIKE 'binlog_snapshot_file'").Scan(&name, &file); err != nil {
-		return "", err
-	}
-	if err := conn.QueryRowContext(ctx, "SHOW STATUS LIKE 'binlog_snapshot_position'").Scan(&name, &offset); err != nil {
-		return "", err
-	}
-	var found sql.NullString
-	if err := conn.QueryRowContext(ctx, fmt.Sprintf("SELECT BINLOG_GTID_POS('%s', %s)", file, offset)).Scan(&found); err != nil {
-		return "", err
-	}
-	if found.String == "" {
-		return "", fmt.Errorf("it has no position at %s:%s", file, offset)
-	}
-	return found.String, nil
-}
-
-func execAll(ctx context.Context, conn *sql.Conn, statements ...string) error {
-	for _, st := range statements {
-		if _, err := conn.ExecContext(ctx, st); err != nil {
-			return fmt.Errorf("%s: %w", st, err)
-		}
-	}
-	return nil
-}
-
-// insert copies rows in batches, as one transaction.
-func insert(ctx context.Context, conn *sql.Conn, rows *sql.Rows) error {
-	if err := execAll(ctx, conn, "START TRANSACTION"); err != nil {
-		return err
-	}
-	var batch []string
-	flush := func() error {
-		if len(batch) == 0 {
-			return nil
-		}
-		err := execAll(ctx, conn, "INSERT INTO lab.writes (writer, seq, server, at) VALUES "+strings.Join(batch, ","))
-		batch = batch[:0]
-		return err
-	}
-	for rows.Next() {
-		var writer, seq, server, at int64
-		if err := rows.Scan(&writer, &seq, &server, &at); err != nil {
-			return err
-		}
-		if batch = append(batch, fmt.Sprintf("(%d,%d,%d,%d)", writer, seq, server, at)); len(batch) == 1000 {
-			if err := flush(); err != nil {
-				return err
-			}
-		}
-	}
-	if err := rows.Err(); err != nil {
-		return err
-	}
-	if err := flush(); err != nil {
-		return err
-	}
-	return execAll(ctx, conn, "COMMIT")
+	return c.logs.cloned(context.WithoutCancel(ctx), s)
 }

@@ -74,7 +74,7 @@ func (c *run) judge(ctx context.Context) error {
 		return nil
 	}
 	for _, s := range c.f.DB.Servers {
-		if err := c.logs.read(ctx, s); err != nil {
+		if err := c.logs.read(s); err != nil {
 			return fmt.Errorf("judge: %w", err)
 		}
 	}
@@ -119,7 +119,7 @@ func (v Verdict) broken(foreign int) (all []string) {
 		all = append(all, fmt.Sprintf("two writers: %d acknowledged writes were executed after the first one of the next primary, up to %s after", v.Late, v.Overlap))
 	}
 	say(v.Unseen, "the measurement is not whole: %d rows of the final primary are in no binary log")
-	say(foreign, "the measurement is not whole: %d rows name another server than their GTID")
+	say(foreign, "the measurement is not whole: %d rows name another server than their GTID, or have not the same place in all logs")
 	if v.Acked == 0 {
 		all = append(all, "nothing was ever acknowledged")
 	}

@@ -35,13 +35,15 @@ type Options struct {
 // bound is how long all may take to be well again after a fault. A server whose disk was full looks for room once a minute.
 const bound = 2 * time.Minute
 
-// forever is how long a commit waits for an acknowledgement: durability fences only where it never goes on without.
-const forever = 60 * 24 * time.Hour
+// forever is how long a commit waits for an acknowledgement: durability fences only where it never goes on without. MySQL waits
+// for 49 days at most.
+const forever = 45 * 24 * time.Hour
 
-// The sizes of each server's and each sidecar's disk: half an hour of writes fits.
+// The sizes of each server's and each sidecar's disk: half an hour of writes fits, and beside the saved transactions that a sidecar
+// keeps there are the 256 MiB that it leaves free.
 const (
 	serverDisk  = 512 << 20
-	sidecarDisk = 64 << 20
+	sidecarDisk = 384 << 20
 )
 
 // Faults names all kinds of faults, each with what it means.
@@ -103,9 +105,6 @@ func start(ctx context.Context, l *lab.Lab, opts Options) (*run, error) {
 	if opts.Out == nil {
 		opts.Out = io.Discard
 	}
-	if lab.DefaultFlavor() != lab.MariaDB {
-		return nil, fmt.Errorf("play on %s: the judge reads MariaDB's binary logs, and the operator speaks its words; unset REMORA_FLAVOR", lab.DefaultFlavor())
-	}
 	c := &run{
 		opts: opts, lab: l, logs: newLogs(), random: rand.New(rand.NewPCG(opts.Seed, 0)),
 		since: map[*lab.Server]time.Time{}, report: Report{Seed: opts.Seed},
@@ -116,21 +115,26 @@ func start(ctx context.Context, l *lab.Lab, opts Options) (*run, error) {
 		// A recovery every half minute is what this is for; and where a failover is refused, the primary that returns is to go on.
 		Policy: "anti_flap: 0s\nlag: {when_all: promote}",
 		Topology: lab.Spec{Server: lab.ServerOptions{
-			Flavor: lab.MariaDB, SemiSync: !opts.Async, SemiSyncTimeout: forever, Appliers: 4, Disk: serverDisk,
-			ExtraArgs: []string{"--skip-slave-start=0"}, // a server that is started again replicates again, as those of a lab do not
+			SemiSync: !opts.Async, SemiSyncTimeout: forever, Appliers: 4, Disk: serverDisk, Resumes: true,
 		}},
 	})
 	if err != nil {
 		return nil, err
 	}
-	if err := c.f.DB.Primary().Exec(ctx, addOrigin...); err != nil {
+	primary := c.f.DB.Primary()
+	if err := primary.Exec(ctx, addOrigin...); err != nil {
 		return nil, err
 	}
-	row, err := c.f.DB.Primary().Row(ctx, "SELECT VERSION() AS v")
+	if primary.Flavor() == lab.MySQL {
+		if err := primary.Exec(ctx, "GRANT CLONE_ADMIN, BACKUP_ADMIN ON *.* TO "+lab.RemoraUser.Name+"@'%'"); err != nil {
+			return nil, err
+		}
+	}
+	row, err := primary.Row(ctx, "SELECT VERSION() AS v")
 	if err != nil {
 		return nil, err
 	}
-	c.report.Servers, c.report.Proxies = "MariaDB "+row["v"], c.f.ProxyKind()
+	c.report.Servers, c.report.Proxies = primary.Flavor().String()+" "+row["v"], c.f.ProxyKind()
 	if c.load, err = c.f.Load(ctx, lab.LoadOptions{
 		Writers: opts.Writers, Pace: 50 * time.Millisecond,
 		// Half of them give up, as applications do, just while commits stand still: that must not acknowledge anything.

@@ -64,51 +64,54 @@ func (c *run) unwell(ctx context.Context, since time.Time) string {
 	return ""
 }
 
+// answer is how long a server may take to answer a question.
+const answer = 2 * time.Second
+
 // writer is the one server that takes writes, with its position.
 func (c *run) writer(ctx context.Context) (writer *lab.Server, position string, err error) {
 	for _, s := range c.f.DB.Servers {
-		row, err := ask(ctx, s, "SELECT @@read_only AS read_only, @@gtid_current_pos AS position")
+		closed, err := bounded(ctx, s.Closed)
 		switch {
 		case err != nil:
 			return nil, "", err
-		case row["read_only"] != "0":
+		case closed:
 		case writer != nil:
 			return nil, "", fmt.Errorf("%s and %s both take writes", writer.Name, s.Name)
 		default:
-			writer, position = s, row["position"]
+			writer = s
 		}
 	}
 	if writer == nil {
 		return nil, "", fmt.Errorf("no server takes writes")
 	}
-	return writer, position, nil
+	position, err = bounded(ctx, writer.Position)
+	return writer, position, err
 }
 
-func ask(ctx context.Context, s *lab.Server, query string) (map[string]string, error) {
-	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+// bounded asks a server something.
+func bounded[T any](ctx context.Context, question func(context.Context) (T, error)) (T, error) {
+	ctx, cancel := context.WithTimeout(ctx, answer)
 	defer cancel()
-	return s.Row(ctx, query)
+	return question(ctx)
 }
 
 // follows says why a server does not follow the primary; empty when it does, and has what the primary had.
 func follows(ctx context.Context, s, primary *lab.Server, position string) string {
-	row, err := ask(ctx, s, "SHOW SLAVE STATUS")
+	r, err := bounded(ctx, s.Replica)
 	switch {
 	case err != nil:
 		return err.Error()
-	case row == nil:
+	case r == nil:
 		return s.Name + " replicates from nobody"
-	case row["Master_Host"] != primary.Host:
-		return fmt.Sprintf("%s replicates from %s, not from %s", s.Name, row["Master_Host"], primary.Name)
-	case row["Slave_IO_Running"] != "Yes" || row["Slave_SQL_Running"] != "Yes":
-		return fmt.Sprintf("%s: IO %s (%s), SQL %s (%s)", s.Name, row["Slave_IO_Running"], row["Last_IO_Error"], row["Slave_SQL_Running"], row["Last_SQL_Error"])
+	case r.SourcePort != primary.Port: // no two servers of a lab have the same
+		return fmt.Sprintf("%s replicates from port %d, not from %s", s.Name, r.SourcePort, primary.Name)
+	case r.IO != "Yes" || r.SQL != "Yes":
+		return fmt.Sprintf("%s: IO %s (%s), SQL %s (%s)", s.Name, r.IO, r.IOError, r.SQL, r.SQLError)
 	}
-	waited, err := ask(ctx, s, "SELECT MASTER_GTID_WAIT('"+position+"', 0.5) AS waited")
-	if err != nil {
+	ctx, cancel := context.WithTimeout(ctx, 500*time.Millisecond)
+	defer cancel()
+	if err := s.Applied(ctx, position); err != nil {
 		return err.Error()
-	}
-	if waited["waited"] != "0" {
-		return fmt.Sprintf("%s has not applied %s yet", s.Name, position)
 	}
 	return ""
 }

@@ -1,7 +1,6 @@
 package chaos
 
 import (
-	"strings"
 	"testing"
 	"time"
 
@@ -71,40 +70,5 @@ func TestJudge(t *testing.T) {
 				t.Errorf("(-want +got)\n%s", diff)
 			}
 		})
-	}
-}
-
-func TestReadABinaryLog(t *testing.T) {
-	const text = `# at 4
-#261121 18:04:18 server id 1  end_log_pos 372 CRC32 0x1	GTID 0-1-7 ddl
-CREATE TABLE writes (x INT)/*!*/;
-#261121 18:04:18 server id 2  end_log_pos 372 CRC32 0x1	GTID 0-2-8 cid=12 trans
-### INSERT INTO ` + "`lab`.`writes`" + `
-### SET
-###   @1=3
-###   @2=17
-###   @3=2
-###   @4=1763748258000123
-#261121 18:04:18 server id 1  end_log_pos 372 CRC32 0x1	GTID 0-1-8 trans
-### INSERT INTO ` + "`lab`.`other`" + `
-### SET
-###   @1=3
-###   @2=18
-`
-	l := newLogs()
-	p := parser{logs: l}
-	for line := range strings.Lines(text) {
-		p.line(strings.TrimRight(line, "\n"))
-	}
-	want := map[row][]commit{{3, 17}: {{server: 2, number: 8, at: 1763748258000123}}}
-	if diff := cmp.Diff(want, l.commits, cmp.AllowUnexported(row{}, commit{})); diff != "" || p.err != nil {
-		t.Errorf("%v (-want +got)\n%s", p.err, diff)
-	}
-	if l.forks() != 1 || l.foreign != 0 {
-		t.Errorf("%d forks, %d foreign rows", l.forks(), l.foreign)
-	}
-	p.line("#261121 18:04:18 server id 1  end_log_pos 372\tGTID nonsense")
-	if p.err == nil {
-		t.Error("nonsense was read")
 	}
 }

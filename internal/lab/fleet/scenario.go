@@ -107,13 +107,22 @@ func (f *Fleet) AskSwitchover(ctx context.Context, i int, to string, within time
 
 // Discard takes back what a server alone has, and makes it a replica again.
 func (f *Fleet) Discard(ctx context.Context, s *lab.Server) error {
+	return f.rejoin(ctx, failover.RejoinRequest{Instance: topology.Addr(s.Addr), Discard: true})
+}
+
+// Clone makes a MySQL server anew from another one, and a replica again. It ends itself, and has to be started meanwhile.
+func (f *Fleet) Clone(ctx context.Context, s *lab.Server) error {
+	return f.rejoin(ctx, failover.RejoinRequest{Instance: topology.Addr(s.Addr), Clone: true})
+}
+
+func (f *Fleet) rejoin(ctx context.Context, r failover.RejoinRequest) error {
 	leader, err := f.Leader(ctx)
 	if err != nil {
 		return err
 	}
-	_, err = f.clients[slices.Index(f.Sidecars, leader)].Rejoin(ctx, Cluster, api.RejoinRequest{RejoinRequest: failover.RejoinRequest{Instance: topology.Addr(s.Addr), Discard: true}})
+	_, err = f.clients[slices.Index(f.Sidecars, leader)].Rejoin(ctx, Cluster, api.RejoinRequest{RejoinRequest: r})
 	if err != nil {
-		return fmt.Errorf("discard: %w", refusals(err))
+		return fmt.Errorf("bring %s back: %w", r.Instance, refusals(err))
 	}
 	return nil
 }

@@ -402,11 +402,11 @@ func (w *walker) caughtUp(ctx context.Context) error {
 	return lab.Eventually(ctx, "the replicas to catch up", 5*time.Millisecond, func() (bool, string) {
 		var sets []string
 		for _, s := range w.DB.Servers {
-			row, err := s.Row(ctx, "SELECT @@global.gtid_current_pos AS pos")
+			pos, err := s.Position(ctx)
 			if err != nil {
 				return false, err.Error()
 			}
-			sets = append(sets, row["pos"])
+			sets = append(sets, pos)
 		}
 		return len(slices.Compact(slices.Clone(sets))) == 1, fmt.Sprint(sets)
 	})
