@@ -52,8 +52,13 @@ func (l *logs) forks() (n int) {
 	return n
 }
 
-// read adds all that a server has.
-func (l *logs) read(s *lab.Server) error {
+// read adds all that a server has, which runs or not.
+func (l *logs) read(ctx context.Context, s *lab.Server) error {
+	if s.Flavor() == lab.MySQL && s.Running() {
+		if err := l.purged(ctx, s); err != nil {
+			return err
+		}
+	}
 	return s.Binlogs(func(_ string, log io.Reader) error {
 		r := reader{logs: l, copied: l.copied[s.ServerID], parser: binlog.NewBinlogParser()}
 		r.parser.SetFlavor(string(s.Flavor()))
@@ -61,8 +66,10 @@ func (l *logs) read(s *lab.Server) error {
 	})
 }
 
-// cloned notes what a MySQL server that was cloned has without its logs.
-func (l *logs) cloned(ctx context.Context, s *lab.Server) error {
+// purged asks a MySQL server what it has without its logs, of which it deletes none: that came with a clone.
+func (l *logs) purged(ctx context.Context, s *lab.Server) error {
+	ctx, cancel := context.WithTimeout(ctx, answer)
+	defer cancel()
 	row, err := s.Row(ctx, "SELECT @@GLOBAL.gtid_purged AS purged")
 	if err != nil {
 		return err

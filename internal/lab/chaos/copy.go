@@ -26,7 +26,7 @@ func (c *run) copy(ctx context.Context, s, primary *lab.Server) (err error) {
 	if err := s.Kill(); err != nil {
 		return err
 	}
-	if err := c.logs.read(s); err != nil {
+	if err := c.logs.read(ctx, s); err != nil {
 		return err
 	}
 	if err := s.Reset(ctx); err != nil {

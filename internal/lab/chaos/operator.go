@@ -105,23 +105,15 @@ func (c *run) rebuild(ctx context.Context, s, primary *lab.Server) error {
 // clone has Remora make a server anew, with MySQL's own means. The server ends itself then, and is started as a service manager
 // would.
 func (c *run) clone(ctx context.Context, s *lab.Server) error {
-	if err := c.logs.read(s); err != nil { // nobody writes to it any more
+	if err := c.logs.read(ctx, s); err != nil { // nobody writes to it any more
 		return err
 	}
-	ctx, cancel := context.WithCancel(ctx)
-	ended, started := s.Ended(), make(chan error, 1)
-	go func() {
-		select {
-		case <-ended:
-			started <- s.Start(ctx)
-		case <-ctx.Done():
-			started <- nil
-		}
-	}()
-	err := c.f.Clone(ctx, s)
-	cancel()
-	if err := errors.Join(err, <-started); err != nil {
+	ended, cloned := s.Ended(), make(chan error, 1)
+	go func() { cloned <- c.f.Clone(ctx, s) }()
+	select {
+	case err := <-cloned:
 		return err
+	case <-ended:
+		return errors.Join(s.Start(ctx), <-cloned)
 	}
-	return c.logs.cloned(context.WithoutCancel(ctx), s)
 }

@@ -74,7 +74,7 @@ func (c *run) judge(ctx context.Context) error {
 		return nil
 	}
 	for _, s := range c.f.DB.Servers {
-		if err := c.logs.read(s); err != nil {
+		if err := c.logs.read(ctx, s); err != nil {
 			return fmt.Errorf("judge: %w", err)
 		}
 	}
