@@ -23,7 +23,7 @@ var promises = []struct {
 	{"every field of the doctor's report is documented", []string{"doctor/finding.go", "doctor/safe.go"}, `json:"(\w+)`, "docs/api.md", "%s"},
 	{"every rule of a refusal is listed", []string{"failover/rules.go"}, `(?m)^\t\{"(\w+)", (?:true|false)`, "docs/operations.md", "`%s`"},
 	{"every refusal's rule is listed", []string{"failover/*.go"}, `Rule: +"(\w+)"`, "docs/operations.md", "`%s`"},
-	{"every route is documented", []string{"api/server.go"}, `"((?:GET|POST|DELETE) /v1/[\w/{}]*\w\}?)"`, "docs/api.md", "## %s\n"},
+	{"every route is documented", []string{"api/routes.go"}, `"((?:GET|POST|DELETE) /v1/[\w/{}]*\w\}?)"`, "docs/api.md", "## %s\n"},
 	{"every field of the API is documented", []string{"api/types.go", "api/heartbeat.go"}, `json:"(\w+)`, "docs/api.md", "%s"},
 	{"every field of a snapshot is documented", []string{"topology/s*.go", "topology/route.go", "topology/view.go", "failover/case.go", "failover/tries.go", "failover/intent.go", "failover/step.go"}, `json:"(\w+)`, "docs/snapshot.md", "`%s`"},
 	{"every act is documented", []string{"failover/step.go"}, `(?m)^\t\w+ +Act = "(\w+)"`, "docs/snapshot.md", "| `%s` |"},
