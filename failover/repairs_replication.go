@@ -183,6 +183,8 @@ func (f *facts) closedByHand() string {
 		}
 	}
 	switch {
+	case f.closedLate():
+		return ""
 	case !restart.After(routed):
 		return fmt.Sprintf("it has not restarted since it was routed %s, so somebody closed it", f.ago(routed))
 	case w.Writer == f.primary && w.Open.After(restart):
@@ -191,6 +193,17 @@ func (f *facts) closedByHand() string {
 		return fmt.Sprintf("it restarted %s, long before this leader's term began, and somebody may have closed it since", f.ago(restart))
 	}
 	return ""
+}
+
+// lateFor is how long after a roll-back a statement of the leader that began the recovery may close the primary: it waits
+// there for the end of a transaction, and its leader was killed. No act waits for nearly as long.
+const lateFor = time.Minute
+
+// closedLate says that the writer was closed just after a recovery that was rolled back to it: by the recovery's own
+// statement, most likely, which came too late.
+func (f *facts) closedLate() bool {
+	last, w := f.c.Last, f.c.Watch
+	return last != nil && last.Outcome == RolledBack && last.To == f.primary && w.Writer == f.primary && w.Open.Before(last.Ended.Add(lateFor))
 }
 
 // lackedBy is what another has received or executed and st has not. A read-only

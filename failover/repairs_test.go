@@ -114,6 +114,10 @@ func TestRepairsOfTheWriter(t *testing.T) {
 	own := func(newest string) *build {
 		return primary("a", restarted()).replica("b", has("0-1-100", "0-1-100,"+newest)).replica("c").repair(after)
 	}
+	rolledBack := func(to topology.Addr, ago time.Duration) *build {
+		return primary("a", readOnly(), with(func(st *topology.State) { st.Uptime = topology.Duration(2 * time.Hour) })).replica("b").repair(after).
+			last(&Recovery{Intent: Intent{ID: "main-9", From: to, To: at("c")}, Outcome: RolledBack, To: to, Ended: noon.Add(-ago)})
+	}
 	tests := []struct {
 		name string
 		b    *build
@@ -125,6 +129,10 @@ func TestRepairsOfTheWriter(t *testing.T) {
 		{"after a restart", primary("a", restarted()).replica("b").repair(after), "set writable a:3306"},
 		{"also where the readers changed after it", primary("a", restarted()).replica("b").repair(after).
 			last(&Recovery{Intent: Intent{ID: "main-9", To: at("a")}, Outcome: Succeeded, To: at("a"), Routed: noon.Add(-time.Hour), Ended: noon.Add(-time.Hour)}).routedAt(noon.Add(-time.Second)), "set writable a:3306"},
+		{"a late statement closed it, just after a roll-back", rolledBack(at("a"), 70*time.Second).watched(time.Hour, 20*time.Second), "set writable a:3306"},
+		{"not one that came later", rolledBack(at("a"), 2*time.Minute).watched(time.Hour, 20*time.Second), ""},
+		{"nor where it was never seen open", rolledBack(at("a"), 70*time.Second).watched(time.Hour, 0), ""},
+		{"nor after another's", rolledBack(at("b"), 70*time.Second).watched(time.Hour, 20*time.Second), ""},
 		{"not where somebody closed it", primary("a", readOnly(), with(func(st *topology.State) { st.Uptime = topology.Duration(2 * time.Hour) })).replica("b").repair(after), ""},
 		{"nor where somebody closed it after that", primary("a", restarted()).replica("b").repair(after).watched(time.Hour, 30*time.Second), ""},
 		{"it was open before the restart", primary("a", restarted()).replica("b").repair(after).watched(time.Hour, 61*time.Second), "set writable a:3306"},
