@@ -10,13 +10,15 @@ import (
 	"log/slog"
 	"net"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/go-sql-driver/mysql"
 )
 
 // Admin speaks to one ProxySQL's admin interface over one connection that it
-// keeps open. Its methods may be called from any goroutine; they take turns.
+// keeps open. Its methods may be called from any goroutine: what several ask for at one
+// time is read and written together, see [Admin.work].
 type Admin struct {
 	cfg     Config
 	log     *slog.Logger
@@ -24,6 +26,12 @@ type Admin struct {
 	db      *sql.DB
 	turn    chan struct{} // holds one token: whose turn it is
 	id      string        // of this Admin, the first part of its tickets
+
+	mu      sync.Mutex
+	waiting []*task // for the next round
+	working bool    // rounds are being done
+	worker  sync.WaitGroup
+	arrived chan struct{} // tells the rounds that somebody new waits
 
 	// What follows belongs to whose turn it is.
 	conn    *sql.Conn    // nil: to be made
@@ -35,6 +43,7 @@ type Admin struct {
 	kills   bool              // see killsGone
 	checked time.Time         // when cluster and kills were read
 	warned  map[string]string // what was last logged of a cluster
+	refused map[int]bool      // by writer hostgroup: clusters of which something was refused
 }
 
 // New makes an Admin; it connects when first used. onBreak is called at once, from
@@ -51,7 +60,7 @@ func New(cfg Config, log *slog.Logger, onBreak func()) *Admin {
 		onBreak = func() {}
 	}
 	a := &Admin{cfg: cfg, log: log.With("proxysql", cfg.Addr), onBreak: onBreak, turn: make(chan struct{}, 1), id: randomID(),
-		warned: map[string]string{}}
+		arrived: make(chan struct{}, 1), warned: map[string]string{}, refused: map[int]bool{}}
 	dsn := mysql.NewConfig()
 	dsn.User, dsn.Passwd, dsn.Net, dsn.Addr = cfg.User, cfg.Password, "tcp", cfg.Addr
 	dsn.Logger = &mysql.NopLogger{} // what it would print is in the errors too
@@ -86,6 +95,7 @@ func (a *Admin) Close() {
 	a.drop()
 	_ = a.db.Close()
 	a.turn <- struct{}{}
+	a.worker.Wait()
 }
 
 // begin waits for the turn and for a connection.
@@ -254,39 +264,39 @@ func (a *Admin) explain(name string, err error) error {
 	return fmt.Errorf("proxysql %s: %s: %w: %w", a.cfg.Addr, name, ErrUnreachable, err)
 }
 
-// guard makes the guard of one operation, with a ticket never used before.
-func (a *Admin) guard(cluster string, epoch uint64) guard {
+// ticket is one that was never used before.
+func (a *Admin) ticket() string {
 	a.tickets++
-	return guard{cluster: cluster, epoch: epoch, ticket: fmt.Sprintf("%s-%d", a.id, a.tickets)}
+	return fmt.Sprintf("%s-%d", a.id, a.tickets)
 }
 
-// read takes a state of the cluster as q says, which need not name the tables.
-func (a *Admin) read(ctx context.Context, q reading) (*state, error) {
+// read takes the states of clusters as q says, which need not name the tables.
+func (a *Admin) read(ctx context.Context, q reading) ([]*state, error) {
 	q.tables, q.epoch = a.tables, a.tables["remora_epoch"] && !q.blind
-	s, err := a.readOnce(ctx, q)
+	states, err := a.readOnce(ctx, q)
 	switch {
-	case q.blind, err != nil && !(q.epoch && errors.Is(err, ErrRefused)), err == nil && s.hasTable == q.epoch:
-		return s, err
+	case q.blind, err != nil && !(q.epoch && errors.Is(err, ErrRefused)), err == nil && states[0].hasTable == q.epoch:
+		return states, err
 	}
 	// The table came or went since we looked last; a table that is there and still
 	// cannot be read is none of ours.
 	q.epoch = !q.epoch
 	a.tables["remora_epoch"] = q.epoch
-	s, again := a.readOnce(ctx, q)
-	if again == nil && s.hasTable && !q.epoch {
+	again, failure := a.readOnce(ctx, q)
+	if failure == nil && again[0].hasTable && !q.epoch {
 		return nil, err
 	}
-	return s, again
+	return again, failure
 }
 
-func (a *Admin) readOnce(ctx context.Context, q reading) (*state, error) {
+func (a *Admin) readOnce(ctx context.Context, q reading) ([]*state, error) {
 	rows, err := a.query(ctx, statement{"read servers", q.sql()})
 	if err != nil {
 		return nil, err
 	}
-	s, err := q.parse(rows)
+	states, err := q.parse(rows)
 	if err != nil {
 		return nil, fmt.Errorf("proxysql %s: read servers: %w", a.cfg.Addr, err)
 	}
-	return s, nil
+	return states, nil
 }

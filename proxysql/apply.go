@@ -26,58 +26,29 @@ func (a *Admin) Apply(ctx context.Context, route topology.Route, hg Hostgroups) 
 	if err := checkRoute(route, hg); err != nil {
 		return topology.Proxy{}, fmt.Errorf("proxysql %s: %w", a.cfg.Addr, err)
 	}
-	end, err := a.begin(ctx)
-	if err != nil {
-		return topology.Proxy{}, err
+	t := newTask(looking, fmt.Sprintf("apply %s at epoch %d", route.Cluster, route.Epoch), subject{route.Cluster, hg})
+	t.route, t.apply = route, true
+	if !a.ask(ctx, t) {
+		err := a.left(ctx, t)
+		return topology.Proxy{Error: err.Error()}, err
 	}
-	defer end()
-	start := time.Now()
-	proxy, changed, err := a.apply(ctx, route, hg)
-	proxy.Version = a.version
-	if err != nil {
-		proxy.Error = err.Error()
-		return proxy, err
+	if t.err != nil {
+		t.status.Error = t.err.Error()
+		return t.status, t.err
 	}
-	if changed {
+	if t.written > 0 {
 		a.log.Info("route applied", "cluster", route.Cluster, "epoch", route.Epoch, "writer", route.Writer, "mode", route.Mode,
-			"took", time.Since(start))
+			"took", time.Since(t.asked))
 	}
-	return proxy, nil
+	return t.status, nil
 }
 
-func (a *Admin) apply(ctx context.Context, route topology.Route, hg Hostgroups) (topology.Proxy, bool, error) {
-	s, err := a.read(ctx, reading{cluster: route.Cluster, hg: hg})
-	if err != nil {
-		return topology.Proxy{}, false, err
+// begun takes in the first reading of a route that is to be applied.
+func (a *Admin) begun(t *task) {
+	t.addrs = attachedTo(t.state, t.route, t.hg)
+	if t.state.applied == t.route.Epoch && t.state.epoch == t.route.Epoch {
+		t.drift = a.plan(t.state, t.route, t.hg).drift(t.state, t.hg)
 	}
-	a.warn(s, route.Cluster, hg)
-	attached := attachedTo(s, route, hg)
-	var drift []string
-	if s.applied == route.Epoch && s.epoch == route.Epoch {
-		drift = a.plan(s, route, hg).drift(s, hg)
-	}
-	if err := a.yield(ctx, s, hg); err != nil {
-		return a.describe(s, route, hg, drift), false, err
-	}
-	s, changed, err := a.settle(ctx, s, route, hg)
-	if err != nil {
-		return a.describe(s, route, hg, drift), changed, err
-	}
-	if route.Mode != topology.Open && s.used == nil {
-		if s, err = a.read(ctx, reading{cluster: route.Cluster, hg: hg, used: true}); err != nil {
-			return topology.Proxy{}, changed, err
-		}
-	}
-	for _, addr := range attached {
-		if n, err := a.endSessions(ctx, hg, addr); err != nil {
-			p := a.describe(s, route, hg, drift)
-			p.Epoch = 0 // a session that is attached could go on writing: that is no fence
-			return p, changed, err
-		} else if n > 0 {
-			a.log.Info("sessions ended", "cluster", route.Cluster, "hostgroup", hg.Writer, "server", addr, "sessions", n)
-		}
-	}
-	return a.describe(s, route, hg, drift), changed, nil
 }
 
 // attachedTo names the servers whose sessions a route ends, judged by what runtime did
@@ -97,68 +68,78 @@ func attachedTo(s *state, route topology.Route, hg Hostgroups) []topology.Addr {
 	return list
 }
 
-// settle executes plans until a reading shows that nothing is left to do, and
-// notes that.
-func (a *Admin) settle(ctx context.Context, s *state, route topology.Route, hg Hostgroups) (*state, bool, error) {
-	for attempt := 0; ; attempt++ {
-		if s.epoch > route.Epoch {
-			return s, attempt > 0, fmt.Errorf("proxysql %s: apply %s at epoch %d: %w, %d", a.cfg.Addr, route.Cluster, route.Epoch,
-				ErrStaleEpoch, s.epoch)
+// settle finds out what is left to do for routes that are being applied: nothing, then
+// that is noted in the proxy; or a plan, which is executed next.
+func (a *Admin) settle(ctx context.Context, tasks []*task) {
+	var settled []*task
+	var confirmed guards
+	for _, t := range tasks {
+		s := t.state
+		if s.epoch > t.route.Epoch {
+			t.finish(fmt.Errorf("proxysql %s: %s: %w, %d", a.cfg.Addr, t.what, ErrStaleEpoch, s.epoch))
+			continue
 		}
-		p := a.plan(s, route, hg)
-		if p.settled(s, route.Epoch) {
-			return s, attempt > 0, a.confirm(ctx, s, route)
-		}
-		if attempt == attempts {
-			return s, true, fmt.Errorf("proxysql %s: apply %s at epoch %d: %w: %s", a.cfg.Addr, route.Cluster, route.Epoch,
-				ErrNotReadBack, p.remains(s, hg))
-		}
-		g := a.guard(route.Cluster, route.Epoch)
-		for _, st := range p.statements(s, g, hg) {
-			if err := a.exec(ctx, st); err != nil {
-				return s, true, err
+		t.plan = a.plan(s, t.route, t.hg)
+		switch {
+		case t.plan.settled(s, t.route.Epoch):
+			settled = append(settled, t)
+			if s.applied != t.route.Epoch {
+				confirmed = append(confirmed, guard{t.subject, t.route.Epoch, s.ticket})
 			}
+		case t.written == attempts:
+			t.finish(fmt.Errorf("proxysql %s: %s: %w: %s", a.cfg.Addr, t.what, ErrNotReadBack, t.plan.remains(s, t.hg)))
+		default:
+			t.kind = writing
 		}
-		a.tables["remora_epoch"] = true
-		next, err := a.read(ctx, reading{cluster: route.Cluster, hg: hg, brief: len(s.claims) == 0,
-			used: route.Mode != topology.Open})
-		if err != nil {
-			return s, true, err
+	}
+	if len(confirmed) > 0 {
+		if err := a.exec(ctx, confirmed.confirm()); err != nil {
+			a.fail(settled, err)
+			return
 		}
-		s = next
+	}
+	for _, t := range settled {
+		t.state.applied, t.settled = t.route.Epoch, true
+		a.conclude(t)
 	}
 }
 
-// confirm notes in the proxy that the epoch was read back.
-func (a *Admin) confirm(ctx context.Context, s *state, route topology.Route) error {
-	if s.applied == route.Epoch {
-		return nil
+// conclude answers that a route is applied, where that is all: a proxy that does not send
+// on to the writer tells too whether it is drained, and sessions that are attached to a
+// server which is closed could go on writing, so that it is no fence before they are gone.
+func (a *Admin) conclude(t *task) {
+	t.status = a.describe(t.state, t.route, t.hg, t.drift)
+	switch {
+	case t.route.Mode != topology.Open && t.state.used == nil:
+		return // it is read once more
+	case len(t.addrs) > 0:
+		t.kind, t.status.Epoch = ending, 0
+	default:
+		t.finish(nil)
 	}
-	g := guard{cluster: route.Cluster, epoch: route.Epoch, ticket: s.ticket}
-	if err := a.exec(ctx, g.confirm()); err != nil {
-		return err
-	}
-	s.applied = route.Epoch
-	return nil
 }
 
-// yield refuses a conflict, or removes it where Remora may take over: what
-// concerns the cluster here, the rest with the plan.
-func (a *Admin) yield(ctx context.Context, s *state, hg Hostgroups) error {
-	if a.cluster.syncs() {
+// yield refuses conflicts, or removes them where Remora may take over: what concerns the
+// proxy as a whole here, the rest with the plans.
+func (a *Admin) yield(ctx context.Context, tasks []*task) error {
+	if len(tasks) > 0 && a.cluster.syncs() {
 		if err := a.readClustering(ctx); err != nil {
 			return err
 		}
 	}
-	sentence := conflict(s.claims, hg, a.cluster)
-	if sentence == "" {
-		return nil
+	leave := false
+	for _, t := range tasks {
+		sentence := conflict(t.state.claims, t.hg, a.cluster)
+		switch {
+		case sentence == "":
+		case !t.hg.TakeOver:
+			t.finish(fmt.Errorf("proxysql %s: %w: %s", a.cfg.Addr, ErrConflict, sentence))
+		default:
+			a.log.Warn("taking over", "conflict", sentence)
+			leave = a.cluster.syncs()
+		}
 	}
-	if !hg.TakeOver {
-		return fmt.Errorf("proxysql %s: %w: %s", a.cfg.Addr, ErrConflict, sentence)
-	}
-	a.log.Warn("taking over", "conflict", sentence)
-	if !a.cluster.syncs() {
+	if !leave {
 		return nil
 	}
 	for _, st := range leaveCluster {

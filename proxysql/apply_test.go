@@ -75,10 +75,9 @@ func TestALateStatementChangesNothing(t *testing.T) {
 		s := b.read(t)
 		late := makePlan(s, old, tens, true)
 		late.memory, late.limit = []change{{Row: row{Hostgroup: 10, Host: "late", Port: 3306}}}, true
-		g := guard{cluster: "main", epoch: 6, ticket: s.ticket}
-		statements := late.statements(s, g, tens)
-		if len(statements) < 4 {
-			t.Fatalf("only %d statements", len(statements))
+		list := statements([]part{{guard{ours, 6, s.ticket}, s, late}})
+		if len(list) < 4 {
+			t.Fatalf("only %d statements", len(list))
 		}
 		for _, overtake := range []struct {
 			by string
@@ -89,7 +88,7 @@ func TestALateStatementChangesNothing(t *testing.T) {
 		} {
 			overtake.do()
 			memory, runtime := table(t, b.Proxy, "SELECT * FROM mysql_servers ORDER BY 1, 2"), servers(t, b.Proxy, "runtime_mysql_servers")
-			for _, st := range statements {
+			for _, st := range list {
 				if st.name != "raise the epoch" || overtake.by != "a fence" { // a fence has no epoch: what raises it opens nothing
 					sqlExec(t, b.Proxy, st.text)
 				}
@@ -110,9 +109,9 @@ func (b *bench) read(t testing.TB) *state {
 	end, err := b.admin.begin(within(t))
 	must(t, err)
 	defer end()
-	s, err := b.admin.read(within(t), reading{cluster: "main", hg: tens})
+	states, err := b.admin.read(within(t), reading{of: []subject{ours}})
 	must(t, err)
-	return s
+	return states[0]
 }
 
 // LOAD turns SHUNNED servers ONLINE, so that it must not be sent in vain.

@@ -34,22 +34,6 @@ func named(x claim, hg Hostgroups) string {
 	return fmt.Sprintf("%d or %d", hg.Writer, hg.Reader)
 }
 
-// release deletes the rows that claim the hostgroups; the LOAD that follows tells
-// ProxySQL's monitor.
-func (g guard) release(claims []claim, hg Hostgroups) []statement {
-	var list []statement
-	for _, c := range claimants {
-		for _, x := range claims {
-			if x.table == c.table {
-				list = append(list, statement{"release hostgroups", fmt.Sprintf("DELETE FROM %s WHERE (%s) AND %s",
-					c.table, names(c.hg, hg), g.where())})
-				break
-			}
-		}
-	}
-	return list
-}
-
 // clustering is what ProxySQL Cluster is set to.
 type clustering struct {
 	peers int // rows of runtime_proxysql_servers

@@ -190,7 +190,10 @@ func wantText(t testing.TB, what, got, want string) {
 	}
 }
 
-var tens = Hostgroups{Writer: 10, Reader: 11}
+var (
+	tens = Hostgroups{Writer: 10, Reader: 11}
+	ours = subject{"main", tens}
+)
 
 // route makes a route of the cluster main over db1, db2 and db3; all but the writer read.
 func route(epoch uint64, writer topology.Addr, mode topology.Mode) topology.Route {

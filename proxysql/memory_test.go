@@ -101,8 +101,8 @@ func (m *memoryAdmin) query(text string) ([][]string, error) {
 // claimed are the tables that a reading of a memoryAdmin has.
 var claimed = map[string]bool{"mysql_hostgroup_attributes": true, "mysql_replication_hostgroups": true, "runtime_mysql_replication_hostgroups": true}
 
-func (m *memoryAdmin) read(hg Hostgroups) (*state, error) {
-	q := reading{cluster: "main", hg: hg, tables: claimed}
+func (m *memoryAdmin) read(of ...subject) ([]*state, error) {
+	q := reading{of: of, tables: claimed}
 	rows, err := m.query("SELECT name FROM sqlite_master WHERE name = 'remora_epoch'")
 	if err != nil {
 		return nil, err

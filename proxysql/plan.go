@@ -34,35 +34,6 @@ func (p plan) settled(s *state, epoch uint64) bool {
 	return s.epoch == epoch && len(p.memory) == 0 && !p.limit && !p.publish && len(s.claims) == 0
 }
 
-// statements are the plan's, in order. Until the LOAD, clients notice nothing.
-func (p plan) statements(s *state, g guard, hg Hostgroups) []statement {
-	var list []statement
-	if !s.hasTable {
-		list = append(list, statement{"create remora_epoch", createTable})
-	}
-	list = append(list, g.raise())
-	list = append(list, g.release(s.claims, hg)...)
-	var missing []row
-	for _, c := range p.memory {
-		if c.Have == nil {
-			missing = append(missing, c.Row)
-		}
-	}
-	if len(missing) > 0 {
-		list = append(list, g.insert(missing))
-	}
-	if p.limit {
-		list = append(list, g.limitWriters(hg.Writer, s.limit < 0))
-	}
-	if len(p.memory) > 0 {
-		list = append(list, g.update(p.rows, hg))
-	}
-	if p.publish || len(s.claims) > 0 {
-		list = append(list, statement{"load servers", loadServers})
-	}
-	return list
-}
-
 // drift lists what another hand changed in a proxy that had applied the route.
 func (p plan) drift(s *state, hg Hostgroups) []string {
 	var list []string
@@ -132,4 +103,15 @@ func drained(s *state, route topology.Route, hg Hostgroups) bool {
 		}
 	}
 	return true
+}
+
+// missing are the rows that memory lacks.
+func (p plan) missing() []row {
+	var rows []row
+	for _, c := range p.memory {
+		if c.Have == nil {
+			rows = append(rows, c.Row)
+		}
+	}
+	return rows
 }

@@ -68,11 +68,15 @@ func (m *memoryAdmin) rows(t *rapid.T, where string) []row {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := reading{}.parse(table)
-	if err != nil {
-		t.Fatal(err)
+	var rows []row
+	for _, cells := range table {
+		p := &fields{values: cells}
+		rows = append(rows, p.row())
+		if p.err != nil {
+			t.Fatal(p.err)
+		}
 	}
-	return s.memory
+	return rows
 }
 
 // Whatever memory and runtime held, a plan brings them to the route; never are
@@ -92,18 +96,20 @@ func TestAPlanLeadsToTheRoute(t *testing.T) {
 		}
 		for epoch := uint64(1); epoch <= 3; epoch++ {
 			r := drawRoute(t, epoch)
-			s, err := m.read(tens)
+			states, err := m.read(ours)
 			if err != nil {
 				t.Fatal(err)
 			}
+			s := states[0]
 			p := makePlan(s, r, tens, true)
-			if err := m.run(p.statements(s, guard{"main", epoch, "t"}, tens)); err != nil {
+			if err := m.run(statements([]part{{guard{ours, epoch, "t"}, s, p}})); err != nil {
 				t.Fatal(err)
 			}
 			atFirst = 0
-			if s, err = m.read(tens); err != nil {
+			if states, err = m.read(ours); err != nil {
 				t.Fatal(err)
 			}
+			s = states[0]
 			if again := makePlan(s, r, tens, true); !again.settled(s, epoch) {
 				t.Fatalf("not settled: memory %v, runtime %v, limit %t, publish %t", again.memory, again.runtime, again.limit, again.publish)
 			}
@@ -157,12 +163,12 @@ func TestGuardedStatementsAreInert(t *testing.T) {
 	m := newMemoryAdmin(t)
 	rapid.Check(t, func(t *rapid.T) {
 		m.reset(t, drawRows(t), nil)
-		now := guard{"main", rapid.Uint64Range(1, 3).Draw(t, "epoch"), rapid.SampledFrom([]string{"a", "b"}).Draw(t, "ticket")}
-		late := guard{"main", rapid.Uint64Range(1, 3).Draw(t, "late epoch"), rapid.SampledFrom([]string{"a", "b", "it's"}).Draw(t, "late ticket")}
+		now := guard{ours, rapid.Uint64Range(1, 3).Draw(t, "epoch"), rapid.SampledFrom([]string{"a", "b"}).Draw(t, "ticket")}
+		late := guard{ours, rapid.Uint64Range(1, 3).Draw(t, "late epoch"), rapid.SampledFrom([]string{"a", "b", "it's"}).Draw(t, "late ticket")}
 		if now == late {
 			t.Skip("the same operation")
 		}
-		for _, st := range []string{createTable, now.raise().text} {
+		for _, st := range []string{createTable, guards{now}.raise().text} {
 			if err := m.exec(st); err != nil {
 				t.Fatal(err)
 			}
@@ -180,13 +186,14 @@ func TestGuardedStatementsAreInert(t *testing.T) {
 		}
 		before := dump()
 		target := drawRows(t)
-		list := []statement{late.update(target, tens), late.limitWriters(10, true), late.limitWriters(10, false), late.confirm()}
+		gs := guards{late}
+		list := []statement{gs.update(target), gs.limitWriters(true), gs.limitWriters(false), gs.confirm(),
+			gs.release("mysql_replication_hostgroups", []string{"writer_hostgroup", "reader_hostgroup"})}
 		if len(target) > 0 {
-			list = append(list, late.insert(target))
+			list = append(list, gs.insert(target))
 		}
-		list = append(list, late.release([]claim{{table: "mysql_replication_hostgroups"}}, tens)...)
 		if late.epoch < now.epoch {
-			list = append(list, late.raise())
+			list = append(list, gs.raise())
 		}
 		if err := m.run(list); err != nil {
 			t.Fatal(err)

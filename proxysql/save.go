@@ -19,49 +19,77 @@ func (a *Admin) Save(ctx context.Context, hg Hostgroups) error {
 	if err := hg.Validate(); err != nil {
 		return fmt.Errorf("proxysql %s: %w", a.cfg.Addr, err)
 	}
-	end, err := a.begin(ctx)
-	if err != nil {
-		return err
+	t := newTask(saving, "save", subject{hg: hg})
+	if !a.ask(ctx, t) {
+		return a.left(ctx, t)
 	}
-	defer end()
-	stale, err := a.unsaved(ctx, hg)
+	return t.err
+}
+
+// save writes the rows of the tasks' hostgroups.
+func (a *Admin) save(ctx context.Context, tasks []*task) {
+	subjects := make([]subject, len(tasks))
+	for i, t := range tasks {
+		subjects[i] = t.subject
+	}
+	if err := a.saveAll(ctx, subjects); err != nil {
+		a.fail(tasks, err)
+		return
+	}
+	for _, t := range tasks {
+		t.finish(nil)
+	}
+}
+
+func (a *Admin) saveAll(ctx context.Context, of []subject) error {
+	stale, err := a.unsaved(ctx, of)
 	if err != nil || stale == 0 {
 		return err
 	}
-	for _, st := range a.saving(hg) {
+	for _, st := range a.disk(of) {
 		if err := a.exec(ctx, st); err != nil {
 			return err
 		}
 	}
-	if stale, err = a.unsaved(ctx, hg); err == nil && stale > 0 {
+	if stale, err = a.unsaved(ctx, of); err == nil && stale > 0 {
 		err = fmt.Errorf("proxysql %s: save: %w: %d rows on disk differ", a.cfg.Addr, ErrNotReadBack, stale)
 	}
 	return err
 }
 
 // fencedRows selects memory's rows as the disk shall hold them.
-func fencedRows(hg Hostgroups) string {
-	status := fmt.Sprintf("CASE hostgroup_id WHEN %d THEN '%s' ELSE status END", hg.Writer, offlineHard)
-	return fmt.Sprintf("SELECT %s FROM main.mysql_servers WHERE hostgroup_id IN (%d, %d)",
-		strings.Replace(columns, "status", status, 1), hg.Writer, hg.Reader)
+func fencedRows(of []subject) string {
+	status := fmt.Sprintf("CASE WHEN hostgroup_id IN (%s) THEN '%s' ELSE status END", writersOf(of), offlineHard)
+	return fmt.Sprintf("SELECT %s FROM main.mysql_servers WHERE hostgroup_id IN (%s)", strings.Replace(columns, "status", status, 1), groupsOf(of))
 }
 
 const attributesTable = "mysql_hostgroup_attributes"
 
+// takingOver are those that may take over what claims their hostgroups.
+func takingOver(of []subject) []subject {
+	var list []subject
+	for _, s := range of {
+		if s.hg.TakeOver {
+			list = append(list, s)
+		}
+	}
+	return list
+}
+
 // unsaved counts what the disk lacks or has otherwise.
-func (a *Admin) unsaved(ctx context.Context, hg Hostgroups) (int, error) {
+func (a *Admin) unsaved(ctx context.Context, of []subject) (int, error) {
 	parts := []string{
-		fmt.Sprintf("SELECT COUNT(*) AS n FROM (%s EXCEPT SELECT %s FROM disk.mysql_servers)", fencedRows(hg), columns),
-		fmt.Sprintf("SELECT COUNT(*) FROM disk.mysql_servers WHERE hostgroup_id = %d AND upper(status) <> '%s'", hg.Writer, offlineHard),
+		fmt.Sprintf("SELECT COUNT(*) AS n FROM (%s EXCEPT SELECT %s FROM disk.mysql_servers)", fencedRows(of), columns),
+		fmt.Sprintf("SELECT COUNT(*) FROM disk.mysql_servers WHERE hostgroup_id IN (%s) AND upper(status) <> '%s'", writersOf(of), offlineHard),
 	}
 	if a.tables[attributesTable] {
-		parts = append(parts, fmt.Sprintf("SELECT COUNT(*) FROM (SELECT * FROM main.%[1]s WHERE hostgroup_id = %[2]d EXCEPT "+
-			"SELECT * FROM disk.%[1]s)", attributesTable, hg.Writer))
+		parts = append(parts, fmt.Sprintf("SELECT COUNT(*) FROM (SELECT * FROM main.%[1]s WHERE hostgroup_id IN (%[2]s) EXCEPT "+
+			"SELECT * FROM disk.%[1]s)", attributesTable, writersOf(of)))
 	}
-	if hg.TakeOver {
+	if over := takingOver(of); len(over) > 0 {
 		for _, c := range claimants {
 			if a.tables[c.table] {
-				parts = append(parts, fmt.Sprintf("SELECT COUNT(*) FROM disk.%s WHERE %s", c.table, names(c.hg, hg)))
+				parts = append(parts, fmt.Sprintf("SELECT COUNT(*) FROM disk.%s WHERE %s", c.table, names(c.hg, groupsOf(over))))
 			}
 		}
 		if a.cluster.peers > 0 {
@@ -83,22 +111,22 @@ func (a *Admin) unsaved(ctx context.Context, hg Hostgroups) (int, error) {
 	return int(n), nil
 }
 
-// saving is what brings the disk up to date; each statement is safe by itself,
-// and the fence comes first.
-func (a *Admin) saving(hg Hostgroups) []statement {
+// disk is what brings the disk up to date; each statement is safe by itself, and the
+// fence comes first.
+func (a *Admin) disk(of []subject) []statement {
 	list := []statement{
-		{"fence the disk", fmt.Sprintf("UPDATE disk.mysql_servers SET status = '%s' WHERE hostgroup_id = %d AND upper(status) <> '%[1]s'",
-			offlineHard, hg.Writer)},
-		{"save servers", fmt.Sprintf("INSERT OR REPLACE INTO disk.mysql_servers (%s) %s", columns, fencedRows(hg))},
+		{"fence the disk", fmt.Sprintf("UPDATE disk.mysql_servers SET status = '%s' WHERE hostgroup_id IN (%s) AND upper(status) <> '%[1]s'",
+			offlineHard, writersOf(of))},
+		{"save servers", fmt.Sprintf("INSERT OR REPLACE INTO disk.mysql_servers (%s) %s", columns, fencedRows(of))},
 	}
 	if a.tables[attributesTable] {
 		list = append(list, statement{"save attributes", fmt.Sprintf(
-			"INSERT OR REPLACE INTO disk.%[1]s SELECT * FROM main.%[1]s WHERE hostgroup_id = %[2]d", attributesTable, hg.Writer)})
+			"INSERT OR REPLACE INTO disk.%[1]s SELECT * FROM main.%[1]s WHERE hostgroup_id IN (%[2]s)", attributesTable, writersOf(of))})
 	}
-	if hg.TakeOver {
+	if over := takingOver(of); len(over) > 0 {
 		for _, c := range claimants {
 			if a.tables[c.table] {
-				list = append(list, statement{"release hostgroups on disk", fmt.Sprintf("DELETE FROM disk.%s WHERE %s", c.table, names(c.hg, hg))})
+				list = append(list, statement{"release hostgroups on disk", fmt.Sprintf("DELETE FROM disk.%s WHERE %s", c.table, names(c.hg, groupsOf(over)))})
 			}
 		}
 		if a.cluster.peers > 0 {

@@ -22,88 +22,131 @@ const createTable = "CREATE TABLE IF NOT EXISTS remora_epoch (cluster TEXT PRIMA
 
 const loadServers = "LOAD MYSQL SERVERS TO RUNTIME"
 
-// guard is what a statement of one operation is bound to.
+// guard is what the part of one cluster in a statement is bound to.
 type guard struct {
-	cluster string
-	epoch   uint64
-	ticket  string
+	subject
+	epoch  uint64
+	ticket string
 }
 
-// where is true as long as no other operation has taken over.
-func (g guard) where() string {
-	return fmt.Sprintf("EXISTS (SELECT 1 FROM remora_epoch WHERE cluster = %s AND epoch = %d AND ticket = %s)",
-		literal(g.cluster), g.epoch, literal(g.ticket))
+// guards are those of all clusters that a statement is for. What it does for a cluster it
+// does as long as no other operation has taken over there, whatever became of the others.
+type guards []guard
+
+// row makes a row for SQL of a guard, led by a hostgroup where one is given.
+func (g guard) row(hostgroup ...int) string {
+	return "(" + strings.Join(append(decimals(hostgroup), literal(g.cluster), strconv.FormatUint(g.epoch, 10), literal(g.ticket)), ", ") + ")"
 }
 
-// raise takes the ticket at the guard's epoch, unless a newer epoch is there.
-func (g guard) raise() statement {
-	return statement{"raise the epoch", fmt.Sprintf(
-		"INSERT INTO remora_epoch (cluster, epoch, ticket) VALUES (%s, %d, %s) ON CONFLICT (cluster) DO UPDATE SET "+
-			"epoch = excluded.epoch, ticket = excluded.ticket WHERE remora_epoch.epoch <= excluded.epoch",
-		literal(g.cluster), g.epoch, literal(g.ticket))}
+// rows lists them for SQL.
+func (gs guards) rows() string {
+	list := make([]string, len(gs))
+	for i, g := range gs {
+		list[i] = g.row()
+	}
+	return strings.Join(list, ", ")
 }
 
-// seize takes the ticket at whatever epoch is there, and forgets that it was applied.
-func (g guard) seize() statement {
-	return statement{"void the epoch", fmt.Sprintf(
-		"INSERT INTO remora_epoch (cluster, epoch, ticket) VALUES (%s, 0, %s) ON CONFLICT (cluster) DO UPDATE SET "+
-			"applied = 0, ticket = excluded.ticket", literal(g.cluster), literal(g.ticket))}
+// held selects the hostgroups, or only those of the writers, of clusters where no other
+// operation has taken over.
+func (gs guards) held(writersOnly bool) string {
+	var list []string
+	for _, g := range gs {
+		list = append(list, g.row(g.hg.Writer))
+		if !writersOnly {
+			list = append(list, g.row(g.hg.Reader))
+		}
+	}
+	return "SELECT g.column1 AS hostgroup FROM (VALUES " + strings.Join(list, ", ") + ") AS g JOIN remora_epoch AS e " +
+		"ON e.cluster = g.column2 AND e.epoch = g.column3 AND e.ticket = g.column4"
 }
 
-// confirm notes that the epoch was read back.
-func (g guard) confirm() statement {
-	return statement{"confirm the epoch", fmt.Sprintf(
-		"UPDATE remora_epoch SET applied = epoch WHERE cluster = %s AND epoch = %d AND ticket = %s",
-		literal(g.cluster), g.epoch, literal(g.ticket))}
+// raise takes the tickets at the guards' epochs, but where a newer epoch is there.
+func (gs guards) raise() statement {
+	return statement{"raise the epoch", "INSERT INTO remora_epoch (cluster, epoch, ticket) VALUES " + gs.rows() +
+		" ON CONFLICT (cluster) DO UPDATE SET epoch = excluded.epoch, ticket = excluded.ticket WHERE remora_epoch.epoch <= excluded.epoch"}
+}
+
+// seize takes the tickets at whatever epochs are there, and forgets that they were
+// applied. The guards' own epochs are 0.
+func (gs guards) seize() statement {
+	return statement{"void the epoch", "INSERT INTO remora_epoch (cluster, epoch, ticket) VALUES " + gs.rows() +
+		" ON CONFLICT (cluster) DO UPDATE SET applied = 0, ticket = excluded.ticket"}
+}
+
+// confirm notes that the epochs were read back.
+func (gs guards) confirm() statement {
+	return statement{"confirm the epoch", "UPDATE remora_epoch SET applied = epoch WHERE (cluster, epoch, ticket) IN (VALUES " + gs.rows() + ")"}
 }
 
 // insert adds rows, all of them OFFLINE_HARD: the update opens what shall be open.
-func (g guard) insert(rows []row) statement {
+func (gs guards) insert(rows []row) statement {
 	values := make([]string, len(rows))
 	for i, r := range rows {
 		values[i] = fmt.Sprintf("(%d, %s, %d, %d, '%s', %d, %d, %d, %d, %d, %d, %s)", r.Hostgroup, literal(r.Host), r.Port,
 			r.GTIDPort, offlineHard, r.Weight, r.Compression, r.MaxConnections, r.MaxReplicationLag, r.UseSSL,
 			r.MaxLatencyMS, literal(r.Comment))
 	}
-	return statement{"insert rows", fmt.Sprintf("INSERT OR IGNORE INTO mysql_servers (%s) SELECT * FROM (VALUES %s) WHERE %s",
-		columns, strings.Join(values, ", "), g.where())}
+	return statement{"insert rows", fmt.Sprintf("INSERT OR IGNORE INTO mysql_servers (%s) SELECT * FROM (VALUES %s) WHERE column1 IN (%s)",
+		columns, strings.Join(values, ", "), gs.held(false))}
 }
 
 // update sets status and weight of every row of the hostgroups at once: as in
 // `want`, and OFFLINE_HARD for rows that it does not name.
-func (g guard) update(want []row, hg Hostgroups) statement {
-	var status, weight strings.Builder
+func (gs guards) update(want []row) statement {
+	readers := map[int]bool{}
+	for _, g := range gs {
+		readers[g.hg.Reader] = true
+	}
+	var groups []int // in the order of want
+	statuses, weights := map[int]string{}, map[int]string{}
 	for _, r := range want {
-		match := fmt.Sprintf(" WHEN hostgroup_id = %d AND hostname = %s AND port = %d THEN ", r.Hostgroup, literal(r.Host), r.Port)
+		if _, known := statuses[r.Hostgroup]; !known {
+			groups = append(groups, r.Hostgroup)
+		}
+		match := fmt.Sprintf(" WHEN hostname = %s AND port = %d THEN ", literal(r.Host), r.Port)
+		statuses[r.Hostgroup] += "" // known, though nothing in it be open
 		if r.Status != offlineHard {
-			status.WriteString(match + "'" + string(r.Status) + "'")
+			statuses[r.Hostgroup] += match + "'" + string(r.Status) + "'"
 		}
-		if r.Hostgroup == hg.Reader && r.Status == online {
-			weight.WriteString(match + strconv.Itoa(r.Weight))
+		if readers[r.Hostgroup] && r.Status == online {
+			weights[r.Hostgroup] += match + strconv.Itoa(r.Weight)
 		}
 	}
-	set := "status = " + caseOf(status.String(), "'"+string(offlineHard)+"'")
-	if weight.Len() > 0 {
-		set += ", weight = " + caseOf(weight.String(), "weight")
+	set := "status = " + caseOf(groups, statuses, "'"+string(offlineHard)+"'")
+	if len(weights) > 0 {
+		set += ", weight = " + caseOf(groups, weights, "weight")
 	}
-	return statement{"update servers", fmt.Sprintf("UPDATE mysql_servers SET %s WHERE hostgroup_id IN (%d, %d) AND %s",
-		set, hg.Writer, hg.Reader, g.where())}
+	return statement{"update servers", fmt.Sprintf("UPDATE mysql_servers SET %s WHERE hostgroup_id IN (%s)", set, gs.held(false))}
 }
 
-func caseOf(whens, otherwise string) string {
-	if whens == "" {
+// caseOf is a value that depends on the hostgroup and on what of it matches.
+func caseOf(groups []int, whens map[int]string, otherwise string) string {
+	var all strings.Builder
+	for _, hostgroup := range groups {
+		if whens[hostgroup] != "" {
+			fmt.Fprintf(&all, " WHEN %d THEN CASE%s ELSE %s END", hostgroup, whens[hostgroup], otherwise)
+		}
+	}
+	if all.Len() == 0 {
 		return otherwise
 	}
-	return "CASE" + whens + " ELSE " + otherwise + " END"
+	return "CASE hostgroup_id" + all.String() + " ELSE " + otherwise + " END"
 }
 
-// limitWriters lets the writer hostgroup serve nobody while it has two ONLINE
+// release deletes the rows of a claimant that name the hostgroups; the LOAD that follows
+// tells ProxySQL's monitor.
+func (gs guards) release(table string, columns []string) statement {
+	return statement{"release hostgroups", "DELETE FROM " + table + " WHERE " + names(columns, gs.held(false))}
+}
+
+// limitWriters lets the writer hostgroups serve nobody while they have two ONLINE
 // servers. A hostgroup with attributes no longer follows the global variables, so
 // that a new row starts with their values.
-func (g guard) limitWriters(hostgroup int, missing bool) statement {
+func (gs guards) limitWriters(missing bool) statement {
 	if !missing {
 		return statement{"limit writers", fmt.Sprintf(
-			"UPDATE mysql_hostgroup_attributes SET max_num_online_servers = 1 WHERE hostgroup_id = %d AND %s", hostgroup, g.where())}
+			"UPDATE mysql_hostgroup_attributes SET max_num_online_servers = 1 WHERE hostgroup_id IN (%s)", gs.held(true))}
 	}
 	variable := func(name, expr, otherwise string) string {
 		return fmt.Sprintf("COALESCE((SELECT %s FROM runtime_global_variables WHERE variable_name = '%s'), %s)", expr, name, otherwise)
@@ -111,17 +154,25 @@ func (g guard) limitWriters(hostgroup int, missing bool) statement {
 	number := "CAST(variable_value AS INTEGER)"
 	return statement{"limit writers", fmt.Sprintf("INSERT OR IGNORE INTO mysql_hostgroup_attributes "+
 		"(hostgroup_id, max_num_online_servers, free_connections_pct, connection_warming, throttle_connections_per_sec) "+
-		"SELECT %d, 1, %s, %s, %s WHERE %s", hostgroup,
+		"SELECT held.hostgroup, 1, %s, %s, %s FROM (%s) AS held",
 		variable("mysql-free_connections_pct", number, "10"),
 		variable("mysql-connection_warming", "CASE lower(variable_value) WHEN 'true' THEN 1 WHEN '1' THEN 1 ELSE 0 END", "0"),
-		variable("mysql-throttle_connections_per_sec_to_hostgroup", number, "1000000"), g.where())}
+		variable("mysql-throttle_connections_per_sec_to_hostgroup", number, "1000000"), gs.held(true))}
 }
 
-// fence closes the writer hostgroup: softly what is in use, hard the rest.
-func fence(writer int, hard bool) statement {
+// fence closes writer hostgroups, which are a list: softly what is in use, hard the rest.
+func fence(writers string, hard bool) statement {
 	set := "'" + string(offlineHard) + "'"
 	if !hard {
 		set = fmt.Sprintf("CASE WHEN upper(status) IN ('%s', '%s') THEN '%s' ELSE '%s' END", online, offlineSoft, offlineSoft, offlineHard)
 	}
-	return statement{"fence the writer", fmt.Sprintf("UPDATE mysql_servers SET status = %s WHERE hostgroup_id = %d", set, writer)}
+	return statement{"fence the writer", fmt.Sprintf("UPDATE mysql_servers SET status = %s WHERE hostgroup_id IN (%s)", set, writers)}
+}
+
+func decimals(numbers []int) []string {
+	list := make([]string, len(numbers))
+	for i, n := range numbers {
+		list[i] = strconv.Itoa(n)
+	}
+	return list
 }

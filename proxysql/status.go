@@ -32,27 +32,27 @@ func (a *Admin) Status(ctx context.Context, route topology.Route, hg Hostgroups)
 	if err := hg.Validate(); err != nil {
 		return topology.Proxy{}, fmt.Errorf("proxysql %s: %w", a.cfg.Addr, err)
 	}
-	end, err := a.begin(ctx)
-	if err != nil {
+	t := newTask(looking, "read "+route.Cluster, subject{route.Cluster, hg})
+	t.route = route
+	if !a.ask(ctx, t) {
+		err := a.left(ctx, t)
 		return topology.Proxy{Error: err.Error()}, err
 	}
-	defer end()
-	if time.Since(a.checked) > checkClustering {
-		if err := a.readClustering(ctx); err != nil {
-			return topology.Proxy{Error: err.Error()}, err
-		}
+	if t.err != nil {
+		return topology.Proxy{Error: t.err.Error()}, t.err
 	}
-	s, err := a.read(ctx, reading{cluster: route.Cluster, hg: hg, used: route.Mode != topology.Open})
-	if err != nil {
-		return topology.Proxy{Error: err.Error()}, err
-	}
-	a.warn(s, route.Cluster, hg)
+	return t.status, nil
+}
+
+// statusOf is what was read, against the route.
+func (a *Admin) statusOf(t *task) topology.Proxy {
+	s, route, hg := t.state, t.route, t.hg
 	if route.Epoch == 0 || s.applied != route.Epoch || s.epoch != route.Epoch {
 		p := a.describe(s, route, hg, nil)
 		if !s.hasTable {
 			p.Error = "ProxySQL has restarted, or was never told a route"
 		}
-		return p, nil
+		return p
 	}
 	p := a.describe(s, route, hg, a.plan(s, route, hg).drift(s, hg))
 	if exposed(s, route, hg) {
@@ -60,5 +60,5 @@ func (a *Admin) Status(ctx context.Context, route topology.Route, hg Hostgroups)
 		p.Error = fmt.Sprintf("the writer hostgroup %d is more open than the route at epoch %d allows: %s %s",
 			hg.Writer, route.Epoch, p.Mode, p.Writer)
 	}
-	return p, nil
+	return p
 }

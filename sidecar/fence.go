@@ -59,7 +59,7 @@ func (k *keeper) fence(ctx context.Context, over time.Duration, why string) time
 	}
 	k.report(topology.Proxy{Mode: topology.Fenced})
 	k.say(why + ": the proxy routes no writes until the current epoch is known")
-	return lookEvery
+	return k.untilLook()
 }
 
 // close fences the proxy through its admin interface. When that is for good, the
@@ -84,7 +84,7 @@ func (k *keeper) stayFenced(ctx context.Context, wait time.Duration) time.Durati
 		k.fenced = notFenced
 		return 0
 	}
-	return lookEvery
+	return k.untilLook()
 }
 
 // cutOff climbs the ladder, where there is one, because the admin interface did not

@@ -15,7 +15,8 @@ import (
 )
 
 const (
-	// lookEvery is how often a proxy in line is read, to find what another hand did.
+	// lookEvery is how often a proxy in line is read, to find what another hand did: for
+	// all clusters at one instant, so that a reading serves them all.
 	lookEvery = time.Second
 	// drainEvery is how often a paused proxy is read until it is drained.
 	drainEvery = 5 * time.Millisecond
@@ -267,8 +268,11 @@ func (k *keeper) next(p topology.Proxy) time.Duration {
 	if p.Mode == topology.Paused && !p.Drained {
 		return drainEvery
 	}
-	return lookEvery
+	return k.untilLook()
 }
+
+// untilLook is when the proxy is looked at next, for whichever cluster.
+func (s *Sidecar) untilLook() time.Duration { return lookEvery - time.Since(s.started)%lookEvery }
 
 // endSessions ends the sessions that still hold the paused writer after the
 // policy's patience.
