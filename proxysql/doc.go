@@ -21,6 +21,14 @@
 //   - LOAD is sent only where runtime differs from the route, for it turns SHUNNED
 //     servers ONLINE and publishes what other hands prepared in memory.
 //
+// # Many clusters at once
+//
+// ProxySQL takes one admin statement at a time, and what reads or loads its runtime
+// costs by all rows. Calls become tasks ([Admin.work] does rounds over them): one
+// reading and one change serve all that wait, each cluster bound to its own epoch
+// and ticket inside the statement. A reading that began before a call is no answer
+// to it. Errors of one cluster are that cluster's.
+//
 // # What is whose
 //
 // Both hostgroups of a cluster are Remora's, whole: a server in them that the
