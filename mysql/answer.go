@@ -1,7 +1,9 @@
 package mysql
 
 import (
+	"bytes"
 	"context"
+	"database/sql/driver"
 	"encoding/binary"
 	"fmt"
 	"io"
@@ -27,15 +29,31 @@ type answer struct {
 type grid struct {
 	names []string
 	rows  result
+	heads map[place]head
+}
+
+// head is what columns a result had, and their packets as they came: most of an answer is these, and they are the same again
+// and again, from one server as from the next.
+type head struct {
+	raw   []byte
+	names []string
+}
+
+// place tells heads apart: packets are numbered, and begin at another number where a result before has more rows.
+type place struct {
+	seq   byte
+	count int
 }
 
 const (
 	packetMax  = 1<<24 - 1 // a packet of this length is continued; nothing that we ask for is as long
 	keptBuffer = 64 << 10  // a larger buffer is not kept
 	keptRows   = 256       // nor are more rows of a result
+	keptHeads  = 8         // nor the columns of more results that look different
 	answerMax  = 16 << 20  // bytes of an answer; more is none to our questions
 
 	comQuery   = 0x03
+	comPing    = 0x0e
 	okHeader   = 0x00
 	nullField  = 0xfb
 	endHeader  = 0xfe
@@ -49,27 +67,17 @@ var answers = sync.Pool{New: func() any { return &answer{buf: make([]byte, 0, 8<
 //
 // Over TLS the driver has the connection, and is asked.
 func (s *session) ask(ctx context.Context, statements string) (results []result, free func(), err error) {
+	s.heard = false
 	if !s.wire.plain() {
 		results, err = s.query(ctx, statements)
 		return results, func() {}, err
 	}
-	a := answers.Get().(*answer)
-	a.buf, a.from, a.seq, a.took, a.old = a.buf[:0], 0, 1, 0, s.wire.endsWithEOF()
-	free = func() {
-		if a.small() {
-			answers.Put(a)
-		}
-	}
-	s.heard = false
-	stop := context.AfterFunc(ctx, func() { _ = s.wire.Close() })
-	err = s.guard(ctx, func() error {
-		if err := ctx.Err(); err != nil {
+	a := s.newAnswer()
+	err = s.converse(ctx, func() error {
+		if err := a.send(s.wire, comQuery, statements); err != nil {
 			return err
 		}
-		if err := a.send(s.wire, statements); err != nil {
-			return err
-		}
-		for n := 0; ; n++ {
+		for {
 			res, more, err := a.result(s.wire, len(results))
 			if err != nil {
 				return err
@@ -83,11 +91,56 @@ func (s *session) ask(ctx context.Context, statements string) (results []result,
 			}
 		}
 	})
+	return results, a.free, err
+}
+
+// ping asks only whether the server answers: that costs both sides a fraction of a reading.
+func (s *session) ping(ctx context.Context) error {
+	if !s.wire.plain() {
+		return s.guard(ctx, func() error { return s.conn.(driver.Pinger).Ping(ctx) })
+	}
+	a := s.newAnswer()
+	defer a.free()
+	return s.converse(ctx, func() error {
+		if err := a.send(s.wire, comPing, ""); err != nil {
+			return err
+		}
+		p, err := a.packet(s.wire)
+		if err == nil && p[0] != okHeader {
+			err = fmt.Errorf("%w: a ping is answered with 0x%02x", errGarbled, p[0])
+		}
+		return err
+	})
+}
+
+// converse sends and reads what do does within ctx. The connection is of no use after it unless the server answered: what is
+// left of an answer must not be taken for that to the next question.
+func (s *session) converse(ctx context.Context, do func() error) error {
+	stop := context.AfterFunc(ctx, func() { _ = s.wire.Close() })
+	err := s.guard(ctx, func() error {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		return do()
+	})
 	stop()
 	if err != nil && Number(err) == 0 {
-		s.abandon() // what is left of the answer must not be taken for that to the next question
+		s.abandon()
 	}
-	return results, free, err
+	return err
+}
+
+// newAnswer is one to be free'd after use.
+func (s *session) newAnswer() *answer {
+	a := answers.Get().(*answer)
+	a.buf, a.from, a.seq, a.took, a.old = a.buf[:0], 0, 1, 0, s.wire.endsWithEOF()
+	return a
+}
+
+func (a *answer) free() {
+	if a.small() {
+		answers.Put(a)
+	}
 }
 
 // small says that it may be kept for the next question: what it holds is of the size of an usual answer.
@@ -95,10 +148,10 @@ func (a *answer) small() bool {
 	return cap(a.buf) <= keptBuffer && !slices.ContainsFunc(a.tables, func(t grid) bool { return len(t.rows) > keptRows })
 }
 
-func (a *answer) send(w io.Writer, statements string) error {
-	n := len(statements) + 1
-	a.buf = append(a.buf, byte(n), byte(n>>8), byte(n>>16), 0, comQuery)
-	a.buf = append(a.buf, statements...)
+func (a *answer) send(w io.Writer, command byte, text string) error {
+	n := len(text) + 1
+	a.buf = append(a.buf, byte(n), byte(n>>8), byte(n>>16), 0, command)
+	a.buf = append(a.buf, text...)
 	_, err := w.Write(a.buf)
 	a.buf = a.buf[:0]
 	return err
@@ -142,17 +195,30 @@ func (a *answer) result(r io.Reader, n int) (res result, more bool, err error) {
 	}
 }
 
-// columns takes the names of the columns; a name that is the same as in the result before is not made anew.
+// columns takes the names of the columns. Packets that are those of a result before are not taken apart.
 func (a *answer) columns(r io.Reader, t *grid, count int) error {
-	for len(t.names) < count {
-		t.names = append(t.names, "")
+	at := place{a.seq, count}
+	if known, ok := t.heads[at]; ok && bytes.HasPrefix(a.buf[a.from:], known.raw) {
+		t.names = known.names
+		a.from, a.seq, a.took = a.from+len(known.raw), a.seq+byte(count), a.took+len(known.raw)-4*count
+	} else if err := a.newColumns(r, t, at); err != nil {
+		return err
 	}
-	t.names = t.names[:count]
-	for i := range t.names {
+	if !a.old {
+		return nil
+	}
+	_, err := a.packet(r)
+	return err
+}
+
+func (a *answer) newColumns(r io.Reader, t *grid, at place) error {
+	h := head{names: make([]string, at.count)}
+	for i := range h.names {
 		p, err := a.packet(r)
 		if err != nil {
 			return err
 		}
+		h.raw = append(append(h.raw, byte(len(p)), byte(len(p)>>8), byte(len(p)>>16), a.seq-1), p...)
 		for range 4 { // catalog, schema, table and its other name
 			var ok bool
 			if _, _, p, ok = field(p); !ok {
@@ -163,15 +229,17 @@ func (a *answer) columns(r io.Reader, t *grid, count int) error {
 		if !ok {
 			return fmt.Errorf("%w: a column without a name", errGarbled)
 		}
-		if string(name) != t.names[i] {
-			t.names[i] = string(name)
-		}
+		h.names[i] = string(name)
 	}
-	if !a.old {
+	t.names = h.names
+	if len(h.raw) > keptBuffer {
 		return nil
 	}
-	_, err := a.packet(r)
-	return err
+	if t.heads == nil || len(t.heads) == keptHeads {
+		t.heads = map[place]head{}
+	}
+	t.heads[at] = h
+	return nil
 }
 
 // fill makes row n of a packet. All its values are parts of one string, so what is kept of them is cloned: see reading.own.

@@ -95,3 +95,31 @@ func BenchmarkProbeOfAnEndpoint(b *testing.B) {
 	after := f.Counts()
 	b.ReportMetric(float64(after.Out-before.Out+after.In-before.In)/float64(after.Readings-before.Readings), "wire-B/op")
 }
+
+// TestAPingAsksForASignOfLifeAlone: it reads nothing where the server answers, and says what the matter is where it does not.
+func TestAPingAsksForASignOfLifeAlone(t *testing.T) {
+	f := simulated(t, 1)
+	in := f.Clusters()[0].Instances[0]
+	ctx, cancel := context.WithTimeout(context.Background(), testLimit)
+	defer cancel()
+	p := NewProber(topology.Addr(in.Addr), endpointConfig(), "n1", nil)
+	defer p.Close()
+	first := p.Ping(ctx)
+	if first.Reach != topology.Answered || first.State == nil || f.Counts().Readings != 1 {
+		t.Fatalf("the first ping reads: %+v", first)
+	}
+	if v := p.Ping(ctx); v.Reach != topology.Answered || v.State != first.State || !v.StateAt.Equal(first.StateAt) || !v.At.After(first.At) || f.Counts().Readings != 1 {
+		t.Errorf("after %d readings a ping says %+v", f.Counts().Readings, v)
+	}
+	if v := p.Probe(ctx); v.Reach != topology.Answered || !v.StateAt.After(first.StateAt) {
+		t.Errorf("what follows a ping on its connection is read as %+v", v)
+	}
+	in.Kill()
+	if v := p.Ping(ctx); v.Reach != topology.Refused || v.Failures != 1 {
+		t.Errorf("a ping of a dead server: %+v", v)
+	}
+	in.Revive()
+	if v := p.Ping(ctx); v.Reach != topology.Answered || v.Failures != 0 || !v.StateAt.After(first.StateAt) {
+		t.Errorf("a server that is back is read: %+v", v)
+	}
+}

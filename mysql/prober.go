@@ -69,7 +69,15 @@ func NewProber(addr topology.Addr, cfg Config, observer string, onBreak func()) 
 // that this prober got. A ctx that is cancelled, and trouble of our own (no file
 // descriptors, unreadable certificates), leave Reach Unknown: nothing was learned.
 // Failures counts the probes in a row without a sign of life.
-func (p *Prober) Probe(ctx context.Context) topology.View {
+func (p *Prober) Probe(ctx context.Context) topology.View { return p.look(ctx, false) }
+
+// Ping asks the instance over the kept connection whether it answers, and for nothing else: the view then holds the state of
+// the last reading, and StateAt says how old that is. Without a connection, or where the answer is not as it should
+// be, it is a Probe.
+func (p *Prober) Ping(ctx context.Context) topology.View { return p.look(ctx, true) }
+
+// look probes; lightly where a sign of life will do.
+func (p *Prober) look(ctx context.Context, light bool) topology.View {
 	start := p.now()
 	limit := p.cfg.ProbeTimeout.D()
 	if deadline, ok := ctx.Deadline(); ok {
@@ -86,19 +94,21 @@ func (p *Prober) Probe(ctx context.Context) topology.View {
 		return topology.View{Observer: p.observer, Instance: p.addr, At: at,
 			Took: topology.Duration(at.Sub(start)), Error: "another probe of the instance has not ended"}
 	}
-	r, err := p.read(ctx)
+	r, err := p.read(ctx, light)
 	v := topology.View{Observer: p.observer, Instance: p.addr, At: p.now(), Reach: reachOf(err)}
 	v.Took = topology.Duration(v.At.Sub(start))
-	if err == nil {
-		p.session.unhide(ctx, r)
-		p.silences.note(v.At, r)
-		p.state, p.stateAt = r.state, v.At
-		v.Error = p.session.missing()
-	} else {
-		v.Error = err.Error()
-		if v.Reach == topology.TimedOut && errors.Is(err, context.DeadlineExceeded) {
-			v.Error = fmt.Sprintf("no answer within %v", v.Took.D().Round(time.Millisecond))
+	switch {
+	case err == nil:
+		if r != nil {
+			p.session.unhide(ctx, r)
+			p.silences.note(v.At, r)
+			p.state, p.stateAt = r.state, v.At
 		}
+		v.Error = p.session.missing()
+	case v.Reach == topology.TimedOut && errors.Is(err, context.DeadlineExceeded):
+		v.Error = fmt.Sprintf("no answer within %v", v.Took.D().Round(time.Millisecond))
+	default:
+		v.Error = err.Error()
 	}
 	switch {
 	case v.Alive():
@@ -111,8 +121,8 @@ func (p *Prober) Probe(ctx context.Context) topology.View {
 }
 
 // read reads over the kept connection, or over a new one when there is none or it
-// has broken.
-func (p *Prober) read(ctx context.Context) (*reading, error) {
+// has broken. It is nil where the server answered to a ping, and that will do.
+func (p *Prober) read(ctx context.Context, light bool) (r *reading, err error) {
 	if p.life.Err() != nil {
 		return nil, errClosed
 	}
@@ -120,7 +130,11 @@ func (p *Prober) read(ctx context.Context) (*reading, error) {
 		p.drop()
 	}
 	if p.session != nil {
-		r, err := p.session.read(ctx)
+		if light {
+			err = p.session.ping(ctx)
+		} else {
+			r, err = p.session.read(ctx)
+		}
 		if err == nil {
 			return r, nil
 		}
@@ -138,8 +152,7 @@ func (p *Prober) read(ctx context.Context) (*reading, error) {
 	s.opened, s.rare = p.now(), map[string]result{}
 	p.session = s
 	s.wire.onEnd(p.onBreak)
-	r, err := s.read(ctx)
-	if err != nil {
+	if r, err = s.read(ctx); err != nil {
 		p.drop()
 		return nil, err
 	}

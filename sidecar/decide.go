@@ -3,7 +3,6 @@ package sidecar
 import (
 	"context"
 	"fmt"
-	"math/rand/v2"
 	"regexp"
 	"slices"
 	"sync"
@@ -18,8 +17,6 @@ import (
 const (
 	// idleCycle is how often a cluster is looked at when nothing happens.
 	idleCycle = 100 * time.Millisecond
-	// calmCycle is that of a cluster of a large fleet where nothing is going on.
-	calmCycle = 2 * time.Second
 	// askEvery bounds how often all vantage points are asked while a primary is in doubt.
 	askEvery = 50 * time.Millisecond
 	// settleReaders is how long other readers must be called for before the route
@@ -47,8 +44,10 @@ type decider struct {
 
 	asked       time.Time
 	doubting    bool   // it is counted among the term's
-	calm        bool   // nothing is going on, as of the last cycle
-	said        string // the gist of the last sentence
+	restless    bool   // likewise
+	calm        calm   // whether nothing is going on, as of the last cycle
+	sentence    string // the last
+	said        string // its gist
 	readers     []topology.Reader
 	readersAt   time.Time
 	stepsOf     string    // the intent that steps belong to
@@ -81,30 +80,29 @@ func (d *decider) run(ctx context.Context) {
 	defer stopOthers()
 	agreed, stopAgreed := d.agreed.watch(d.cluster)
 	defer stopAgreed()
+	defer d.setRestless(false)
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for ctx.Err() == nil {
 		if d.cycle(ctx) {
 			continue // something was done: look again at once
 		}
-		timer.Reset(d.pace())
-		select {
-		case <-ctx.Done():
-		case <-timer.C:
-		case <-own:
-		case <-others:
-		case <-agreed:
+		for waiting := true; waiting; {
+			timer.Reset(d.pace())
+			select {
+			case <-ctx.Done():
+				waiting = false
+			case <-timer.C:
+				waiting = d.still(time.Now())
+			case <-own:
+				waiting = false
+			case <-others:
+				waiting = false
+			case <-agreed:
+				waiting = false
+			}
 		}
 	}
-}
-
-// pace is when the cluster is looked at again if nobody tells of a change. Thousands of them
-// are not looked at in one instant.
-func (d *decider) pace() time.Duration {
-	if d.calm {
-		return calmCycle - rand.N(calmCycle/4) //nolint:gosec // it only spreads the load
-	}
-	return idleCycle
 }
 
 // cycle is gather → state → one switch → act. It says whether it changed anything.
@@ -197,6 +195,10 @@ func gist(sentence string) string { return numbers.ReplaceAllString(sentence, ""
 
 // say logs the cycle's sentence when it is another one than in the last cycle.
 func (d *decider) say(sentence string) {
+	if sentence == d.sentence {
+		return
+	}
+	d.sentence = sentence
 	if g := gist(sentence); g != d.said {
 		d.said = g
 		d.log.Info(sentence, "cluster", d.cluster)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/remora-ha/remora/failover"
@@ -20,12 +21,17 @@ const (
 	// doubtsAtOnce is of how many clusters all sidecars are asked every askEvery; of more each
 	// is asked the less often. The first question comes at once, and makes the sidecars watch.
 	doubtsAtOnce = 10
+	// inquiriesAtOnce is for how many instances a second all sidecars are asked where nothing is known to be wrong: nobody
+	// tells of them, as of thousands when a term begins, or only some cannot read them. To have them all looked at by everybody
+	// keeps those who watch them from reading them.
+	inquiriesAtOnce = 50
 )
 
 // doubt is an instance that not everybody who watches it can read.
 type doubt struct {
 	since time.Time
-	asked time.Time // when all sidecars were asked for it last
+	first time.Time // when all sidecars were asked for it
+	asked time.Time // likewise, last
 }
 
 // heedDoubts does what only a large fleet needs: it has all look at what is in doubt, and
@@ -36,14 +42,8 @@ func (d *decider) heedDoubts(ctx context.Context, c *failover.Case, v *failover.
 		d.inquire(ctx, c)
 	}
 	d.setDoubting(shared && inDoubt)
-	d.calm = shared && !inDoubt && d.isCalm(c, v)
-}
-
-// isCalm says that nothing goes on which a cycle could bring forward: what changes, changes by
-// something that is told.
-func (d *decider) isCalm(c *failover.Case, v *failover.Verdict) bool {
-	calls := slices.ContainsFunc(v.Findings, func(f failover.Finding) bool { return f.Recovery != "" })
-	return c.Intent == nil && v.Decision.Intent == nil && !v.Decision.Wait && !calls && d.readersAt.IsZero()
+	d.calm = d.calmness(c, v, shared && !inDoubt)
+	d.setRestless(shared && !d.calm.now)
 }
 
 // doubtful says whether somebody could not read an instance just now, or nobody tells of it.
@@ -69,8 +69,12 @@ func (d *decider) inquire(ctx context.Context, c *failover.Case) {
 		if !ok {
 			x.since = now
 		}
-		if due := now.Sub(x.asked) >= askAgain; due && (i.Reach != topology.Unclear || now.Sub(x.since) >= unreadFor) {
-			x.asked = now
+		unread := i.Reach == topology.Unclear
+		due := now.Sub(x.asked) >= askAgain && (!unread || now.Sub(x.since) >= unreadFor)
+		if due && (!unread && i.Reach != topology.Up || d.inquiries.more(now)) {
+			if x.asked = now; x.first.IsZero() {
+				x.first = now
+			}
 			ask = append(ask, i.Addr)
 		}
 		doubts[i.Addr] = x
@@ -89,7 +93,7 @@ func (d *decider) waited(now time.Time, p *failover.Detection) map[topology.Addr
 	defer d.mu.Unlock()
 	var list map[topology.Addr]bool
 	for a, x := range d.doubts {
-		if now.Sub(x.since) > p.Fresh.D()+p.Timeout.D() {
+		if !x.first.IsZero() && now.Sub(x.first) > p.Timeout.D() && now.Sub(x.since) > p.Fresh.D()+p.Timeout.D() {
 			if list == nil {
 				list = map[topology.Addr]bool{}
 			}
@@ -99,13 +103,38 @@ func (d *decider) waited(now time.Time, p *failover.Detection) map[topology.Addr
 	return list
 }
 
-// current says whether all was read just now that anybody can read; if not, it asks for it.
+// current says whether all was read just now that anybody can read; if not, it asks for it. An instance that is only to be
+// read again is asked of those who read it. Of a cluster without a route nothing is urgent: who is to watch it is about to read it.
 func (d *decider) current(ctx context.Context, c *failover.Case) bool {
-	if d.unread(c) == "" {
+	switch d.unread(c) {
+	case "":
 		return true
+	case d.unlooked(c):
+		if c.Snapshot.Route.Epoch != 0 {
+			d.askAll(ctx, c)
+		}
+	default:
+		d.askReaders(ctx, c)
 	}
-	d.askAll(ctx, c)
 	return false
+}
+
+// askReaders has those read the instances of the cluster whom they answer.
+func (d *decider) askReaders(ctx context.Context, c *failover.Case) {
+	if time.Since(d.asked) < d.askPause() {
+		return
+	}
+	d.asked = time.Now()
+	of := map[string][]topology.Addr{}
+	for n := range c.Snapshot.Instances {
+		i := &c.Snapshot.Instances[n]
+		for _, v := range i.Views {
+			if v.Reach == topology.Answered {
+				of[v.Observer] = append(of[v.Observer], i.Addr)
+			}
+		}
+	}
+	d.background.Go(func() { d.askEach(ctx, d.cluster, of, c.Policy.Detection.Timeout.D()) })
 }
 
 // unread is an instance of which more may be known in a moment, "" when there is none. Heartbeats of a
@@ -113,14 +142,24 @@ func (d *decider) current(ctx context.Context, c *failover.Case) bool {
 // read wholly just now. And where few watch an instance, and those are gone or cannot reach it, the others
 // may read it: it is not passed over before they have looked, or were asked in vain.
 func (d *decider) unread(c *failover.Case) topology.Addr {
-	now, fresh := c.Snapshot.Taken, c.Policy.Detection.Fresh.D()
-	await, waited := d.evidence.sharing(now, fresh), d.waited(now, &c.Policy.Detection)
+	if a := d.unlooked(c); a != "" {
+		return a
+	}
+	for n := range c.Snapshot.Instances {
+		if i := &c.Snapshot.Instances[n]; i.Fresh() && c.Snapshot.Taken.Sub(i.ReadAt) > c.Policy.Detection.Fresh.D() {
+			return i.Addr
+		}
+	}
+	return ""
+}
+
+// unlooked is an instance that nobody can read of those who have looked, "" when there is none.
+func (d *decider) unlooked(c *failover.Case) topology.Addr {
+	now := c.Snapshot.Taken
+	await, waited := d.evidence.sharing(now, c.Policy.Detection.Fresh.D()), d.waited(now, &c.Policy.Detection)
 	for n := range c.Snapshot.Instances {
 		i := &c.Snapshot.Instances[n]
-		switch {
-		case i.Fresh() && now.Sub(i.ReadAt) > fresh:
-			return i.Addr
-		case (i.Reach == topology.Unclear || i.Reach == topology.Partial) && !waited[i.Addr] && !seenByAll(i, await):
+		if (i.Reach == topology.Unclear || i.Reach == topology.Partial) && !waited[i.Addr] && !seenByAll(i, await) {
 			return i.Addr
 		}
 	}
@@ -184,4 +223,22 @@ func (d *decider) setDoubting(now bool) {
 		d.term.doubting.Add(-1)
 	}
 	d.doubting = now
+}
+
+// inquiries bounds how many questions are asked in a second. It is safe for concurrent use.
+type inquiries struct {
+	mu    sync.Mutex
+	since time.Time
+	n     int
+}
+
+// more says that one more may be asked now.
+func (q *inquiries) more(now time.Time) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if now.Sub(q.since) >= time.Second {
+		q.since, q.n = now, 0
+	}
+	q.n++
+	return q.n <= inquiriesAtOnce
 }

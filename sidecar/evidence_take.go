@@ -21,6 +21,8 @@ func (e *evidence) take(h api.Heartbeat, now time.Time) bool {
 		return false
 	}
 	r.seq, r.started, r.heard = h.Seq, h.Started, now
+	// What every cluster's findings may name; the words on a trouble change all the time.
+	forAll := h.Shares == "" || h.Shares != r.shares || len(h.Trouble) != len(r.trouble) || !slices.Equal(h.Files, r.files)
 	r.files, r.trouble, r.shares, r.fenced = h.Files, h.Trouble, h.Shares, false
 	e.fence = max(e.fence, h.FenceTime.D())
 	var clusters []string
@@ -31,7 +33,7 @@ func (e *evidence) take(h api.Heartbeat, now time.Time) bool {
 	}
 	e.mu.Unlock()
 	switch {
-	case h.Shares == "":
+	case forAll:
 		e.changed.notify()
 	case len(clusters) > 0:
 		e.changed.notify(clusters...)

@@ -248,6 +248,7 @@ func (p *fakePeer) Confirm(context.Context, api.ConfirmRequest) (api.ConfirmRepl
 type probeFunc func(ctx context.Context) topology.View
 
 func (f probeFunc) Probe(ctx context.Context) topology.View { return f(ctx) }
+func (f probeFunc) Ping(ctx context.Context) topology.View  { return f(ctx) }
 func (probeFunc) Close()                                    {}
 
 // follower is a sidecar n1 whose leader is n2, with everything else faked.

@@ -2,7 +2,6 @@ package sidecar
 
 import (
 	"context"
-	"math/rand/v2"
 	"slices"
 	"sync"
 	"time"
@@ -36,6 +35,7 @@ type observer struct {
 	guests   int // of the watchers
 	wg       sync.WaitGroup
 	opening  chan struct{} // holds a value for each first probe that is under way
+	beat     *beat
 }
 
 type watching struct {
@@ -48,7 +48,7 @@ type watching struct {
 }
 
 func newObserver(ports Ports) *observer {
-	return &observer{ports: ports, watchers: map[topology.Addr]*watching{}, opening: make(chan struct{}, maxOpening)}
+	return &observer{ports: ports, watchers: map[topology.Addr]*watching{}, opening: make(chan struct{}, maxOpening), beat: newBeat()}
 }
 
 // target is how an instance is to be watched.
@@ -58,6 +58,7 @@ type target struct {
 	own    bool // it is this sidecar's to watch
 	close  bool // its cluster's primary is being changed
 	spread bool // among thousands: not all are to be probed at one instant
+	light  bool // another sidecar reads it: a sign of life will do, unless somebody asks
 }
 
 // watch brings the set of watchers in line: `want` are all instances, and how each is
@@ -80,6 +81,7 @@ func (o *observer) watch(ctx context.Context, want map[topology.Addr]target) {
 		case !now.Before(w.until):
 			o.dismiss(addr)
 		}
+		w.light.Store(t.light && now.Sub(w.asked) >= guestTime)
 	}
 	for addr, t := range want {
 		if t.own && o.watchers[addr] == nil {
@@ -93,8 +95,9 @@ func (o *observer) begin(addr topology.Addr, t target) *watching {
 	run, stop := context.WithCancel(o.run)
 	w := newWatcher(addr, t.Interval.D(), t.Timeout.D(), func(before, after topology.View) { o.noticed(t.cluster, before, after) })
 	if t.spread {
-		w.early, w.opening = rand.N(w.interval), o.opening //nolint:gosec // it only spreads the load
+		w.beat, w.opening = o.beat, o.opening
 	}
+	w.light.Store(t.light)
 	w.prober = o.ports.Prober(t.cluster, addr, w.poke)
 	o.watchers[addr] = &watching{watcher: w, stop: stop}
 	o.wg.Go(func() { w.run(run) })
@@ -134,7 +137,9 @@ func (o *observer) ask(addr topology.Addr, now time.Time) *watching {
 		w = o.begin(addr, t)
 		o.lodge(w, now)
 	}
-	if w.asked = now; !w.until.IsZero() {
+	w.asked = now
+	w.light.Store(false)
+	if !w.until.IsZero() {
 		o.lodge(w, now.Add(guestTime))
 	}
 	return w

@@ -24,6 +24,9 @@ type Prober interface {
 	// Probe reads the instance now; it returns within ctx's deadline whatever
 	// the server does.
 	Probe(ctx context.Context) topology.View
+	// Ping asks only whether the instance answers: the view has the state of the last Probe. It is a
+	// Probe where there was none, or the instance does not answer as it did.
+	Ping(ctx context.Context) topology.View
 	Close()
 }
 

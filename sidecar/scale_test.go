@@ -61,7 +61,7 @@ func (t *term) beats(tb testing.TB, now time.Time) {
 				if a == cl.Route.Writer {
 					n = 3
 				}
-				if own.has(a, n) {
+				if _, ok := own.place(a, n); ok {
 					h.Views = append(h.Views, api.Age(wellView(node.Name, a, cl.Route.Writer, now), now))
 				}
 			}

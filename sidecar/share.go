@@ -64,14 +64,15 @@ func (s *share) among(nodes []string) {
 	}
 }
 
-// has says that the instance is one of those that this sidecar watches, where n are to.
-func (s *share) has(a topology.Addr, n int) bool {
-	place, ok := s.ranks[a]
-	if !ok {
+// place is this sidecar's among those that watch an instance, where n are to; ok is false when it is none of them.
+// The first reads it, for the others a sign of life will do.
+func (s *share) place(a topology.Addr, n int) (place int, ok bool) {
+	place, known := s.ranks[a]
+	if !known {
 		place = rank(s.node, s.nodes, a)
 		s.ranks[a] = place
 	}
-	return 0 <= place && place < n
+	return place, 0 <= place && place < n
 }
 
 // fellowship is a word for what a sidecar is to watch and how it is shared: it shares with
@@ -112,7 +113,9 @@ func (s *Sidecar) targets(own *share) map[topology.Addr]target {
 			n = s.cfg.Watch.Primaries
 		}
 		t.close, t.spread = cl.Intent != nil, true
-		t.own = t.close || own.has(a, n)
+		place, has := own.place(a, n)
+		t.own = t.close || has
+		t.light = !t.close && has && place > 0
 		want[a] = t
 	}
 	return want

@@ -19,11 +19,31 @@ func watchers(nodes []string, a topology.Addr, n int) (list []string) {
 	for _, node := range nodes {
 		s := share{node: node}
 		s.among(nodes)
-		if s.has(a, n) {
+		if _, ok := s.place(a, n); ok {
 			list = append(list, node)
 		}
 	}
 	return list
+}
+
+// Of those who watch an instance exactly one reads it; the others are content with a sign of life.
+func TestOneOfTheWatchersReads(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		nodes, n := manyNodes(t), rapid.IntRange(1, 4).Draw(t, "n")
+		for _, a := range someAddrs(40) {
+			var readers []string
+			for _, node := range nodes {
+				s := share{node: node}
+				s.among(nodes)
+				if place, ok := s.place(a, n); ok && place == 0 {
+					readers = append(readers, node)
+				}
+			}
+			if len(readers) != 1 || !slices.Contains(watchers(nodes, a, n), readers[0]) {
+				t.Fatalf("%s is read by %v of %v", a, readers, nodes)
+			}
+		}
+	})
 }
 
 func manyNodes(t *rapid.T) []string {
@@ -72,7 +92,7 @@ func TestSharesAreBalanced(t *testing.T) {
 			s, own := share{node: node}, 0
 			s.among(nodes)
 			for _, a := range addrs {
-				if s.has(a, 1) {
+				if _, ok := s.place(a, 1); ok {
 					own++
 				}
 			}

@@ -84,7 +84,7 @@ func (t *tale) tell(h *api.Heartbeat, r *reading, now time.Time) {
 	held := t.views[r.Instance]
 	switch {
 	case held != nil && !held.at.Before(r.At): // it was not read again
-	case held != nil && !r.close && now.Before(held.until) && !moved(held.view, r.View):
+	case held != nil && !r.close && (now.Before(held.until) || !r.StateAt.After(held.view.StateAt)) && !moved(held.view, r.View):
 		t.again = append(t.again, r.View)
 		h.Again = append(h.Again, api.Again{Instance: r.Instance, Age: max(0, now.Sub(r.At).Microseconds())})
 	case h.Shares != "" && len(t.whole) == maxWhole:

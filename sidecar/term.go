@@ -37,7 +37,10 @@ type term struct {
 	handing atomic.Pointer[string]
 	// doubting counts the clusters whose primary is in doubt.
 	doubting atomic.Int32
-	ended    chan struct{} // closed when the term is over
+	// restless counts the clusters of a large fleet where something is going on.
+	restless  atomic.Int32
+	inquiries inquiries
+	ended     chan struct{} // closed when the term is over
 }
 
 func newTerm(s *Sidecar, number uint64) *term {
@@ -179,11 +182,21 @@ func (t *term) suspects(cluster string, state *ledger.State) []string {
 }
 
 // ask reads instances now, at this node and at every other vantage point.
-// Answers become evidence as they arrive; ask waits for this node's own only. A vantage point that does not
-// answer is asked by its next heartbeat too.
 func (t *term) ask(ctx context.Context, cluster string, addrs []topology.Addr, bound time.Duration) {
+	of := map[string][]topology.Addr{}
 	for _, n := range t.cfg.Nodes {
-		if n.Name == t.cfg.Node {
+		of[n.Name] = addrs
+	}
+	t.askEach(ctx, cluster, of, bound)
+}
+
+// askEach reads instances now, at each node its own.
+// Answers become evidence as they arrive; askEach waits for this node's own only. A vantage point that does not
+// answer is asked by its next heartbeat too.
+func (t *term) askEach(ctx context.Context, cluster string, of map[string][]topology.Addr, bound time.Duration) {
+	for _, n := range t.cfg.Nodes {
+		addrs := of[n.Name]
+		if n.Name == t.cfg.Node || len(addrs) == 0 {
 			continue
 		}
 		asked := time.Now()
@@ -202,5 +215,5 @@ func (t *term) ask(ctx context.Context, cluster string, addrs []topology.Addr, b
 	}
 	bounded, cancel := context.WithTimeout(ctx, bound)
 	defer cancel()
-	t.observer.now(bounded, addrs)
+	t.observer.now(bounded, of[t.cfg.Node])
 }

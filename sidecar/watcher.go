@@ -3,6 +3,7 @@ package sidecar
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/remora-ha/remora/topology"
@@ -17,21 +18,22 @@ type watcher struct {
 	interval time.Duration
 	timeout  time.Duration
 	opening  chan struct{} // bounds how many begin at once; nil for no bound
-	early    time.Duration // by how much the second probe comes before the interval is over
+	beat     *beat         // of thousands: when their probes begin; nil for an interval after the first
+	light    atomic.Bool   // a sign of life will do
 	kick     chan struct{}
 	changed  func(before, after topology.View)
 
 	mu      sync.Mutex
 	view    topology.View
-	started uint64        // probes begun
-	ended   uint64        // probes ended
-	done    chan struct{} // closed and replaced whenever a probe ends
+	started uint64        // probes begun, without those where a sign of life was to do
+	ended   uint64        // probes ended, likewise
+	done    chan struct{} // closed when the next one ends; nil where nobody waits for it
 }
 
 func newWatcher(addr topology.Addr, interval, timeout time.Duration, changed func(before, after topology.View)) *watcher {
 	return &watcher{
 		addr: addr, interval: interval, timeout: timeout, changed: changed,
-		kick: make(chan struct{}, 1), done: make(chan struct{}),
+		kick: make(chan struct{}, 1),
 	}
 }
 
@@ -48,20 +50,28 @@ func (w *watcher) run(ctx context.Context) {
 	if !w.open(ctx) {
 		return
 	}
-	tick := time.NewTicker(w.interval - w.early)
-	defer tick.Stop()
+	due := time.Now().Add(w.interval)
+	if w.beat != nil {
+		due = w.beat.first(time.Now(), w.interval)
+	}
+	timer := time.NewTimer(time.Until(due))
+	defer timer.Stop()
 	for {
+		light, idle := false, time.Now().Before(due)
 		select {
 		case <-ctx.Done():
 			return
-		case <-tick.C:
-			if w.early > 0 {
-				w.early = 0
-				tick.Reset(w.interval)
+		case <-timer.C:
+			now := time.Now()
+			if w.beat != nil && idle {
+				w.beat.came(now.Sub(due))
 			}
+			due = now.Add(w.interval - now.Sub(due)%w.interval)
+			timer.Reset(due.Sub(now))
+			light = w.light.Load()
 		case <-w.kick:
 		}
-		w.probe(ctx)
+		w.probe(ctx, light)
 	}
 }
 
@@ -75,27 +85,42 @@ func (w *watcher) open(ctx context.Context) bool {
 			return false
 		}
 	}
-	w.probe(ctx)
+	w.probe(ctx, false)
 	return true
 }
 
-func (w *watcher) probe(ctx context.Context) {
+func (w *watcher) probe(ctx context.Context, light bool) {
 	w.mu.Lock()
-	w.started++
 	before := w.view
+	if light = light && before.Reach == topology.Answered; !light {
+		w.started++
+	}
 	w.mu.Unlock()
 
-	bounded, cancel := context.WithTimeout(ctx, w.timeout)
-	after := w.prober.Probe(bounded)
+	timeout := w.timeout
+	if w.beat != nil {
+		timeout += w.beat.grace()
+	}
+	bounded, cancel := context.WithTimeout(ctx, timeout)
+	var after topology.View
+	if light {
+		after = w.prober.Ping(bounded)
+	} else {
+		after = w.prober.Probe(bounded)
+	}
 	cancel()
 	if ctx.Err() != nil {
 		return // we are being stopped: this tells nothing of the server
 	}
 	w.mu.Lock()
 	w.view = after
-	w.ended++
-	close(w.done)
-	w.done = make(chan struct{})
+	if !light {
+		w.ended++
+		if w.done != nil {
+			close(w.done)
+			w.done = nil
+		}
+	}
 	w.mu.Unlock()
 
 	if after.Reach == topology.TimedOut && after.Failures == 1 {
@@ -120,7 +145,11 @@ func (w *watcher) now(ctx context.Context) topology.View {
 	w.poke()
 	for {
 		w.mu.Lock()
-		view, ended, done := w.view, w.ended, w.done
+		view, ended := w.view, w.ended
+		if ended < want && w.done == nil {
+			w.done = make(chan struct{})
+		}
+		done := w.done
 		w.mu.Unlock()
 		if ended >= want {
 			return view

@@ -31,10 +31,16 @@ func (p *process) prober(_ string, addr topology.Addr, onBreak func()) sidecar.P
 }
 
 // Probe implements sidecar.Prober.
-func (x *prober) Probe(ctx context.Context) topology.View {
+func (x *prober) Probe(ctx context.Context) topology.View { return x.look(ctx, false) }
+
+// Ping implements sidecar.Prober.
+func (x *prober) Ping(ctx context.Context) topology.View { return x.look(ctx, true) }
+
+// look reads the server, or only asks whether it answers: a kept connection tells that also where readings fail.
+func (x *prober) look(ctx context.Context, light bool) topology.View {
 	began := time.Now()
 	v := topology.View{Observer: x.p.node.name, Instance: x.server.addr}
-	st, reach, err := x.read(ctx)
+	st, reach, err := x.read(ctx, light)
 	v.At, v.Reach = time.Now(), reach
 	v.Took = topology.Duration(v.At.Sub(began))
 	if err != nil {
@@ -53,7 +59,8 @@ func (x *prober) Probe(ctx context.Context) topology.View {
 	return v
 }
 
-func (x *prober) read(ctx context.Context) (*topology.State, topology.Reach, error) {
+// read has no state where a sign of life did.
+func (x *prober) read(ctx context.Context, light bool) (*topology.State, topology.Reach, error) {
 	w, s, host := x.p.node.w, x.server, x.p.node.host
 	if err := x.p.enter(ctx); err != nil {
 		return nil, unreached(err), err
@@ -64,7 +71,8 @@ func (x *prober) read(ctx context.Context) (*topology.State, topology.Reach, err
 	w.mu.Lock()
 	var st *topology.State
 	up, fault := s.up, s.fault
-	if up && fault == "" {
+	light = light && up && s.probers[x] && fault != answersNonsense
+	if up && fault == "" && !light {
 		st = s.state()
 		x.listen(st)
 		s.probers[x] = true
@@ -74,6 +82,8 @@ func (x *prober) read(ctx context.Context) (*topology.State, topology.Reach, err
 		return nil, unreached(err), err
 	}
 	switch {
+	case light:
+		return nil, topology.Answered, nil
 	case !up:
 		return nil, topology.Refused, errRefused
 	case fault == answersNonsense:
