@@ -205,9 +205,9 @@ func (s *Sidecar) clusterStatus(name string, cl ledger.Cluster, t *term) api.Clu
 	v := t.deciders[name].lastVerdict()
 	cs.Sentence, cs.Refusals = v.Decision.Sentence, v.Decision.Refusals
 	cs.Findings = append(cs.Findings, v.Findings...)
-	c := t.caseOf(name, nil)
-	for _, inst := range c.Snapshot.Instances {
-		cs.Instances = append(cs.Instances, instanceStatus(inst, cl.Route, c.Snapshot.Taken))
+	now := time.Now()
+	for _, inst := range t.instances(name, s.cfg.observers(), now) {
+		cs.Instances = append(cs.Instances, instanceStatus(inst, cl.Route, now))
 	}
 	return cs
 }

@@ -103,8 +103,6 @@ func (t *term) caseOf(cluster string, request *failover.Request) failover.Case {
 	state := t.ports.Consensus.State()
 	cl := state.Clusters[cluster]
 	policy := t.cfg.Clusters[cluster].Policy
-	known := t.known(cluster)
-	views := append(t.observer.views(known), t.evidence.all(t.cfg.Node, known)...)
 	observers := t.cfg.observers()
 	slices.Sort(observers)
 
@@ -118,15 +116,22 @@ func (t *term) caseOf(cluster string, request *failover.Request) failover.Case {
 		Version: failover.CaseVersion,
 		Snapshot: topology.Snapshot{
 			Cluster: cluster, Taken: now, Observers: observers, Route: route,
-			Instances: topology.Merge(now, known, observers, views, topology.MergeOptions{
-				Fresh: policy.Detection.Fresh, Timeouts: policy.Detection.Timeouts,
-				Await: t.evidence.sharing(now, policy.Detection.Fresh.D()), Waited: t.deciders[cluster].waited(now, &policy.Detection),
-			}),
-			Proxies: t.evidence.proxies(cluster, t.suspects(cluster, state), t.ports.Clock().Boot, t.held(cluster, state)), Publications: publications, Files: t.evidence.files(now),
+			Instances: t.instances(cluster, observers, now),
+			Proxies:   t.evidence.proxies(cluster, t.suspects(cluster, state), t.ports.Clock().Boot, t.held(cluster, state)), Publications: publications, Files: t.evidence.files(now),
 			Sidecars: t.sidecars(now),
 		},
 		Policy: policy, Intent: cl.Intent, Last: cl.Last(), Stopped: cl.Stopped(), Downtime: cl.Downtimes, Rescued: cl.Rescued, Request: request,
 	}
+}
+
+// instances are those of a cluster as all views of them say.
+func (t *term) instances(cluster string, observers []string, now time.Time) []topology.Instance {
+	known, detection := t.known(cluster), t.cfg.Clusters[cluster].Policy.Detection
+	views := append(t.observer.views(known), t.evidence.all(t.cfg.Node, known)...)
+	return topology.Merge(now, known, observers, views, topology.MergeOptions{
+		Fresh: detection.Fresh, Timeouts: detection.Timeouts,
+		Await: t.evidence.sharing(now, detection.Fresh.D()), Waited: t.deciders[cluster].waited(now, &detection),
+	})
 }
 
 // sidecars are those that are heard, this one always.

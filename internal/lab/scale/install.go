@@ -167,7 +167,9 @@ func (in *install) dataDir(i int) string {
 func (in *install) awaitRoutes(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	err := lab.Eventually(ctx, "every cluster is routed", time.Second, func() (bool, string) {
+	// A status of thousands of clusters keeps the leader from what it is waited for.
+	pause := max(time.Second, time.Duration(in.opts.Clusters)*2*time.Millisecond)
+	err := lab.Eventually(ctx, "every cluster is routed", pause, func() (bool, string) {
 		s, _, err := in.status(ctx)
 		if err != nil {
 			return false, err.Error()
