@@ -123,3 +123,16 @@ func TestAPingAsksForASignOfLifeAlone(t *testing.T) {
 		t.Errorf("a server that is back is read: %+v", v)
 	}
 }
+
+// BenchmarkPingOfAnEndpoint is what a sign of life costs over a kept connection.
+func BenchmarkPingOfAnEndpoint(b *testing.B) {
+	f := simulated(b, 1)
+	p := NewProber(topology.Addr(f.Clusters()[0].Instances[0].Addr), endpointConfig(), "n1", nil)
+	defer p.Close()
+	b.ReportAllocs()
+	for b.Loop() {
+		if v := p.Ping(context.Background()); v.Reach != topology.Answered {
+			b.Fatalf("%+v", v)
+		}
+	}
+}

@@ -24,11 +24,12 @@ type Fleet struct {
 	count    counters
 }
 
-type counters struct{ readings, in, out, logins atomic.Int64 }
+type counters struct{ readings, pings, in, out, logins atomic.Int64 }
 
 // Counts are totals since the start, of all instances.
 type Counts struct {
 	Readings int64 // answers that held the state of replication
+	Pings    int64
 	Logins   int64
 	In, Out  int64 // bytes of commands received and of answers sent, without the log-in and what TCP adds
 }
@@ -98,7 +99,7 @@ func (f *Fleet) Clusters() []*Cluster { return f.clusters }
 
 // Counts are what was served so far.
 func (f *Fleet) Counts() Counts {
-	return Counts{Readings: f.count.readings.Load(), Logins: f.count.logins.Load(), In: f.count.in.Load(), Out: f.count.out.Load()}
+	return Counts{Readings: f.count.readings.Load(), Pings: f.count.pings.Load(), Logins: f.count.logins.Load(), In: f.count.in.Load(), Out: f.count.out.Load()}
 }
 
 // Unknown lists the statements that no endpoint understood, the first hundred of them.

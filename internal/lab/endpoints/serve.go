@@ -90,6 +90,7 @@ func (in *Instance) serve(conn net.Conn) {
 		case wire.ComQuery:
 			in.query(p[1:], &a)
 		case wire.ComPing:
+			count.pings.Add(1)
 			a.OK(false)
 		default:
 			a.Err(&wire.Error{Code: 1047, State: "08S01", Message: "Unknown command"})
