@@ -43,8 +43,9 @@ type dialect interface {
 	// hastenStop says that the stop of a receiver whose source is frozen would hang
 	// unless its thread was killed before, see actor.stop.
 	hastenStop(*reading) bool
-	// semiSync sets semi-sync as planned; an error when the server cannot.
-	semiSync(*reading, semiSyncPlan) ([]statement, error)
+	// semiSync sets semi-sync as planned, all in one statement; empty where there is
+	// nothing to set, an error when the server cannot.
+	semiSync(*reading, semiSyncPlan) (statement, error)
 	// freeAcks turns off what makes a session wait for an acknowledgement, and on again;
 	// ok is false where the end of a session ends its wait.
 	freeAcks(*reading) (off, on statement, ok bool)
@@ -62,6 +63,9 @@ type dialect interface {
 	// restart drops the binary logs and makes the server stand at a position; an empty
 	// one keeps what it received by replication.
 	restart(position gtid.Set) []statement
+	// pointsRunning says that the receiver alone has to be stopped for a source, see
+	// pointing.running.
+	pointsRunning() bool
 	// point makes a source; replication is stopped.
 	point(pointing) statement
 
@@ -90,6 +94,14 @@ func plain(format string, args ...any) statement {
 	return statement{s, s}
 }
 
+// setGlobals sets variables in one statement, from the left to the right; empty for none.
+func setGlobals(assignments ...string) statement {
+	if len(assignments) == 0 {
+		return statement{}
+	}
+	return plain("SET GLOBAL %s", strings.Join(assignments, ", GLOBAL "))
+}
+
 // undoing is what comes before and after rows are put back.
 type undoing struct{ before, after []statement }
 
@@ -114,6 +126,7 @@ type pointing struct {
 	retry          time.Duration
 	tls            *bool // nil: keep what is configured
 	plain          bool  // the connection will not be encrypted
+	running        bool  // the SQL thread runs, so only what the receiver needs may be said; by GTID it goes already
 }
 
 // reading is all that was read of a server in one round trip.
@@ -152,13 +165,18 @@ func (c *channel) readAll() bool { return strings.Contains(c.sqlState, "has read
 
 // channel is the default channel, or the only one; nil when there is none.
 func (r *reading) channel() *channel {
+	if c := r.named(""); c != nil || len(r.channels) == 0 {
+		return c
+	}
+	return &r.channels[0]
+}
+
+// named is a channel by its name; nil when there is none.
+func (r *reading) named(name string) *channel {
 	for i := range r.channels {
-		if r.channels[i].Channel == "" {
+		if r.channels[i].Channel == name {
 			return &r.channels[i]
 		}
-	}
-	if len(r.channels) > 0 {
-		return &r.channels[0]
 	}
 	return nil
 }

@@ -20,27 +20,33 @@ const killWait = 5 * time.Second
 // before it is asked, and rolls the part back. Nothing is lost, for no part of a
 // transaction counts as received.
 func (a *actor) stopBoth(ctx context.Context, r *reading, c channel) error {
-	d := a.session.dialect
-	if r.state.Flavor == string(gtid.MySQL) && c.SQL == topology.ThreadYes {
-		if c.IO != topology.ThreadNo {
-			if err := a.do(ctx, d.stopReceiver(c.Channel)); err != nil {
-				return err
-			}
-		}
+	if r.state.Flavor == string(gtid.MySQL) && c.SQL == topology.ThreadYes && (c.IO != topology.ThreadNo || c.halfway) {
 		var err error
-		if r, err = a.read(ctx); err != nil {
+		if r, c, err = a.withoutReceiver(ctx, c); err != nil {
 			return err
 		}
-		for _, now := range r.channels {
-			if now.Channel != c.Channel {
-				continue
-			}
-			if c = now; c.halfway && c.SQL == topology.ThreadYes && c.readAll() {
-				a.killApplier(ctx, c)
-			}
+		if c.halfway && c.SQL == topology.ThreadYes && c.readAll() {
+			a.killApplier(ctx, c)
 		}
 	}
-	return a.stop(ctx, r, c, d.stop(c.Channel))
+	return a.stop(ctx, r, c, a.session.dialect.stop(c.Channel))
+}
+
+// withoutReceiver stops the IO thread of c where it runs, and reads what c is after that.
+func (a *actor) withoutReceiver(ctx context.Context, c channel) (*reading, channel, error) {
+	if c.IO != topology.ThreadNo {
+		if err := a.do(ctx, a.session.dialect.stopReceiver(c.Channel)); err != nil {
+			return nil, c, err
+		}
+	}
+	r, err := a.read(ctx)
+	if err != nil {
+		return nil, c, err
+	}
+	if now := r.named(c.Channel); now != nil {
+		return r, *now, nil
+	}
+	return nil, c, a.failed("it has no source any more: someone else made it forget %s", c.Addr)
 }
 
 // killApplier kills the SQL thread that has read all, where it is the only one, and
@@ -69,10 +75,8 @@ func (a *actor) killApplier(ctx context.Context, c channel) {
 		if err != nil || !pause(ctx, pollFirst) {
 			return
 		}
-		for _, now := range r.channels {
-			if now.Channel == c.Channel && now.SQL != topology.ThreadYes {
-				return
-			}
+		if now := r.named(c.Channel); now != nil && now.SQL != topology.ThreadYes {
+			return
 		}
 	}
 }

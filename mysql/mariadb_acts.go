@@ -84,15 +84,13 @@ func (mariadb) await(set gtid.Set, most time.Duration) (string, bool) {
 func (mariadb) hastenStop(r *reading) bool { return r.state.SemiSync.ReplicaActive }
 
 // semiSync: the source waits for one acknowledgement, whatever the plan says.
-func (mariadb) semiSync(_ *reading, plan semiSyncPlan) ([]statement, error) {
-	statements := []statement{plain("SET GLOBAL rpl_semi_sync_slave_enabled=%d", number(plan.replica))}
+func (mariadb) semiSync(_ *reading, plan semiSyncPlan) (statement, error) {
+	set := []string{fmt.Sprintf("rpl_semi_sync_slave_enabled=%d", number(plan.replica))}
 	if plan.source && plan.timeout != "" {
-		statements = append(statements,
-			plain("SET GLOBAL rpl_semi_sync_master_timeout=%s", plan.timeout),
-			plain("SET GLOBAL rpl_semi_sync_master_wait_point='AFTER_SYNC'"),
-			plain("SET GLOBAL rpl_semi_sync_master_wait_no_slave=1"))
+		set = append(set, "rpl_semi_sync_master_timeout="+plan.timeout, "rpl_semi_sync_master_wait_point='AFTER_SYNC'",
+			"rpl_semi_sync_master_wait_no_slave=1")
 	}
-	return append(statements, plain("SET GLOBAL rpl_semi_sync_master_enabled=%d", number(plan.source))), nil
+	return setGlobals(append(set, fmt.Sprintf("rpl_semi_sync_master_enabled=%d", number(plan.source)))...), nil
 }
 
 // freeAcks: the end of a session ends its wait.
@@ -137,6 +135,9 @@ func mariadbDomains(position gtid.Set) map[string][]string {
 	}
 	return domains
 }
+
+// pointsRunning: the server wants both threads stopped.
+func (mariadb) pointsRunning() bool { return false }
 
 // point leaves out what shall stay as it is: TLS options, a delay, filters.
 func (mariadb) point(p pointing) statement {

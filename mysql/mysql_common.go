@@ -190,32 +190,32 @@ func (oracle) hastenStop(*reading) bool { return false }
 
 // semiSync speaks to the plugins that are installed; one that is not is no matter
 // where it shall be off.
-func (oracle) semiSync(r *reading, plan semiSyncPlan) ([]statement, error) {
+func (oracle) semiSync(r *reading, plan semiSyncPlan) (statement, error) {
 	words := r.semiSync
-	var statements []statement
+	var set []string
+	add := func(format string, args ...any) { set = append(set, fmt.Sprintf("rpl_semi_sync_"+format, args...)) }
 	switch {
 	case words.replica != "":
-		statements = append(statements, plain("SET GLOBAL rpl_semi_sync_%s_enabled=%d", words.replica, number(plan.replica)))
+		add("%s_enabled=%d", words.replica, number(plan.replica))
 	case plan.replica:
-		return nil, errors.New("semi-sync as a replica is wanted, but its plugin is not installed")
+		return statement{}, errors.New("semi-sync as a replica is wanted, but its plugin is not installed")
 	}
 	switch {
 	case words.source != "":
 		count := map[string]string{"source": "replica", "master": "slave"}[words.source]
 		if plan.source && plan.waitCount > 0 {
-			statements = append(statements, plain("SET GLOBAL rpl_semi_sync_%s_wait_for_%s_count=%d", words.source, count, plan.waitCount))
+			add("%s_wait_for_%s_count=%d", words.source, count, plan.waitCount)
 		}
 		if plan.source && plan.timeout != "" {
-			statements = append(statements,
-				plain("SET GLOBAL rpl_semi_sync_%s_timeout=%s", words.source, plan.timeout),
-				plain("SET GLOBAL rpl_semi_sync_%s_wait_point='AFTER_SYNC'", words.source),
-				plain("SET GLOBAL rpl_semi_sync_%s_wait_no_%s=1", words.source, count))
+			add("%s_timeout=%s", words.source, plan.timeout)
+			add("%s_wait_point='AFTER_SYNC'", words.source)
+			add("%s_wait_no_%s=1", words.source, count)
 		}
-		statements = append(statements, plain("SET GLOBAL rpl_semi_sync_%s_enabled=%d", words.source, number(plan.source)))
+		add("%s_enabled=%d", words.source, number(plan.source))
 	case plan.source:
-		return nil, errors.New("semi-sync as a source is wanted, but its plugin is not installed")
+		return statement{}, errors.New("semi-sync as a source is wanted, but its plugin is not installed")
 	}
-	return statements, nil
+	return setGlobals(set...), nil
 }
 
 func (oracle) freeAcks(r *reading) (off, on statement, ok bool) {
@@ -253,6 +253,11 @@ func oracleRestart(reset string, position gtid.Set) []statement {
 	return []statement{plain("%s", reset), plain("SET GLOBAL gtid_purged=%s", quote(position.String()))}
 }
 
+// pointsRunning: "CHANGE REPLICATION SOURCE TO" of the manual, since 5.7.4. With the
+// receiver stopped all may be changed but SOURCE_AUTO_POSITION, SOURCE_DELAY and the
+// place in the relay log; the relay logs are kept while the SQL thread runs.
+func (oracle) pointsRunning() bool { return true }
+
 // pointAs writes out what newer servers default otherwise: they give up after ten
 // attempts and want TLS. A replica that changes its source by itself does so no more.
 func (oracle) pointAs(verb, word string, retries int, p pointing) statement {
@@ -262,9 +267,11 @@ func (oracle) pointAs(verb, word string, retries int, p pointing) statement {
 		b.add(", %s_USER=%s", word, quote(p.user))
 		b.secret(fmt.Sprintf(", %s_PASSWORD=", word), p.password)
 	}
-	if p.at.IsZero() {
+	switch {
+	case p.running:
+	case p.at.IsZero():
 		b.add(", %s_AUTO_POSITION=1", word)
-	} else {
+	default:
 		b.add(", %s_AUTO_POSITION=0, %s_LOG_FILE=%s, %s_LOG_POS=%d", word, word, quote(p.at.File), word, p.at.Pos)
 	}
 	b.add(", %s_CONNECT_RETRY=%d, %s_RETRY_COUNT=%d, %s_HEARTBEAT_PERIOD=%.3f",

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/remora-ha/remora/doctor"
 	"github.com/remora-ha/remora/failover"
@@ -101,10 +102,12 @@ func TestARepointKeepsEveryOption(t *testing.T) {
 	before := kept()
 	p := pointing{channel: channel, source: "new:3306", heartbeat: testConfig().Heartbeat.D(), retry: testConfig().ConnectRetry.D()}
 	must(t, s.Exec(testContext(t), (mysql84{}).point(p).sql))
+	p.source, p.running = "newer:3306", true // the statement for a running SQL thread says less, and that too keeps all
+	must(t, s.Exec(testContext(t), (mysql84{}).point(p).sql))
 	after := kept()
 	want := maps.Clone(before)
 	for name, value := range map[string]string{ // what a repoint sets, in the words of each table
-		"Host": "new", "HOST": "new", "Port": "3306", "PORT": "3306", "Heartbeat": "0.5", "HEARTBEAT_INTERVAL": "0.5",
+		"Host": "newer", "HOST": "newer", "Port": "3306", "PORT": "3306", "Heartbeat": "0.5", "HEARTBEAT_INTERVAL": "0.5",
 		"Connect_retry": "1", "CONNECTION_RETRY_INTERVAL": "1", "Retry_count": strconv.Itoa(sourceRetries), "CONNECTION_RETRY_COUNT": strconv.Itoa(sourceRetries),
 		"Source_connection_auto_failover": "0", "SOURCE_CONNECTION_AUTO_FAILOVER": "0",
 	} {
@@ -149,6 +152,57 @@ func TestAReplicaThatWandersIsHeld(t *testing.T) {
 	wanders(true)
 	must(t, s.Do(testContext(t), failover.Step{Do: failover.Repoint, Target: addr(replica), Source: addr(top.Servers[0])}))
 	wanders(false)
+}
+
+// TestARepointLetsTheSQLThreadRun tells by the threads' numbers. To stop and start parallel threads takes longer than all the rest.
+func TestARepointLetsTheSQLThreadRun(t *testing.T) {
+	only(t, lab.MySQL, "MariaDB wants both threads stopped")
+	top := replication(t, lab.Spec{Servers: 3, Server: lab.ServerOptions{Appliers: 4, SemiSync: true}})
+	leastPrivileges(t, top)
+	s := servers(t, testConfig())
+	replica := top.Servers[2]
+	threads := func() string {
+		row, err := replica.Row(testContext(t), "SELECT GROUP_CONCAT(THREAD_ID ORDER BY THREAD_ID) AS ids FROM performance_schema.replication_applier_status_by_worker")
+		must(t, err)
+		return row["ids"]
+	}
+	for i := range 20 {
+		write(t, top.Servers[0], i)
+	}
+	before := threads()
+	step := failover.Step{Do: failover.Repoint, Target: addr(replica), Source: addr(top.Servers[1]), SemiSync: &failover.SemiSyncPlan{Replica: true}}
+	twice(t, s, step)
+	if after := threads(); after != before || before == "" {
+		t.Errorf("its SQL threads were %s and are %s", before, after)
+	}
+	if src := look(t, replica).Source(); !src.GTID || src.Addr != addr(top.Servers[1]) || src.IO != topology.ThreadYes {
+		t.Errorf("%+v", src)
+	}
+	write(t, top.Servers[0], 20)
+	hasWritten(t, replica, 20)
+	step.Source = addr(top.Servers[0])
+	twice(t, s, step)
+	write(t, top.Servers[0], 21)
+	hasWritten(t, replica, 21)
+}
+
+// TestARepointDropsWhatIsNotApplied: the new source may lack what the old one sent and is not applied yet.
+func TestARepointDropsWhatIsNotApplied(t *testing.T) {
+	only(t, lab.MySQL, "MariaDB drops its relay log at every repoint")
+	top := replication(t, lab.Spec{Servers: 3, Delayed: map[int]int{2: 3600}})
+	leastPrivileges(t, top)
+	behind, replica := top.Servers[1], top.Servers[2]
+	must(t, behind.StopReceiver(testContext(t)))
+	write(t, top.Servers[0], 1)
+	all := look(t, top.Servers[0]).Executed
+	eventually(t, "the write to be received", func() (bool, string) {
+		st := look(t, replica)
+		return st.Received().Contains(all), st.Received().String()
+	})
+	must(t, servers(t, testConfig()).Do(testContext(t), failover.Step{Do: failover.Repoint, Target: addr(replica), Source: addr(behind)}))
+	if st := look(t, replica); st.Received().Contains(all) || st.Source().SQL != topology.ThreadYes || st.Source().Delay.D() != time.Hour {
+		t.Errorf("its relay log still holds what %s lacks: %s; %+v", behind.Name, st.Received(), st.Source())
+	}
 }
 
 func TestAReplicaOfSeveralSourcesIsNotRepointed(t *testing.T) {

@@ -80,7 +80,8 @@ func (a *actor) resume(ctx context.Context, r *reading, c *channel, step failove
 	return a.receives(ctx, step)
 }
 
-// setSource stops replication, points it to step.Source and starts it.
+// setSource stops what must not run meanwhile, points replication to step.Source and
+// starts it.
 func (a *actor) setSource(ctx context.Context, r *reading, step failover.Step) error {
 	d := a.session.dialect
 	p := pointing{
@@ -106,7 +107,8 @@ func (a *actor) setSource(ctx context.Context, r *reading, step failover.Step) e
 		before = adopt
 	case c.IO != topology.ThreadNo || c.SQL != topology.ThreadNo:
 		p.channel, p.plain = c.Channel, !c.tls && c.keyFile == ""
-		if err := a.stopBoth(ctx, r, *c); err != nil {
+		var err error
+		if p.running, err = a.makeWay(ctx, r, *c, p.at); err != nil {
 			return err
 		}
 	default:
@@ -126,6 +128,38 @@ func (a *actor) setSource(ctx context.Context, r *reading, step failover.Step) e
 		}
 	}
 	return nil
+}
+
+// makeWay stops the threads of c for another source, and says whether the SQL thread
+// runs on.
+//
+// It may where its source is changed without it, see [dialect.pointsRunning], and
+// where nothing is left to apply: the relay log is kept then, and what the new source
+// may lack must not be applied after all. What came last from a source that was alive
+// until now is given a moment; to stop many parallel threads takes longer.
+func (a *actor) makeWay(ctx context.Context, r *reading, c channel, at topology.Coordinates) (running bool, err error) {
+	d := a.session.dialect
+	if !d.pointsRunning() || !c.GTID || !at.IsZero() || c.SQL != topology.ThreadYes {
+		return false, a.stopBoth(ctx, r, c)
+	}
+	alive := c.IO == topology.ThreadYes
+	if !drained(r.state, &c) {
+		if r, c, err = a.withoutReceiver(ctx, c); err != nil {
+			return false, err
+		}
+	}
+	if wake, ok := d.await(c.Received, waitSlice); ok && alive && !c.halfway && !r.state.HasApplied(c.Received) {
+		if r, err = a.session.readAfter(ctx, wake); err != nil {
+			return false, a.fail(plain("%s", wake), err)
+		}
+		if now := r.named(c.Channel); now != nil {
+			c = *now
+		}
+	}
+	if c.SQL == topology.ThreadYes && !c.halfway && drained(r.state, &c) && a.workersRest(ctx, r) {
+		return true, nil
+	}
+	return false, a.stopBoth(ctx, r, c)
 }
 
 // receives waits until something has come from the source. An IO thread that still

@@ -24,16 +24,14 @@ func (a *actor) setSemiSync(ctx context.Context, r *reading, plan *failover.Semi
 	case plan.Timeout > 0:
 		wanted.timeout = strconv.FormatInt(max(1, plan.Timeout.D().Milliseconds()), 10)
 	}
-	statements, err := a.session.dialect.semiSync(r, wanted)
-	if err != nil {
+	st, err := a.session.dialect.semiSync(r, wanted)
+	switch {
+	case err != nil:
 		return a.failed("%w", err)
+	case st.sql == "":
+		return nil
 	}
-	for _, st := range statements {
-		if err := a.do(ctx, st); err != nil {
-			return err
-		}
-	}
-	return nil
+	return a.do(ctx, st)
 }
 
 // checkSemiSync compares a reading with the plan.

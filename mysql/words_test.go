@@ -122,7 +122,7 @@ func statementsOf(t *testing.T, d dialect, semi semiSyncWords, channel string) [
 	t.Helper()
 	var all []said
 	var method string
-	covered := map[string]bool{"parse": true, "isReadOnly": true, "hastenStop": true, "busyWorker": true}
+	covered := map[string]bool{"parse": true, "isReadOnly": true, "hastenStop": true, "pointsRunning": true, "busyWorker": true}
 	from := func(name string, statements ...statement) {
 		method, covered[name] = name, true
 		for _, st := range statements {
@@ -155,9 +155,9 @@ func statementsOf(t *testing.T, d dialect, semi semiSyncWords, channel string) [
 	query, _ := d.await(st.Executed, time.Millisecond)
 	from("await", text(query))
 	for _, plan := range []semiSyncPlan{{source: true, waitCount: 1, timeout: endlessTimeout}, {replica: true}, {}} {
-		statements, err := d.semiSync(r, plan)
+		set, err := d.semiSync(r, plan)
 		must(t, err)
-		from("semiSync", statements...)
+		from("semiSync", set)
 	}
 	off, again, _ := d.freeAcks(r)
 	from("freeAcks", again, off) // in the order in which it does not stand in the way of the rest
@@ -172,7 +172,9 @@ func statementsOf(t *testing.T, d dialect, semi semiSyncWords, channel string) [
 	full.user, full.password, full.tls, full.plain = "u", "p", &on, true
 	byPosition := full
 	byPosition.at = topology.Coordinates{File: "binlog.000001", Pos: 4}
-	from("point", d.point(byPosition), d.point(p), d.point(full))
+	running := full
+	running.running = d.pointsRunning()
+	from("point", d.point(byPosition), d.point(p), d.point(full), d.point(running))
 	from("readOnly", d.readOnly(true), d.readOnly(false))
 	failed, _ := d.firstFailure(channel)
 	from("firstFailure", text(failed))
