@@ -126,7 +126,7 @@ type pointing struct {
 	retry          time.Duration
 	tls            *bool // nil: keep what is configured
 	plain          bool  // the connection will not be encrypted
-	running        bool  // the SQL thread runs, so only what the receiver needs may be said; by GTID it goes already
+	running        bool  // the SQL thread runs, so only what the receiver needs may be said; it goes by GTID already, and does not wander
 }
 
 // reading is all that was read of a server in one round trip.

@@ -254,8 +254,9 @@ func oracleRestart(reset string, position gtid.Set) []statement {
 }
 
 // pointsRunning: "CHANGE REPLICATION SOURCE TO" of the manual, since 5.7.4. With the
-// receiver stopped all may be changed but SOURCE_AUTO_POSITION, SOURCE_DELAY and the
-// place in the relay log; the relay logs are kept while the SQL thread runs.
+// receiver stopped all may be changed but SOURCE_AUTO_POSITION, SOURCE_DELAY, the place
+// in the relay log and, says the server (9.7), SOURCE_CONNECTION_AUTO_FAILOVER; the
+// relay logs are kept while the SQL thread runs.
 func (oracle) pointsRunning() bool { return true }
 
 // pointAs writes out what newer servers default otherwise: they give up after ten
@@ -284,7 +285,10 @@ func (oracle) pointAs(verb, word string, retries int, p pointing) statement {
 	if p.tls != nil {
 		b.add(", %s_SSL=%d", word, number(*p.tls))
 	}
-	b.add(" /*!80022 , SOURCE_CONNECTION_AUTO_FAILOVER=0 */%s", oracleChannelName(p.channel))
+	if !p.running {
+		b.add(" /*!80022 , SOURCE_CONNECTION_AUTO_FAILOVER=0 */")
+	}
+	b.add("%s", oracleChannelName(p.channel))
 	return b.statement()
 }
 

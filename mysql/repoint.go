@@ -139,7 +139,7 @@ func (a *actor) setSource(ctx context.Context, r *reading, step failover.Step) e
 // until now is given a moment; to stop many parallel threads takes longer.
 func (a *actor) makeWay(ctx context.Context, r *reading, c channel, at topology.Coordinates) (running bool, err error) {
 	d := a.session.dialect
-	if !d.pointsRunning() || !c.GTID || !at.IsZero() || c.SQL != topology.ThreadYes {
+	if !d.pointsRunning() || !c.GTID || c.wanders || !at.IsZero() || c.SQL != topology.ThreadYes {
 		return false, a.stopBoth(ctx, r, c)
 	}
 	alive := c.IO == topology.ThreadYes

@@ -25,7 +25,7 @@ type blow struct {
 }
 
 // redoLog makes room for what a production server has it for: the lab's servers have the smallest that there is, and under a load
-// that goes on they stop for seconds to write their pages, answering nobody. Each flavor passes over the other's option.
+// that goes on they stop to write their pages. Each flavor passes over the other's option.
 var redoLog = []string{"--loose-innodb-log-file-size=128M", "--loose-innodb-redo-log-capacity=128M"}
 
 // measured is the fleet of all measurements. The primary commits what its clients send at the same time in one group, with one

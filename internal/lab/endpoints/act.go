@@ -52,7 +52,11 @@ func forgetSource() command {
 
 var sourceOption = regexp.MustCompile(`(?i)SOURCE_(HOST|PORT|USER|CONNECT_RETRY|HEARTBEAT_PERIOD)\s*=\s*'?([^',]*)'?`)
 
-// changeSource takes the options that mean something here; the others are accepted.
+// bothStopped are options that a running SQL thread does not allow.
+var bothStopped = regexp.MustCompile(`(?i)SOURCE_(AUTO_POSITION|DELAY|CONNECTION_AUTO_FAILOVER)`)
+
+// changeSource takes the options that mean something here; the others are accepted. What was received is kept while the SQL
+// thread runs.
 func changeSource(options string) command {
 	given := map[string]string{}
 	for _, m := range sourceOption.FindAllStringSubmatch(options, -1) {
@@ -60,13 +64,19 @@ func changeSource(options string) command {
 	}
 	return change(func(in *Instance) *wire.Error {
 		s := in.source
-		if s != nil && (s.io || s.sql) {
-			return &wire.Error{Code: 3021, State: "HY000", Message: "This operation cannot be performed with a running replica thread"}
+		if s != nil && s.io {
+			return &wire.Error{Code: 3021, State: "HY000", Message: "This operation cannot be performed with a running replica io thread"}
+		}
+		if s != nil && s.sql && bothStopped.MatchString(options) {
+			return &wire.Error{Code: 3081, State: "HY000", Message: "This operation cannot be performed with running replication threads"}
 		}
 		if s == nil {
 			s = &source{retry: "60", heartbeat: "30.000"}
 		}
 		next := &source{addr: s.addr, user: s.user, retry: s.retry, heartbeat: s.heartbeat}
+		if s.sql {
+			next.sql, next.received = true, s.received
+		}
 		if given["HOST"] != "" {
 			next.addr = net.JoinHostPort(given["HOST"], given["PORT"])
 		}
