@@ -106,9 +106,7 @@ func commonArgs(s *Server, data string) []string {
 		"--log-bin=binlog", "--relay-log=relay",
 		"--sync-binlog=1", "--innodb-flush-log-at-trx-commit=1",
 		"--skip-name-resolve", "--max-connections=" + strconv.Itoa(orDefault(s.opts.MaxConnections, 200)),
-		// The default depth is more pages than this pool has: the server then evicts them all, all the time, and under a load that
-		// goes on its statements wait for seconds, with an idle disk, for pages that it is about to write.
-		"--innodb-buffer-pool-size=16M", "--innodb-lru-scan-depth=100", "--innodb-log-buffer-size=2M", "--key-buffer-size=64K",
+		"--innodb-buffer-pool-size=16M", "--innodb-log-buffer-size=2M", "--key-buffer-size=64K",
 		"--table-open-cache=200", "--innodb-fast-shutdown=2",
 		"--innodb-buffer-pool-dump-at-shutdown=0", "--innodb-buffer-pool-load-at-startup=0",
 	}

@@ -24,15 +24,16 @@ type blow struct {
 	strike func(ctx context.Context, f *fleet.Fleet, primary *lab.Server, round int) (mend func() error, err error)
 }
 
-// redoLog makes room for what a production server has it for: the lab's servers have the smallest that there is, and under a load
-// that goes on they stop to write their pages. Each flavor passes over the other's option.
-var redoLog = []string{"--loose-innodb-log-file-size=128M", "--loose-innodb-redo-log-capacity=128M"}
+// busy is for servers that work for minutes on end, unlike the lab's others. The smallest redo log makes them stop to write their
+// pages; each flavor passes over the other's option. And the default depth of the LRU scan is more pages than the lab's pool has:
+// MariaDB then evicts them all, all the time, and its statements wait for seconds, with an idle disk, for pages to be written.
+var busy = []string{"--loose-innodb-log-file-size=128M", "--loose-innodb-redo-log-capacity=128M", "--innodb-lru-scan-depth=100"}
 
 // measured is the fleet of all measurements. The primary commits what its clients send at the same time in one group, with one
 // sync of the disk. A replica with few threads makes smaller groups and falls behind, and a failover, which has to wait until the
 // chosen one has applied what it received, then measures that lag.
 func measured() fleet.Options {
-	return fleet.Options{Topology: lab.Spec{Server: lab.ServerOptions{SemiSync: true, DropUnacked: true, Appliers: 16, ExtraArgs: redoLog}}, Policy: "anti_flap: 0s"}
+	return fleet.Options{Topology: lab.Spec{Server: lab.ServerOptions{SemiSync: true, DropUnacked: true, Appliers: 16, ExtraArgs: busy}}, Policy: "anti_flap: 0s"}
 }
 
 func nothing() error { return nil }
