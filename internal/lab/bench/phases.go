@@ -18,7 +18,7 @@ type phase struct {
 // one before.
 //
 //   - detect: until the decision is made
-//   - commit: until the intent is committed and the first step begins
+//   - commit: until the intent is committed and the first step begins, after the regrouping of a switchover
 //   - fence: until no proxy sends writes to the old primary, or it can commit none
 //   - close: until the old primary is read-only (a switchover)
 //   - choose: until the next act, with the servers read again, and another target committed where there is one
@@ -27,9 +27,17 @@ type phase struct {
 //   - route: until the new route is committed
 //   - first write: until a client was acknowledged one
 func phasesOf(rec failover.Recovery, seen lab.Interval) []phase {
-	var first, fenced, closed, prepared, promoting, promoted, routed time.Time
+	var first, paused, fenced, closed, prepared, promoting, promoted, routed time.Time
+	for _, s := range rec.Steps {
+		if s.Step.Do == failover.Pause {
+			paused = s.Started.Add(s.Took.D())
+		}
+	}
 	for _, s := range rec.Steps {
 		end := s.Started.Add(s.Took.D())
+		if s.Started.Before(paused) {
+			continue // clients noticed nothing of it
+		}
 		first = earliest(first, s.Started)
 		switch s.Step.Do {
 		case failover.Promote:
@@ -40,7 +48,7 @@ func phasesOf(rec failover.Recovery, seen lab.Interval) []phase {
 	}
 	for _, s := range rec.Steps {
 		end := s.Started.Add(s.Took.D())
-		if !promoting.IsZero() && !s.Started.Before(promoting) {
+		if s.Started.Before(paused) || !promoting.IsZero() && !s.Started.Before(promoting) {
 			continue
 		}
 		switch s.Step.Do {

@@ -45,6 +45,12 @@ func TestPhasesAddUpToTheOutage(t *testing.T) {
 				step{failover.Promote, 51, 60}, step{failover.CommitRoute, 60, 70}, step{failover.SetReadOnly, 90, 95}),
 			10, 100, []int{0, 0, 20, 10, 1, 10, 9, 10, 30},
 		},
+		{
+			"a switchover that regrouped before",
+			record(blow, 0, step{failover.StopReceiving, 5, 30}, step{failover.Repoint, 31, 100}, step{failover.Pause, 90, 95}, step{failover.CloseProxies, 100, 120},
+				step{failover.SetReadOnly, 121, 130}, step{failover.CatchUp, 132, 140}, step{failover.Promote, 141, 160}, step{failover.CommitRoute, 161, 170}),
+			98, 200, []int{0, 2, 20, 10, 2, 9, 19, 10, 30},
+		},
 		{"a record that lacks steps", record(blow, 20), 0, 50, []int{20, 0, 0, 0, 0, 0, 0, 0, 30}},
 		{
 			"a client that wrote again before the last step had ended",
