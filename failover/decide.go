@@ -162,7 +162,7 @@ func (f *facts) intent(kind Kind, ch *choice, reason string) *Intent {
 		in.Forced, in.By, in.Chosen = req.Force, byWhom(req), req.To != ""
 	}
 	if kind == KindSwitchover {
-		in.Deadline, in.Regroup = f.s.Taken.Add(f.switchoverTimeout().D()), f.regroups(ch.best.inst)
+		in.Deadline, in.Regroup = f.s.Taken.Add(f.switchoverTimeout().D()), f.regroup(ch.best.inst)
 	}
 	return in
 }

@@ -185,7 +185,7 @@ func TestASwitchoverMovesNobodyBesideThePromotionWhoHasMore(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			b := primary("a").replica("b").replica("c").semiSync(1).ask(Request{ID: "r", Kind: KindSwitchover, To: at("b")}).begin()
-			b.c.Intent.Regroup = false
+			b.c.Intent.Regroup = nil
 			b.effect(Remaining(&b.c)[0][0]) // the proxies pause
 			b.change("a", func(st *topology.State) { st.ReadOnly = true }).change("c", func(st *topology.State) { st.Executed = gtid.MustParse(tt.has) })
 			if first := Remaining(&b.c)[0]; first.String() != tt.want {

@@ -42,10 +42,11 @@ type Intent struct {
 	// is where they follow To, known before To opens; nil until then.
 	Positions bool    `json:"positions,omitempty"`
 	Anchor    *Anchor `json:"anchor,omitempty"`
-	// Regroup says that replicas are still being moved under To, and that the proxies go
-	// on sending writes to From meanwhile. A switchover may begin so; see regroup.go.
-	Regroup bool   `json:"regroup,omitempty"`
-	Epoch   uint64 `json:"epoch"` // the raft index of its commit, or of the end of its regrouping; set by the ledger
+	// Regroup are replicas that are moved under To first, while the proxies go on sending
+	// writes to From. A switchover may begin so; see regroup.go. It is empty from the end
+	// of that on.
+	Regroup []topology.Addr `json:"regroup,omitempty"`
+	Epoch   uint64          `json:"epoch"` // the raft index of its commit, or of the end of its regrouping; set by the ledger
 	// At is when it was proposed. A switchover that has not passed its point of
 	// no return by Deadline is rolled back.
 	At       time.Time `json:"at"`

@@ -35,7 +35,7 @@ func (f *facts) plan() []Stage {
 		p.target = p.in.To
 		p.afterRoute()
 	case p.in.Kind == KindFailover || f.dead(p.in.From):
-		if p.in.Regroup {
+		if p.in.Regroups() {
 			p.add(Step{Do: Pause, Target: p.in.From, Why: fmt.Sprintf("%s died, and no proxy may send it writes any more", p.in.From)})
 		}
 		p.takeOver = true
@@ -79,7 +79,7 @@ func (p *planner) planned(do Act, target topology.Addr) bool {
 // it is given up, and Repairs closes it when it comes back.
 func (p *planner) passed() bool {
 	to := p.s.Instance(p.in.To)
-	return to != nil && to.Reach != topology.Down && to.State.Writable() && !to.State.IsReplica()
+	return !p.in.Regroups() && to != nil && to.Reach != topology.Down && to.State.Writable() && !to.State.IsReplica()
 }
 
 // missing names the proxies that may still send writes to From.
@@ -273,6 +273,9 @@ func (p *planner) astray(i *topology.Instance) bool {
 	if i.Addr == p.in.From {
 		return !p.s.Under(i.Addr, p.target)
 	}
+	if p.movedTo(i) != "" {
+		return true // to a target that another one has taken the place of
+	}
 	if !i.State.IsReplica() || p.s.Under(i.Addr, p.target) && p.s.SourceOf(i.Addr) != p.in.From {
 		return false
 	}
@@ -280,6 +283,15 @@ func (p *planner) astray(i *topology.Instance) bool {
 	known := p.s.Instance(source)
 	// One that follows a living replica moves with it.
 	return source == p.in.From || known != nil && (!known.Fresh() || !known.State.IsReplica())
+}
+
+// movedTo is another replica of the old primary under which a recovery has moved one of
+// them; empty where it has not.
+func (p *planner) movedTo(i *topology.Instance) topology.Addr {
+	if source := p.s.SourceOf(i.Addr); slices.Contains(p.in.Replicas, i.Addr) && slices.Contains(p.in.Replicas, source) {
+		return source
+	}
+	return ""
 }
 
 func (p *planner) repoint(a, source topology.Addr) Step {
@@ -308,12 +320,14 @@ func (p *planner) rollBack(why string) {
 	}
 	plan := p.returningSemiSync(from)
 	lacking := from.Fresh() && plan.Unmet(from.State) != "" && p.s.Taken.Before(p.begun().Add(patience))
-	if !from.Fresh() || !from.State.Writable() || lacking {
+	untouched := p.in.Regroups() && !from.Fresh() // it was not closed
+	if !untouched && (!from.Fresh() || !from.State.Writable() || lacking) {
 		p.add(Step{Do: SetWritable, Target: p.in.From, SemiSync: plan, Why: fmt.Sprintf("rolled back: %s; %s takes writes again", why, p.in.From)})
 	}
 	again := p.receiveAgain()
-	if len(again) > 0 && p.p.Durability == SemiSync && len(p.acknowledgers()) < p.waitCount(from) && p.s.Taken.Before(p.begun().Add(patience)) {
-		p.add(again...) // its first commit waits for them
+	few := p.p.Durability == SemiSync && len(p.acknowledgers()) < p.waitCount(from)
+	if len(again) > 0 && (few || p.in.Regroups()) && p.s.Taken.Before(p.begun().Add(patience)) {
+		p.add(again...) // its first commit waits for them; or it is open, and the end of the recovery can wait
 		again = nil
 	}
 	steps := []Step{{Do: RollBack, Target: p.in.From, Why: fmt.Sprintf("rolled back: %s; %s stays primary", why, p.in.From)}}
@@ -355,12 +369,12 @@ func (p *planner) receiveAgain() []Step {
 	for _, i := range p.members() {
 		src := p.s.ChannelTo(i, p.in.From)
 		stopped := src != nil && src.IO == topology.ThreadNo && src.SQLError == ""
-		moved := !p.positions && slices.Contains(p.in.Replicas, i.Addr) && i.Addr != p.in.To && p.s.ChannelTo(i, p.in.To) != nil
+		moved := !p.positions && i.Addr != p.in.To && p.movedTo(i) != ""
 		if i.Addr == p.in.From || !i.Fresh() || !stopped && !moved {
 			continue
 		}
-		if from.Fresh() && !p.covers(from.State, i.State) {
-			continue
+		if late := p.in.Regroups() && p.errant(i).Empty(); from.Fresh() && !p.covers(from.State, i.State) && !late {
+			continue // while writes go on, one that was read a moment later has more than it and nothing of its own
 		}
 		step := p.repoint(i.Addr, p.in.From)
 		if stopped && (p.positions || i.State.MultiSource()) {

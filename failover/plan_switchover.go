@@ -16,8 +16,8 @@ func (p *planner) switchover() {
 			p.rollBack(why)
 			return
 		}
-		if p.in.Regroup {
-			p.regroup()
+		if p.in.Regroups() {
+			p.gatherFollowers()
 		}
 		p.pause()
 		p.handOver()
@@ -40,6 +40,11 @@ func (p *planner) giveUp() string {
 		return fmt.Sprintf("not done within %s", span(p.in.Deadline.Sub(p.in.At)))
 	}
 	to := p.s.Instance(p.in.To)
+	if p.in.Regroups() {
+		if why := p.regroupFails(); why != "" {
+			return why
+		}
+	}
 	switch silent := p.silent(); {
 	case len(silent) > 0 && p.fromOpen() && !p.in.Forced:
 		return fmt.Sprintf("%s was not heard of for its lease, and clients of its proxy would be turned away by %s", joinNames(silent), p.in.From)
@@ -47,8 +52,6 @@ func (p *planner) giveUp() string {
 		return fmt.Sprintf("%s is not part of the cluster", p.in.To)
 	case to.Reach == topology.Down:
 		return fmt.Sprintf("%s cannot be reached any more", p.in.To)
-	case p.in.Regroup && !p.s.Taken.Before(p.regroupOver()) && p.toJoin(to) > 0:
-		return fmt.Sprintf("after half of the time %s still has %s too few to acknowledge its writes, and none was held back", p.in.To, plural(p.toJoin(to), "replica", "replicas"))
 	case !to.Fresh():
 		return "" // may come back before the deadline
 	}

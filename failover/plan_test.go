@@ -66,11 +66,11 @@ func TestSwitchoverPlan(t *testing.T) {
 			"promote b:3306", "commit route b:3306, repoint a:3306 to b:3306", "conclude",
 		}},
 		{"semi-sync: as many as the target's commits wait for, and as the old primary can do without",
-			primary("a").replica("b", has("0-1-98", "0-1-98")).replica("c", has("0-1-98", "0-1-98")).replica("d", has("0-1-98", "0-1-98")).replica("e").semiSync(2).onMySQL().ask(ask).begin(), []string{
+			primary("a").replica("b", has("0-1-98", "0-1-98")).replica("c", has("0-1-98", "0-1-98")).replica("d", has("0-1-98", "0-1-98")).replica("e").onMySQL().semiSync(2).ask(ask).begin(), []string{
 				"stop receiving c:3306, stop receiving d:3306", "repoint c:3306 to b:3306, repoint d:3306 to b:3306", "pause a:3306", "proxies: writer paused",
 				"set read only a:3306", "catch up b:3306", "promote b:3306, repoint e:3306 to b:3306", "commit route b:3306, repoint a:3306 to b:3306", "conclude",
 			}},
-		{"semi-sync: nobody can be spared before the old primary is closed; then all at once", primary("a").replica("b", has("0-1-98", "0-1-98")).replica("c").replica("d").semiSync(2).onMySQL().ask(ask).begin(), []string{
+		{"semi-sync: nobody can be spared before the old primary is closed; then all at once", primary("a").replica("b", has("0-1-98", "0-1-98")).replica("c").replica("d").onMySQL().semiSync(2).ask(ask).begin(), []string{
 			"proxies: writer paused", "set read only a:3306", "catch up b:3306", "promote b:3306, repoint c:3306 to b:3306, repoint d:3306 to b:3306",
 			"commit route b:3306, repoint a:3306 to b:3306", "conclude",
 		}},

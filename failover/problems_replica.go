@@ -2,6 +2,7 @@ package failover
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/remora-ha/remora/topology"
 )
@@ -55,7 +56,7 @@ var replicaProblems = []Problem{
 		match: func(f *facts) []hit {
 			return each(f.strangers(), func(i *topology.Instance) (string, bool) {
 				src, numbers := f.stoppedChannel(i)
-				if src == nil || len(numbers) > 0 {
+				if src == nil || len(numbers) > 0 || f.c.Intent.Regroups() && slices.Contains(f.c.Intent.Regroup, i.Addr) {
 					return "", false
 				}
 				words := fmt.Sprintf("replica %s: %s", i.Addr, stoppedWords(src))

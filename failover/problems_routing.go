@@ -113,7 +113,7 @@ var routingProblems = []Problem{
 // epoch is what proxies should have applied: the open intent's while it holds the writes
 // and its end is not routed, else the route's.
 func (f *facts) epoch() uint64 {
-	if f.c.Intent != nil && !f.c.Intent.Regroup {
+	if f.c.Intent != nil && !f.c.Intent.Regroups() {
 		return max(f.c.Intent.Epoch, f.s.Route.Epoch)
 	}
 	return f.s.Route.Epoch

@@ -2,9 +2,9 @@ package failover
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
-	"github.com/remora-ha/remora/internal/gtid"
 	"github.com/remora-ha/remora/topology"
 )
 
@@ -13,129 +13,181 @@ import (
 // acknowledges the target's first commit as soon as it is opened. Clients notice nothing
 // meanwhile, and where it does not come about they have lost nothing.
 //
-// Each replica is stopped first, and moved when the target has all that it received. So
-// whatever it acknowledged to the old primary the target has too, and what the old
-// primary commits from then on is acknowledged by those who were left to it, of whom the
-// target is one.
+// Each replica is stopped first, and moved when it and the target have executed all that
+// it received. So whatever it acknowledged to the old primary the target has too, and
+// what the old primary commits from then on is acknowledged by those who were left to
+// it, of whom the target is one.
 
-// regroups says that a switchover to an instance begins with moving replicas under it.
-func (f *facts) regroups(to *topology.Instance) bool {
-	req := f.c.Request
-	if f.p.Durability != SemiSync || f.positions || f.co != nil || req != nil && req.Force {
-		return false
+// regroupMost bounds the regrouping; half of a shorter time-out is for what follows.
+const regroupMost = 10 * time.Second
+
+// Regroups says that the intent does not hold the writes yet, for replicas are still
+// being moved.
+func (i *Intent) Regroups() bool { return i != nil && len(i.Regroup) > 0 }
+
+// regroup chooses who is moved under the target before writes are held: as many as the
+// target's commits will wait for. Nobody where so many cannot be spared.
+func (f *facts) regroup(to *topology.Instance) []topology.Addr {
+	req, half := f.c.Request, f.switchoverTimeout().D()/2
+	if f.p.Durability != SemiSync || f.positions || f.co != nil || half < stopWait.D() || req != nil && req.Force || !to.Fresh() || !f.prim.Fresh() {
+		return nil
 	}
-	need := f.toJoin(to)
-	return need > 0 && len(f.spare(to)) >= need
-}
-
-// toJoin is how many more replicas have to follow an instance until its first commit
-// waits for nobody who is still to come.
-func (f *facts) toJoin(to *topology.Instance) int {
 	need := f.waitCount(to)
-	for _, r := range f.receivers(to.Addr) {
-		if r.State.SemiSync.ReplicaEnabled && !delayed(r.State) {
+	for _, r := range f.members() {
+		if f.acknowledgesTo(r, to.Addr) {
 			need--
 		}
 	}
-	return need
-}
-
-// spare are the replicas that could follow an instance and that the primary can do
-// without: it keeps as many to acknowledge as its commits wait for.
-func (f *facts) spare(to *topology.Instance) []*topology.Instance {
-	if !to.Fresh() || !f.prim.Fresh() {
+	acking := f.acknowledgers()
+	if need <= 0 || min(len(acking), f.prim.State.SemiSync.Clients)-need < f.binding() {
 		return nil
 	}
-	acking := f.acknowledgers()
-	free := len(acking) - max(f.waitCount(f.prim), f.prim.State.SemiSync.WaitCount)
-	var list []*topology.Instance
+	var list []topology.Addr
 	for _, r := range acking {
-		src := f.s.ChannelTo(r, f.primary)
-		able := f.errant(r).Empty() && r.State.Flavor == to.State.Flavor && !older(r.State, to.State) && !rowOverStatement(to.State, r.State)
-		if len(list) < free && r.Addr != to.Addr && able && !r.State.MultiSource() && src.SQL == topology.ThreadYes {
-			list = append(list, r)
+		if len(list) < need && r.Addr != to.Addr && f.movable(r, to) {
+			list = append(list, r.Addr)
 		}
+	}
+	if len(list) < need {
+		return nil
 	}
 	return list
 }
 
-// regroupOver is when an open switchover gives up regrouping: half of its time is for
-// what follows.
-func (f *facts) regroupOver() time.Time {
-	in := f.c.Intent
-	return f.deadline().Add(-in.Deadline.Sub(in.At) / 2)
+// binding is how many acknowledgements the primary's commits wait for, by the policy or
+// by what it is set to.
+func (f *facts) binding() int { return max(f.waitCount(f.prim), f.prim.State.SemiSync.WaitCount) }
+
+// movable says that a replica of the primary can follow an instance at once.
+func (f *facts) movable(r, to *topology.Instance) bool {
+	lag, known := f.lag(r)
+	src := f.s.ChannelTo(r, f.primary)
+	return src.SQL == topology.ThreadYes && r.State.SemiSync.ReplicaActive && !r.State.MultiSource() && known && lag <= f.p.Lag.Max.D() &&
+		f.downtime(r.Addr) == nil && f.errant(r).Empty() && f.purged(to.State, r.State).Empty() &&
+		r.State.Flavor == to.State.Flavor && !older(r.State, to.State) && !rowOverStatement(to.State, r.State)
 }
 
-// regroup moves replicas under the target until its commits need nobody else; then the
-// proxies are to hold the writes.
-func (p *planner) regroup() {
-	to := p.s.Instance(p.in.To)
-	if need := p.toJoin(to); need > 0 {
-		p.join(to, need)
-	}
-	p.add(Step{Do: Pause, Target: p.in.From, Why: fmt.Sprintf("%s has the replicas that acknowledge its writes, so those to %s are held now", p.in.To, p.in.From)})
+// acknowledgesTo says that a replica will acknowledge what an instance writes.
+func (f *facts) acknowledgesTo(r *topology.Instance, to topology.Addr) bool {
+	return f.receives(r, to) && r.State.SemiSync.ReplicaEnabled && !delayed(r.State)
 }
 
-// join brings replicas under the target: first those that were stopped for it.
-func (p *planner) join(to *topology.Instance, need int) {
-	var stops, moves []Step
-	until, behind := gtid.Set{}, []topology.Addr(nil)
-	take := func(r *topology.Instance, stopped bool) {
-		need--
-		moves = append(moves, p.joinStep(r))
-		if p.covers(to.State, r.State) && to.State.HasApplied(r.State.Received()) {
-			return
-		}
-		behind = append(behind, r.Addr)
-		if stopped { // before that it goes on receiving, and only a forecast is made
-			until = until.Union(r.State.Received())
+// mayAcknowledge counts the replicas of which nothing says that they do not acknowledge
+// to the primary: one that was not heard for a moment is among them.
+func (f *facts) mayAcknowledge() int {
+	n := 0
+	for _, r := range f.direct {
+		gone := r.Reach == topology.Down || r.Fresh() && !f.receives(r, f.primary)
+		if !gone && r.State.SemiSync.ReplicaEnabled && !delayed(r.State) {
+			n++
 		}
 	}
-	for _, r := range p.stoppedFor(to) {
-		if need > 0 {
-			take(r, true)
-		}
+	return n
+}
+
+// unmoved are those of the regrouping who do not follow the target yet.
+func (p *planner) unmoved() []topology.Addr {
+	return slices.DeleteFunc(slices.Clone(p.in.Regroup), func(a topology.Addr) bool {
+		r := p.s.Instance(a)
+		return r != nil && p.acknowledgesTo(r, p.in.To)
+	})
+}
+
+// regroupOver says that it has lasted long enough.
+func (p *planner) regroupOver() bool {
+	half := p.in.Deadline.Sub(p.in.At) / 2
+	return !p.s.Taken.Before(p.deadline().Add(-max(half, 2*half-regroupMost)))
+}
+
+// unready says why writes cannot be held now, for they would be for long; empty when
+// they can.
+func (p *planner) unready() string {
+	from, to := p.s.Instance(p.in.From), p.s.Instance(p.in.To)
+	if !from.Fresh() || !to.Fresh() {
+		return fmt.Sprintf("%s and %s cannot both be read", p.in.From, p.in.To)
 	}
-	for _, r := range p.spare(to) {
-		if need > 0 {
-			take(r, false)
-			stops = append(stops, p.leaveStep(r))
-		}
+	if lag, known := p.lag(to); !known || lag > p.p.Switchover.MaxLag.D() {
+		return fmt.Sprintf("%s lags by %s, more than %s", p.in.To, span(lag), p.p.Switchover.MaxLag)
 	}
-	if need > 0 {
-		stops = append(stops, Step{Do: CatchUp, Target: to.Addr, Wait: Duration(time.Second), Why: waiting + fmt.Sprintf("%s has %s too few to acknowledge its writes", to.Addr, plural(need, "replica", "replicas"))})
+	return ""
+}
+
+// regroupFails says why the regrouping cannot go on; empty when it can.
+func (p *planner) regroupFails() string {
+	from, to := p.s.Instance(p.in.From), p.s.Instance(p.in.To)
+	switch why := p.unready(); {
+	case to.Fresh() && to.State.Writable():
+		return fmt.Sprintf("%s takes writes, which nobody has routed to it", p.in.To)
+	case from.Fresh() && p.mayAcknowledge() < p.binding():
+		return fmt.Sprintf("too few replicas are left to acknowledge what %s writes", p.in.From)
+	case p.regroupOver() && why != "":
+		return why
+	}
+	return ""
+}
+
+// gatherFollowers is the regrouping: it ends with the commit that has the proxies hold the
+// writes. What has not come about in time is left to what moves replicas beside the
+// promotion.
+func (p *planner) gatherFollowers() {
+	unmoved, unready := p.unmoved(), p.unready()
+	hold := Step{Do: Pause, Target: p.in.From, Why: fmt.Sprintf("%s is followed by who will acknowledge its writes, so those to %s are held now", p.in.To, p.in.From)}
+	if len(unmoved) > 0 && p.regroupOver() {
+		hold.Why = fmt.Sprintf("%s could not be moved to %s in time and will be beside its promotion; writes to %s are held now", topology.JoinAddrs(unmoved), p.in.To, p.in.From)
+		unmoved = nil
+	}
+	var stops, waits, moves []Step
+	for _, a := range unmoved {
+		stop, wait, move := p.bring(a)
+		stops, waits, moves = append(stops, stop...), append(waits, wait...), append(moves, move...)
+	}
+	if len(unmoved) == 0 && unready != "" {
+		waits = append(waits, p.standBy(unready))
 	}
 	p.add(stops...)
-	if len(behind) > 0 {
-		left := Duration(max(0, p.regroupOver().Sub(p.s.Taken)))
-		p.add(Step{Do: CatchUp, Target: to.Addr, Until: until, Wait: left, Why: fmt.Sprintf("%s must have all that %s received, before it is followed", to.Addr, topology.JoinAddrs(behind))})
-	}
+	p.add(waits...)
 	p.add(moves...)
+	p.add(hold)
 }
 
-// leaveStep stops a replica that is to be moved.
-func (p *planner) leaveStep(r *topology.Instance) Step {
-	return Step{
-		Do: StopReceiving, Target: r.Addr, Source: p.s.ChannelTo(r, p.in.From).Addr, Wait: stopWait, Optional: true,
-		Why: fmt.Sprintf("%s is moved to %s, and acknowledges nothing that %s writes from now on", r.Addr, p.in.To, p.in.From),
+// bring is what is to be done with one that is to be moved: stop it, wait, move it.
+func (p *planner) bring(a topology.Addr) (stop, wait, move []Step) {
+	r, to := p.s.Instance(a), p.s.Instance(p.in.To)
+	if r == nil || !r.Fresh() || !to.Fresh() {
+		return nil, []Step{p.standBy(fmt.Sprintf("%s and %s cannot both be read", a, p.in.To))}, nil
 	}
-}
-
-func (p *planner) joinStep(r *topology.Instance) Step {
-	step := p.repoint(r.Addr, p.in.To)
-	step.Why = fmt.Sprintf("%s will acknowledge the first writes of %s", r.Addr, p.in.To)
-	return step
-}
-
-// stoppedFor are the replicas that have left the primary for the target and do not
-// follow it yet.
-func (p *planner) stoppedFor(to *topology.Instance) []*topology.Instance {
-	var list []*topology.Instance
-	for _, r := range p.direct {
-		src := p.s.ChannelTo(r, p.in.From)
-		if r.Addr != to.Addr && r.Fresh() && src.IO == topology.ThreadNo && src.IOError == "" && src.SQLError == "" && !r.State.MultiSource() {
-			list = append(list, r)
+	step := p.repoint(a, p.in.To)
+	step.Why = fmt.Sprintf("%s will acknowledge the first writes of %s", a, p.in.To)
+	move = []Step{step}
+	old, src := p.s.ChannelTo(r, p.in.From), p.s.ChannelTo(r, p.in.To)
+	switch {
+	case src != nil && src.IO == topology.ThreadNo && src.IOError == "" && src.SQLError == "":
+		return nil, nil, move // it was moved, and did not start
+	case src != nil:
+		return nil, []Step{p.standBy(fmt.Sprintf("%s does not receive from %s yet", a, p.in.To))}, nil
+	case old == nil || r.State.MultiSource() || old.SQLError != "" || old.IO == topology.ThreadNo && old.IOError != "":
+		return nil, []Step{p.standBy(fmt.Sprintf("%s is not as it was when it was chosen", a))}, nil
+	case old.IO != topology.ThreadNo || p.unsettled(r):
+		stop = []Step{{
+			Do: StopReceiving, Target: a, Source: old.Addr, Wait: stopWait, Optional: true,
+			Why: fmt.Sprintf("%s is moved to %s, and acknowledges nothing that %s writes from now on", a, p.in.To, p.in.From),
+		}}
+	}
+	all := r.State.Received()
+	if !p.covers(to.State, r.State) || !to.State.HasApplied(all) || !r.State.HasApplied(all) {
+		behind := p.in.To
+		if to.State.HasApplied(all) {
+			behind = a
 		}
+		wait = []Step{{
+			Do: CatchUp, Target: behind, Until: all, Wait: Duration(time.Second), Optional: true,
+			Why: fmt.Sprintf("%s and %s must have executed all that %s received, before it is moved", p.in.To, a, a),
+		}}
 	}
-	return list
+	return stop, wait, move
+}
+
+// standBy waits for what nobody does anything about here.
+func (p *planner) standBy(why string) Step {
+	return Step{Do: CatchUp, Target: p.in.To, Wait: Duration(time.Second), Why: waiting + why}
 }

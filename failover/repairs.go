@@ -123,14 +123,14 @@ func (f *facts) wrongSource(i, source *topology.Instance) string {
 }
 
 // leftBehind says that the last recovery ended before a replica of the primary's was
-// moved, or moved back: it replicates from the other of its two. A chain of another
+// moved, or moved back: it replicates from the other of its two, or from one that was to become primary. A chain of another
 // origin is somebody's intention.
 func (f *facts) leftBehind(replica, source topology.Addr) bool {
 	last := f.c.Last
 	if last == nil || last.To != f.primary || !slices.Contains(last.Left, replica) {
 		return false
 	}
-	return source == last.Intent.From || source == last.Intent.To
+	return source == last.Intent.From || source == last.Intent.To || slices.Contains(last.Intent.Replicas, source)
 }
 
 func (f *facts) leftWords(source topology.Addr) string {

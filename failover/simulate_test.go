@@ -44,7 +44,7 @@ func (b *build) effect(s Step) {
 	case Retarget:
 		b.c.Intent.To = s.Target
 	case Pause:
-		b.c.Intent.Regroup = false
+		b.c.Intent.Regroup, b.c.Intent.Epoch = nil, b.c.Intent.Epoch+1
 	case Promote:
 		i.State.Sources, i.State.ReadOnly, i.State.SuperReadOnly = nil, false, false
 		setSemiSync(i.State, s.SemiSync)

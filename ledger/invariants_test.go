@@ -288,7 +288,11 @@ func (p *play) begin() any {
 	from := mostly(p, p.s.Clusters[cluster].Route.Writer, p.addr)
 	kind := failover.Kind(p.pick(string(failover.KindFailover), string(failover.KindSwitchover)))
 	id := p.pick("i1", "i2", "i3", fmt.Sprintf("i%d", p.s.Index), fmt.Sprintf("j%d", p.s.Index))
-	return &Begin{Expect: p.expect(cluster), Intent: failover.Intent{ID: id, Cluster: cluster, Kind: kind, From: from, To: p.addr(), Evidence: []string{"seen"}, Regroup: rapid.Bool().Draw(p.t, "regroup")}}
+	var regroup []topology.Addr
+	if rapid.Bool().Draw(p.t, "regroup") {
+		regroup = []topology.Addr{p.addr()}
+	}
+	return &Begin{Expect: p.expect(cluster), Intent: failover.Intent{ID: id, Cluster: cluster, Kind: kind, From: from, To: p.addr(), Evidence: []string{"seen"}, Regroup: regroup}}
 }
 
 func (p *play) decline() any {

@@ -42,10 +42,11 @@ func (f *ForgetNode) apply(s *State, _ entry) Result {
 	return Result{}
 }
 
-// OpenIntent names an open intent, of the first cluster that has one; "" is none.
+// OpenIntent names an open intent that waits for the proxies, of the first cluster that has
+// one; "" is none.
 func (s *State) OpenIntent() string {
 	for _, name := range s.ClusterNames() {
-		if i := s.Clusters[name].Intent; i != nil {
+		if i := s.Clusters[name].Intent; i != nil && !i.Regroups() {
 			return string(i.Kind) + " " + i.ID + " of cluster " + name
 		}
 	}

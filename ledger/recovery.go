@@ -17,7 +17,7 @@ func (b *Begin) apply(s *State, e entry) Result {
 		return no
 	case in.ID == "":
 		return refuse(RuleCommand, "an intent without an id is refused")
-	case in.Regroup && in.Kind != failover.KindSwitchover:
+	case in.Regroups() && in.Kind != failover.KindSwitchover:
 		return refuse(RuleCommand, "intent %s is refused: a %s does not regroup, it closes the proxies at once", in.ID, in.Kind)
 	case in.Kind != failover.KindFailover && in.Kind != failover.KindSwitchover:
 		return refuse(RuleCommand, "intent %s is refused: its kind is %q, it must be %s or %s", in.ID, in.Kind, failover.KindFailover, failover.KindSwitchover)
@@ -108,11 +108,11 @@ func (p *Pause) apply(s *State, e entry) Result {
 	switch {
 	case no.Refused != "":
 		return no
-	case !c.Intent.Regroup:
+	case !c.Intent.Regroups():
 		return Result{Epoch: c.Intent.Epoch} // paused before
 	}
 	in, rec := *c.Intent, *c.Recovery
-	in.Regroup, in.Epoch = false, e.epoch
+	in.Regroup, in.Epoch = nil, e.epoch
 	c.open(in, &rec)
 	s.Clusters[c.Name] = c
 	return Result{Epoch: in.Epoch}
@@ -149,7 +149,7 @@ func (r *CommitRoute) apply(s *State, e entry) Result {
 		return no
 	case r.Writer != c.Intent.To:
 		return refuse(RuleNotTheWriter, "%s of cluster %s with writer %s is refused: %s %s is to make %s the writer", asked, c.Name, orNone(r.Writer), c.Intent.Kind, c.Intent.ID, c.Intent.To)
-	case c.Intent.Regroup:
+	case c.Intent.Regroups():
 		return refuse(RuleRouted, "%s of cluster %s with writer %s is refused: the proxies may still send writes to %s", asked, c.Name, r.Writer, c.Intent.From)
 	}
 	readers, no := c.assign(asked, r.Writer, r.Readers)
@@ -191,6 +191,7 @@ func (d *Conclude) apply(s *State, e entry) Result {
 	rec.Ended = latest(e.at, rec.Intent.At, rec.Routed)
 	rec.Steps = keepNewest(KeptSteps, rec.Steps, d.Steps...)
 	rec.Lost, rec.Left, rec.Due = d.Lost, d.Left, d.Due
+	rec.Intent.Regroup = nil // it has ended, however it did
 	if d.Error != "" {
 		rec.Error = d.Error // else an abort's reason stays
 	}

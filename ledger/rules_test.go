@@ -93,7 +93,7 @@ func TestRefusals(t *testing.T) {
 
 		"commit, before the writes are held": {regrouping, &CommitRoute{Cluster: "main", IntentID: "s", Writer: b}, RuleRouted,
 			"committing the route of cluster main with writer b:3306 is refused: the proxies may still send writes to a:3306"},
-		"begin, a failover that regroups": {routed, &Begin{Expect: 10, Intent: failover.Intent{ID: "f", Cluster: "main", Kind: failover.KindFailover, From: a, To: b, Regroup: true}}, RuleCommand,
+		"begin, a failover that regroups": {routed, &Begin{Expect: 10, Intent: failover.Intent{ID: "f", Cluster: "main", Kind: failover.KindFailover, From: a, To: b, Regroup: []topology.Addr{c}}}, RuleCommand,
 			"intent f is refused: a failover does not regroup, it closes the proxies at once"},
 		"pause, none is open": {routed, &Pause{Cluster: "main", IntentID: "s"}, RuleIntentClosed,
 			`pausing for s of cluster main is refused: intent "s" is not open, none is; the writer is a:3306 at epoch 10`},
@@ -186,7 +186,7 @@ func switchedOver(t *testing.T) *book {
 func regrouping(t *testing.T) *book {
 	bk := routed(t)
 	in := begin("s", failover.KindSwitchover, 10)
-	in.Intent.Regroup = true
+	in.Intent.Regroup = []topology.Addr{c}
 	bk.must(in)
 	return bk
 }

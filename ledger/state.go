@@ -96,7 +96,7 @@ func (s *State) NodeNames() []string { return slices.Sorted(maps.Keys(s.Nodes)) 
 func (c Cluster) Desired() topology.Route {
 	r := c.Route
 	r.Cluster, r.Known = c.Name, c.Known
-	if c.Intent != nil && !c.Intent.Regroup && r.Epoch < c.Intent.Epoch {
+	if c.Intent != nil && !c.Intent.Regroups() && r.Epoch < c.Intent.Epoch {
 		r.Epoch, r.Mode, r.At = c.Intent.Epoch, c.Intent.Mode(), c.Intent.At
 	}
 	return r

@@ -30,7 +30,7 @@ func viewFleet(p *page, s *api.Status) {
 	epochs := map[string]uint64{}
 	for _, c := range s.Clusters {
 		epochs[c.Name] = c.Epoch
-		if c.Recovery != nil && !c.Recovery.Intent.Regroup {
+		if c.Recovery != nil && !c.Recovery.Intent.Regroups() {
 			epochs[c.Name] = max(c.Epoch, c.Recovery.Intent.Epoch)
 		}
 	}
