@@ -104,8 +104,8 @@ var sabotages = []sabotage{
 	},
 	{
 		name: "forget to open the old primary when a switchover is rolled back", file: "failover/plan.go",
-		old:    "	if !from.Fresh() || !from.State.Writable() || lacking {\n		p.add(Step{Do: SetWritable,",
-		new:    "	if from == nil && lacking {\n		p.add(Step{Do: SetWritable,",
+		old:    "	if !untouched && (!from.Fresh() || !from.State.Writable() || lacking) {\n		p.add(Step{Do: SetWritable,",
+		new:    "	if from == nil && lacking && untouched {\n		p.add(Step{Do: SetWritable,",
 		breaks: "invariant 8",
 	},
 }
