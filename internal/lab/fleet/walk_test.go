@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/remora-ha/remora/api"
 	"github.com/remora-ha/remora/failover"
 	"github.com/remora-ha/remora/internal/lab"
 	"github.com/remora-ha/remora/internal/lab/fleet"
@@ -286,12 +287,27 @@ func (w *walker) begin(t *testing.T, ctx context.Context, o *one, leader int) (u
 			_ = lock.Close()
 		}
 	}
-	bounded, cancel := context.WithTimeout(ctx, 2*time.Second)
-	defer cancel()
-	if _, err := w.AskSwitchover(bounded, leader, to, within); err != nil {
-		t.Logf("%s, to be interrupted %s: %v", o.kind, o.order, err) // the leader was struck before it answered
-	}
+	w.ask(t, ctx, o, leader, to, within)
 	return unlock
+}
+
+// ask asks for a switchover until it is not refused: where the fleet became well a moment ago the route may just be committed with
+// other readers, and every proxy has to know of that first.
+func (w *walker) ask(t *testing.T, ctx context.Context, o *one, leader int, to string, within time.Duration) {
+	t.Helper()
+	eventually(t, ctx, "the switchover to be taken", func() (bool, string) {
+		bounded, cancel := context.WithTimeout(ctx, 2*time.Second)
+		defer cancel()
+		_, err := w.AskSwitchover(bounded, leader, to, within)
+		var refused *api.RefusedError
+		if errors.As(err, &refused) {
+			return false, err.Error()
+		}
+		if err != nil {
+			t.Logf("%s, to be interrupted %s: %v", o.kind, o.order, err) // the leader was struck before it answered
+		}
+		return true, ""
+	})
 }
 
 // over waits until a sidecar has ended or stopped itself, or the recovery its last
