@@ -2,12 +2,14 @@ package mysql
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -68,6 +70,34 @@ func waitingPrimary(t *testing.T) (*lab.Server, <-chan error) {
 	}()
 	waits(t, primary)
 	return primary, told
+}
+
+// TestClientsThatComeBackDoNotKeepAPrimaryOpen: at each look there is a session to end again, beside the commit that waits for an
+// acknowledgement and on MySQL goes on waiting when its own was ended.
+func TestClientsThatComeBackDoNotKeepAPrimaryOpen(t *testing.T) {
+	primary, told := waitingPrimary(t)
+	ctx, stop := context.WithCancel(testContext(t))
+	db, err := sql.Open("mysql", primary.DSN(lab.AppUser))
+	must(t, err)
+	var clients sync.WaitGroup
+	for range 2 {
+		clients.Go(func() {
+			for ctx.Err() == nil {
+				_, _ = db.ExecContext(ctx, "DO SLEEP(10)") // until it is ended
+			}
+		})
+	}
+	err = servers(t, testConfig()).Do(testContext(t), failover.Step{Do: failover.SetReadOnly, Target: addr(primary), Wait: topology.Duration(5 * time.Second)})
+	stop()
+	clients.Wait()
+	must(t, db.Close())
+	must(t, err)
+	if <-told == nil {
+		t.Error("the client was told of a commit that no replica has")
+	}
+	if look(t, primary).Writable() {
+		t.Error("it is open")
+	}
 }
 
 // TestAPrimaryThatCouldNotBeClosedWaitsForItsReplicasAgain: to close MySQL, semi-sync is

@@ -31,6 +31,7 @@ type walk struct {
 
 	mu     sync.Mutex
 	armed  bool
+	struck bool // the step to end at has begun; others may go on beside it
 	steps  int
 	at     int // the step to end at; 0: the one that is called name
 	name   string
@@ -110,7 +111,7 @@ func (w *walk) begin() {
 	if err != nil {
 		panic(fmt.Sprintf("take the order: %v", err))
 	}
-	w.armed, w.steps = true, 0
+	w.armed, w.struck, w.steps = true, false, 0
 }
 
 // step does one step, and ends the process where that was ordered.
@@ -120,6 +121,7 @@ func (w *walk) step(what string, into time.Duration, do func() error) error {
 	if w.armed {
 		w.steps++
 		last = w.steps == w.at || what == w.name
+		w.struck = w.struck || last
 		w.note(what)
 	}
 	w.mu.Unlock()
@@ -146,11 +148,11 @@ func (w *walk) step(what string, into time.Duration, do func() error) error {
 	select {} // nobody learns what came of it
 }
 
-// end notes that the recovery is over.
+// end notes that the recovery is over, and had no such step.
 func (w *walk) end() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.armed {
+	if w.armed && !w.struck {
 		w.note("end")
 		w.armed = false
 	}
