@@ -138,34 +138,16 @@ func (q reading) parse(rows [][]string) ([]*state, error) {
 		}
 		p := &fields{values: r}
 		switch r[0] {
-		case kindTable:
-			for _, s := range states {
-				s.hasTable = true
-			}
+		case kindTable, kindPending, kindLost:
+			addTo(states, p)
 		case kindEpoch:
-			for _, s := range byName[r[4]] {
-				s.epoch, s.ticket, s.applied = p.number(1), r[2], p.number(3)
-			}
+			addTo(byName[r[4]], p)
 		case kindClaim:
 			q.claimed(states, p)
-		case kindPending, kindLost:
-			x := p.row()
-			sentence := fmt.Sprintf(unpublishedRow[r[0]], x.addr(), x.Hostgroup, x.Status, x.Weight)
-			for _, s := range states {
-				s.pending = append(s.pending, sentence)
-			}
-		case kindLimit:
-			for _, s := range byWriter[p.int(1)] {
-				s.limit = p.int(2)
-			}
-		case kindRuntimeLim:
-			for _, s := range byWriter[p.int(1)] {
-				s.runtimeLimit = p.int(2)
-			}
+		case kindLimit, kindRuntimeLim:
+			addTo(byWriter[p.int(1)], p)
 		case kindMemory, kindRuntime, kindUsed:
-			for _, s := range byGroup[p.int(1)] {
-				s.add(p)
-			}
+			addTo(byGroup[p.int(1)], p)
 		default:
 			return nil, fmt.Errorf("a row of unknown kind %q", r[0])
 		}
@@ -180,9 +162,27 @@ func (q reading) parse(rows [][]string) ([]*state, error) {
 	return states, nil
 }
 
-// add takes in a row of one of the cluster's hostgroups.
+// addTo lets states take in a row that is about them.
+func addTo(states []*state, p *fields) {
+	for _, s := range states {
+		s.add(p)
+	}
+}
+
+// add takes in a row that is about the cluster.
 func (s *state) add(p *fields) {
-	switch p.values[0] {
+	switch kind := p.values[0]; kind {
+	case kindTable:
+		s.hasTable = true
+	case kindEpoch:
+		s.epoch, s.ticket, s.applied = p.number(1), p.values[2], p.number(3)
+	case kindLimit:
+		s.limit = p.int(2)
+	case kindRuntimeLim:
+		s.runtimeLimit = p.int(2)
+	case kindPending, kindLost:
+		x := p.row()
+		s.pending = append(s.pending, fmt.Sprintf(unpublishedRow[kind], x.addr(), x.Hostgroup, x.Status, x.Weight))
 	case kindMemory:
 		s.memory = append(s.memory, p.row())
 	case kindRuntime:
