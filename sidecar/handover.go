@@ -120,10 +120,24 @@ func (t *term) yield(ctx context.Context) {
 		case since.IsZero():
 			since = time.Now()
 		}
-		if time.Since(since) >= unfitFor && t.mayHandOver(&self) {
+		if time.Since(since) >= t.unfitFor(&self) && t.mayHandOver(&self) {
 			t.resign(ctx, self, to.node)
 		}
 	}
+}
+
+// unfitFor is how long another node must have been better placed. Of one that has died
+// the leader knows first, and what the others saw of it last says for a while that they
+// reach it: that is no news before it has gone stale.
+func (t *term) unfitFor(self *fitness) time.Duration {
+	if len(self.trouble) > 0 {
+		return unfitFor
+	}
+	fresh := time.Duration(0)
+	for _, c := range t.cfg.Clusters {
+		fresh = max(fresh, c.Policy.Detection.Fresh.D())
+	}
+	return max(unfitFor, fresh+unfitFor/2)
 }
 
 // mayHandOver says whether enough time has passed since this node's last handing

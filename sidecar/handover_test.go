@@ -72,9 +72,14 @@ type led struct {
 // lead runs n1 as leader in a synctest bubble; views says how each node, n1 too,
 // reaches a.
 func lead(t *testing.T, views map[string]topology.Reach) (*led, func()) {
+	return leadWith(t, views, func(*Config) {})
+}
+
+func leadWith(t *testing.T, views map[string]topology.Reach, change func(*Config)) (*led, func()) {
 	l := &led{follower: newFollower(), disk: &hungDisk{}, ran: make(chan error, 1)}
 	l.seen.Store(&views)
 	l.raft.leader = "n1"
+	change(&l.cfg)
 	l.ports.Disk = l.disk
 	l.ports.Prober = func(_ string, addr topology.Addr, _ func()) Prober {
 		return probeFunc(func(context.Context) topology.View { return l.view("n1", addr) })
@@ -162,6 +167,29 @@ func TestALeaderThatCannotReachWhatOthersReachHandsOver(t *testing.T) {
 			})
 		})
 	}
+}
+
+// Of a server that died the leader knows first: while what the others saw of it last
+// still counts, it is not blind.
+func TestALeaderIsNotBlindBeforeTheOthersHaveLookedAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const fresh = 4 * time.Second
+		l, end := leadWith(t, map[string]topology.Reach{"n1": topology.Refused}, func(cfg *Config) {
+			main := cfg.Clusters["main"]
+			main.Policy.Detection.Fresh = failover.Duration(fresh)
+			cfg.Clusters["main"] = main
+		})
+		<-time.After(fresh)
+		if got := l.handed(); len(got) > 0 {
+			t.Errorf("it was handed over to %v before a view of the others was stale", got)
+		}
+		<-time.After(2 * unfitFor)
+		if got := l.handed(); !slices.Equal(got, []string{"n2"}) {
+			t.Errorf("then it was handed to %v", got)
+		}
+		end()
+		<-l.ran
+	})
 }
 
 // A node that handed over and was elected again stays the leader for a while, even
