@@ -173,18 +173,24 @@ func (p *planner) bring(a topology.Addr) (stop, wait, move []Step) {
 			Why: fmt.Sprintf("%s is moved to %s, and acknowledges nothing that %s writes from now on", a, p.in.To, p.in.From),
 		}}
 	}
+	return stop, p.level(r, to), move
+}
+
+// level waits until a replica that is to be moved and its new source have both executed
+// all that it received.
+func (p *planner) level(r, to *topology.Instance) []Step {
 	all := r.State.Received()
-	if !p.covers(to.State, r.State) || !to.State.HasApplied(all) || !r.State.HasApplied(all) {
-		behind := p.in.To
-		if to.State.HasApplied(all) {
-			behind = a
-		}
-		wait = []Step{{
-			Do: CatchUp, Target: behind, Until: all, Wait: Duration(time.Second), Optional: true,
-			Why: fmt.Sprintf("%s and %s must have executed all that %s received, before it is moved", p.in.To, a, a),
-		}}
+	if p.covers(to.State, r.State) && to.State.HasApplied(all) && r.State.HasApplied(all) {
+		return nil
 	}
-	return stop, wait, move
+	behind := to.Addr
+	if to.State.HasApplied(all) {
+		behind = r.Addr
+	}
+	return []Step{{
+		Do: CatchUp, Target: behind, Until: all, Wait: Duration(time.Second), Optional: true,
+		Why: fmt.Sprintf("%s and %s must have executed all that %s received, before it is moved", to.Addr, r.Addr, r.Addr),
+	}}
 }
 
 // standBy waits for what nobody does anything about here.

@@ -151,10 +151,9 @@ func holding(f follower) {
 }
 
 func TestHoldKeepsRoutingWithoutALease(t *testing.T) {
-	inVirtualTime(t, func(t *testing.T, f follower, after func(time.Duration)) {
+	cutOffFromTheStart(t, func(t *testing.T, f follower, after func(time.Duration)) {
 		holding(f)
 		f.routed(t)
-		f.peer.set(false)
 		after(5 * time.Second)
 		if f.proxy.routes() == topology.Open {
 			t.Fatal("a sidecar that never had a lease routes")

@@ -21,10 +21,18 @@ func inVirtualTime(t *testing.T, test func(t *testing.T, f follower, after func(
 	})
 }
 
+// cutOffFromTheStart is the same for a sidecar that no leader answers.
+func cutOffFromTheStart(t *testing.T, test func(t *testing.T, f follower, after func(time.Duration))) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFollower()
+		f.peer.set(false)
+		test(t, f, f.start(t))
+	})
+}
+
 func TestASidecarStartsFenced(t *testing.T) {
-	inVirtualTime(t, func(t *testing.T, f follower, after func(time.Duration)) {
-		f.peer.set(false) // no leader answers
-		f.routed(t)       // the local ledger has a route, maybe an old one
+	cutOffFromTheStart(t, func(t *testing.T, f follower, after func(time.Duration)) {
+		f.routed(t) // the local ledger has a route, maybe an old one
 		after(time.Second)
 		if f.proxy.called("apply") || f.proxy.routes() != topology.Fenced || !f.proxy.called("fence hard") {
 			t.Errorf("without a lease the proxy was not fenced: %v", f.proxy.calls)
