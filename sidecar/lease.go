@@ -24,7 +24,7 @@ type lease struct {
 	jump  string  // the last one that nobody was told of yet
 	until time.Duration
 	ttl   time.Duration // of the last grant
-	index uint64        // the ledger must have reached it for its epochs to be current
+	index uint64        // the ledger must have reached it for its epochs to be current: the leader's when the lease began
 	since bool          // one was granted since the clocks jumped last
 }
 
@@ -54,16 +54,21 @@ func (l *lease) renew(asked asking, reply api.HeartbeatReply) {
 		return
 	}
 	l.mu.Lock()
-	l.look()
+	now := l.look()
 	if asked.jumps != l.jumps {
 		l.mu.Unlock()
 		return
 	}
 	back := l.until <= asked.at // it had run out, or is the first
+	if l.until <= now {
+		// Somebody may have counted on its end: what was agreed meanwhile must be known. One
+		// that never ended is counted on to hold until this node's proxy has obeyed.
+		l.index = max(l.index, reply.Index)
+	}
 	if until := asked.at + ttl; until > l.until {
 		l.until, l.ttl = until, ttl
 	}
-	l.index, l.since = max(l.index, reply.Index), true
+	l.since = true
 	l.mu.Unlock()
 	l.renewed.notify()
 	if back {

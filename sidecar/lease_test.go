@@ -171,3 +171,38 @@ func TestTheGrantorNeverBelievesALeaseOverEarly(t *testing.T) {
 		})
 	}
 }
+
+// What was agreed while there was no lease must be known before anything is routed; what
+// is agreed during one waits for its holder.
+func TestALeaseAsksForTheLedgerOfItsBeginning(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLease(newMachine().now)
+		grant := func(index uint64) {
+			l.renew(l.ask(), api.HeartbeatReply{Lease: topology.Duration(time.Second), Index: index})
+		}
+		for _, step := range []struct {
+			name  string
+			wait  time.Duration
+			index uint64
+			want  uint64
+		}{
+			{"the first", 0, 5, 5},
+			{"renewed", 900 * time.Millisecond, 8, 5},
+			{"renewed again", 900 * time.Millisecond, 9, 5},
+			{"after its end", time.Second, 12, 12},
+			{"from one whose ledger is older", 2 * time.Second, 11, 12},
+		} {
+			<-time.After(step.wait)
+			grant(step.index)
+			if _, index := l.left(); index != step.want {
+				t.Errorf("%s: the ledger must have reached %d, want %d", step.name, index, step.want)
+			}
+		}
+		asked := l.ask() // the answer is late: the lease has ended meanwhile
+		<-time.After(time.Second)
+		l.renew(asked, api.HeartbeatReply{Lease: topology.Duration(2 * time.Second), Index: 20})
+		if _, index := l.left(); index != 20 {
+			t.Errorf("an answer that came after the end of the lease: the ledger must have reached %d", index)
+		}
+	})
+}

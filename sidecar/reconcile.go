@@ -20,6 +20,8 @@ const (
 	lookEvery = time.Second
 	// drainEvery is how often a paused proxy is read until it is drained.
 	drainEvery = 5 * time.Millisecond
+	// catchUpEvery is how often the ledger is looked at that is older than the lease.
+	catchUpEvery = 20 * time.Millisecond
 	// retryProxy is waited after the proxy did not do what was asked.
 	retryProxy = 100 * time.Millisecond
 	// saveAfter is how long a route must stand before the proxy's disk copy is
@@ -114,8 +116,12 @@ func (k *keeper) step(ctx context.Context) time.Duration {
 	state := k.ports.Consensus.State()
 	want := state.Clusters[k.cluster].Desired()
 	k.told = max(k.told, want.Epoch)
-	if (left <= 0 || state.Index < index) && !k.goesOn() {
+	switch {
+	case k.goesOn():
+	case left <= 0:
 		return k.fence(ctx, -left, "no lease")
+	case state.Index < index: // of other clusters' entries nobody tells
+		return min(catchUpEvery, k.fence(ctx, 0, "the ledger is older than the lease"))
 	}
 	if acked := k.acked.epoch(k.cluster); want.Epoch < acked {
 		return k.fence(ctx, k.cfg.Lease.FenceTime.D(), fmt.Sprintf("the ledger is at epoch %d and this node has acknowledged %d", want.Epoch, acked))

@@ -65,6 +65,26 @@ func TestALeaseOfANewerLedgerRoutesNothing(t *testing.T) {
 	})
 }
 
+// Nobody tells a cluster's keeper of the entries of others.
+func TestALedgerThatCatchesUpByAnotherClusterRoutesAtOnce(t *testing.T) {
+	cutOffFromTheStart(t, func(t *testing.T, f follower, after func(time.Duration)) {
+		f.routed(t)
+		missing := f.raft.State().Index + 1
+		f.peer.mu.Lock()
+		f.peer.index, f.peer.grant = func() uint64 { return missing }, true
+		f.peer.mu.Unlock()
+		after(time.Second)
+		if f.proxy.routes() == topology.Open {
+			t.Fatal("a route was applied that may not be the current one")
+		}
+		f.raft.must(t, ledger.Command{RegisterNode: &ledger.RegisterNode{Node: ledger.Node{Name: "n9"}}})
+		after(2 * catchUpEvery)
+		if f.proxy.routes() != topology.Open {
+			t.Errorf("the ledger has reached what the lease asks for, and the proxy is %s", f.proxy.routes())
+		}
+	})
+}
+
 func TestALostLeaseFencesSoftlyThenHardWithinTheFenceTime(t *testing.T) {
 	inVirtualTime(t, func(t *testing.T, f follower, after func(time.Duration)) {
 		f.routed(t)

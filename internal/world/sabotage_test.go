@@ -44,8 +44,8 @@ var sabotages = []sabotage{
 	},
 	{
 		name: "ignore what the ledger must have reached", file: "sidecar/reconcile.go",
-		old:    "if (left <= 0 || state.Index < index)",
-		new:    "if (left <= 0 || index > 1<<60)",
+		old:    "case state.Index < index:",
+		new:    "case state.Index < index && index > 1<<60:",
 		breaks: "invariant 2|invariant 10",
 	},
 	{
