@@ -16,9 +16,9 @@ const (
 	guestTime = 10 * time.Second
 	// maxGuests bounds them; the one that was asked for longest ago goes first.
 	maxGuests = 2000
-	// maxOpening bounds how many of thousands of instances are probed for the first time at once.
-	// That takes a log-in, which costs many times a reading: if all began in one instant they would
-	// time out on a machine that cannot answer them in time, and begin again.
+	// maxOpening bounds how many of thousands of instances are probed at once that did not answer the
+	// last time, or were never asked. That takes a log-in, which costs many times a reading: if all began in one
+	// instant they would time out on a machine that cannot answer them in time, and begin again.
 	maxOpening = 32
 )
 

@@ -17,7 +17,7 @@ type watcher struct {
 	prober   Prober
 	interval time.Duration
 	timeout  time.Duration
-	opening  chan struct{} // bounds how many begin at once; nil for no bound
+	opening  chan struct{} // bounds how many log in at once; nil for no bound
 	beat     *beat         // of thousands: when their probes begin; nil for an interval after the first
 	light    atomic.Bool   // a sign of life will do
 	kick     chan struct{}
@@ -47,9 +47,7 @@ func (w *watcher) poke() {
 
 func (w *watcher) run(ctx context.Context) {
 	defer w.prober.Close()
-	if !w.open(ctx) {
-		return
-	}
+	w.probe(ctx, false)
 	due := time.Now().Add(w.interval)
 	if w.beat != nil {
 		due = w.beat.first(time.Now(), w.interval)
@@ -75,18 +73,14 @@ func (w *watcher) run(ctx context.Context) {
 	}
 }
 
-// open does the first probe, in its turn where thousands begin; false when ctx ended first.
-func (w *watcher) open(ctx context.Context) bool {
-	if w.opening != nil {
-		select {
-		case w.opening <- struct{}{}:
-			defer func() { <-w.opening }()
-		case <-ctx.Done():
-			return false
-		}
+// turn waits until one more of thousands may log in; false when ctx ended first.
+func (w *watcher) turn(ctx context.Context) bool {
+	select {
+	case w.opening <- struct{}{}:
+		return true
+	case <-ctx.Done():
+		return false
 	}
-	w.probe(ctx, false)
-	return true
 }
 
 func (w *watcher) probe(ctx context.Context, light bool) {
@@ -97,6 +91,12 @@ func (w *watcher) probe(ctx context.Context, light bool) {
 	}
 	w.mu.Unlock()
 
+	if w.opening != nil && !before.Alive() { // it will have to log in
+		if !w.turn(ctx) {
+			return
+		}
+		defer func() { <-w.opening }()
+	}
 	timeout := w.timeout
 	if w.beat != nil {
 		timeout += w.beat.grace()

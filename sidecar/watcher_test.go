@@ -2,6 +2,7 @@ package sidecar
 
 import (
 	"context"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -143,4 +144,37 @@ func TestEvidenceIgnoresAnOvertakenHeartbeat(t *testing.T) {
 			t.Errorf("%s: epoch %d, want %d", c.name, have, c.want)
 		}
 	}
+}
+
+// Of thousands only so many log in at once, whenever that is; who answers is asked whoever
+// else does not.
+func TestWhoDidNotAnswerTakesItsTurn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, stop := context.WithCancel(context.Background())
+		opening, under, most, probes := make(chan struct{}, 2), 0, 0, 0
+		silent := func(ctx context.Context) topology.View {
+			under++
+			most = max(most, under)
+			<-ctx.Done()
+			under--
+			return topology.View{Reach: topology.TimedOut}
+		}
+		answers := func(context.Context) topology.View { probes++; return topology.View{Reach: topology.Answered} }
+		var watchers sync.WaitGroup
+		for _, probe := range []probeFunc{answers, silent, silent, silent, silent} {
+			w := newWatcher(dbA, 100*time.Millisecond, 500*time.Millisecond, func(_, _ topology.View) {})
+			w.prober, w.opening = probe, opening
+			watchers.Go(func() { w.run(ctx) })
+			synctest.Wait()
+		}
+		<-time.After(10 * time.Second)
+		stop()
+		watchers.Wait()
+		if most != cap(opening) {
+			t.Errorf("%d were asked at once that did not answer, want %d", most, cap(opening))
+		}
+		if probes < 100 {
+			t.Errorf("the one that answers was asked %d times in 10 s", probes)
+		}
+	})
 }
