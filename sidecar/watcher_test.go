@@ -151,12 +151,18 @@ func TestEvidenceIgnoresAnOvertakenHeartbeat(t *testing.T) {
 func TestWhoDidNotAnswerTakesItsTurn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, stop := context.WithCancel(context.Background())
-		opening, under, most, probes := make(chan struct{}, 2), 0, 0, 0
+		opening, probes := make(chan struct{}, 2), 0
+		var mu sync.Mutex
+		under, most := 0, 0
 		silent := func(ctx context.Context) topology.View {
+			mu.Lock()
 			under++
 			most = max(most, under)
+			mu.Unlock()
 			<-ctx.Done()
+			mu.Lock()
 			under--
+			mu.Unlock()
 			return topology.View{Reach: topology.TimedOut}
 		}
 		answers := func(context.Context) topology.View { probes++; return topology.View{Reach: topology.Answered} }
