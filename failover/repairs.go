@@ -127,7 +127,7 @@ func (f *facts) wrongSource(i, source *topology.Instance) string {
 // origin is somebody's intention.
 func (f *facts) leftBehind(replica, source topology.Addr) bool {
 	last := f.c.Last
-	if last == nil || last.To != f.primary || !slices.Contains(last.Left, replica) {
+	if last == nil || last.To != f.primary || source == f.primary || !slices.Contains(last.Left, replica) {
 		return false
 	}
 	return source == last.Intent.From || source == last.Intent.To || slices.Contains(last.Intent.Replicas, source)

@@ -33,8 +33,16 @@ func nth(i int, epoch uint64, mode topology.Mode) (topology.Route, Hostgroups) {
 // atOnce starts operations of which all but the first are in one round, and returns their errors.
 func (b *bench) atOnce(t *testing.T, n int, do func(i int) error) []error {
 	t.Helper()
+	idle := func() (bool, string) {
+		b.admin.mu.Lock()
+		defer b.admin.mu.Unlock()
+		return !b.admin.working && len(b.admin.waiting) == 0, "a round is under way"
+	}
+	eventually(t, "the rounds before are over", idle)
 	end, err := b.admin.begin(within(t)) // the connection is busy
 	must(t, err)
+	end = sync.OnceFunc(end)
+	defer end()
 	errs := make([]error, n)
 	var running sync.WaitGroup
 	waits := func(count int) {

@@ -86,8 +86,12 @@ func TestAProxyThatWasLeftBehindCommitsNothing(t *testing.T) {
 		row, err := r.From.Row(ctx, "SELECT @@read_only AS closed")
 		return err == nil && row["closed"] == "1", fmt.Sprint(err)
 	})
-	if w := behind.Window(promoted, time.Now()); w.Acked > 0 {
-		t.Errorf("clients of %s were told of %d commits after another primary was opened", proxy.Name, w.Acked)
+	// What a replica had acknowledged before the freeze may be told only now: that was written before.
+	closed := time.Now()
+	for _, back := range behind.Backs(promoted) {
+		if !back.IsZero() && back.Before(closed) {
+			t.Errorf("a client of %s was told of a commit that it asked for after another primary was opened", proxy.Name)
+		}
 	}
 	must(t, node.Thaw())
 	opens(t, ctx, proxy, r.To.Addr)
