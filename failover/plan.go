@@ -360,6 +360,15 @@ func (p *planner) returningSemiSync(from *topology.Instance) *SemiSyncPlan {
 	return p.sourceSemiSync(p.waitCount(from))
 }
 
+// parted says that a replica has what the old primary lacks. While that takes writes a
+// replica which was read a moment later has more than it, and need have nothing of its own.
+func (p *planner) parted(i, from *topology.Instance) bool {
+	if p.in.Regroups() {
+		return !p.errant(i).Empty()
+	}
+	return from.Fresh() && !p.covers(from.State, i.State)
+}
+
 // receiveAgain lets replicas that were stopped for the fence, or moved to the target
 // already, receive from the old primary as before, but for one that has got a history
 // of its own meanwhile.
@@ -373,8 +382,8 @@ func (p *planner) receiveAgain() []Step {
 		if i.Addr == p.in.From || !i.Fresh() || !stopped && !moved {
 			continue
 		}
-		if late := p.in.Regroups() && p.errant(i).Empty(); from.Fresh() && !p.covers(from.State, i.State) && !late {
-			continue // while writes go on, one that was read a moment later has more than it and nothing of its own
+		if p.parted(i, from) || p.in.Regroups() && src != nil && src.IOError != "" {
+			continue
 		}
 		step := p.repoint(i.Addr, p.in.From)
 		if stopped && (p.positions || i.State.MultiSource()) {

@@ -137,6 +137,8 @@ func TestRegroupingIsGivenUp(t *testing.T) {
 		{"the target falls behind", regrouping().stages(2).change("b", func(st *topology.State) { st.Sources[0].Lag = ptr(topology.Duration(time.Hour)) }).pass(half),
 			"b:3306 lags by 1h0m0s, more than", back},
 		{"the old primary cannot be read", regrouping().stages(1).unclear("a").pass(half), "a:3306 and b:3306 cannot both be read", back},
+		{"a replica has got a transaction of its own", regrouping().stages(1).change("c", func(st *topology.State) { st.Executed = gtid.MustParse("0-1-100,1-3-5") }).unclear("a").pass(half),
+			"a:3306 and b:3306 cannot both be read", []string{"roll back a:3306"}},
 		{"a replica that was read later has more", regrouping().stages(1).change("c", func(st *topology.State) { st.Sources[0].Received = gtid.MustParse("0-1-101") }).kill("b"),
 			"too few replicas are left", back},
 	}

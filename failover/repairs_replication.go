@@ -156,14 +156,17 @@ func (f *facts) hasMore(i *topology.Instance) string {
 	return ""
 }
 
-// served is when the writer was last known to be in service: it may have lost in a restart what it had before, and
-// nothing since this leader saw it take writes.
+// served is when the writer was last known to be in service: what it lacked then it has not lost since. A restart
+// shows nothing of the kind, for the writer may have been closed before it, and since it lost something. Zero: not known.
 func (f *facts) served() time.Time {
-	restart, w := f.prim.ReadAt.Add(-f.prim.State.Uptime.D()), f.c.Watch
-	if w.Writer == f.primary && w.Open.After(restart) {
-		return w.Open
+	var last time.Time
+	if r := f.c.Last; r != nil && r.To == f.primary && r.Outcome == Succeeded {
+		last = r.Routed
 	}
-	return restart.Add(-time.Second) // servers tell their uptime in whole seconds
+	if w := f.c.Watch; w.Writer == f.primary && w.Open.After(last) {
+		last = w.Open
+	}
+	return last
 }
 
 // unwatched is how long before a leader's term a restart may be for the leader to
@@ -203,7 +206,8 @@ const lateFor = time.Minute
 // statement, most likely, which came too late.
 func (f *facts) closedLate() bool {
 	last, w := f.c.Last, f.c.Watch
-	return last != nil && last.Outcome == RolledBack && last.To == f.primary && w.Writer == f.primary && w.Open.Before(last.Ended.Add(lateFor))
+	return last != nil && last.Outcome == RolledBack && last.To == f.primary && w.Writer == f.primary &&
+		!w.Open.Before(last.Ended) && w.Open.Before(last.Ended.Add(lateFor))
 }
 
 // lackedBy is what another has received or executed and st has not. A read-only

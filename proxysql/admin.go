@@ -43,7 +43,7 @@ type Admin struct {
 	kills   bool              // see killsGone
 	checked time.Time         // when cluster and kills were read
 	warned  map[string]string // what was last logged of a cluster
-	refused map[int]bool      // by writer hostgroup: clusters of which something was refused
+	refused map[refusal]bool  // of which clusters something was refused
 }
 
 // New makes an Admin; it connects when first used. onBreak is called at once, from
@@ -60,7 +60,7 @@ func New(cfg Config, log *slog.Logger, onBreak func()) *Admin {
 		onBreak = func() {}
 	}
 	a := &Admin{cfg: cfg, log: log.With("proxysql", cfg.Addr), onBreak: onBreak, turn: make(chan struct{}, 1), id: randomID(),
-		arrived: make(chan struct{}, 1), warned: map[string]string{}, refused: map[int]bool{}}
+		arrived: make(chan struct{}, 1), warned: map[string]string{}, refused: map[refusal]bool{}}
 	dsn := mysql.NewConfig()
 	dsn.User, dsn.Passwd, dsn.Net, dsn.Addr = cfg.User, cfg.Password, "tcp", cfg.Addr
 	dsn.Logger = &mysql.NopLogger{} // what it would print is in the errors too

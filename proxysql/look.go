@@ -2,6 +2,7 @@ package proxysql
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/remora-ha/remora/topology"
@@ -32,7 +33,8 @@ func (a *Admin) look(ctx context.Context, tasks []*task) {
 		}
 	}
 	if err := a.yield(ctx, first); err != nil {
-		a.fail(first, err)
+		a.fail(first, err) // who is not over is asked again, alone: nothing is written for it before
+		applied = slices.DeleteFunc(applied, func(t *task) bool { return slices.Contains(first, t) })
 	}
 	a.settle(ctx, going(applied))
 }

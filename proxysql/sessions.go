@@ -13,6 +13,10 @@ import (
 // sessionPoll is how often it is looked whether ended sessions are gone.
 const sessionPoll = 5 * time.Millisecond
 
+// endFor is how long sessions are ended at one go: each takes a statement, and who fences or asks meanwhile must not wait
+// for those of a hundred clusters.
+const endFor = 100 * time.Millisecond
+
 // EndSessions ends the client sessions that are attached to the server addr of the
 // writer hostgroup, or to any of its servers when addr is empty, and returns how
 // many there were when they are gone. Sessions that wait for a server, or that
@@ -38,6 +42,7 @@ func (a *Admin) end(ctx context.Context, tasks []*task) {
 		a.fail(tasks, err)
 		return
 	}
+	began := time.Now()
 	for _, t := range tasks {
 		if t.since.IsZero() {
 			t.since = time.Now()
@@ -48,7 +53,7 @@ func (a *Admin) end(ctx context.Context, tasks []*task) {
 				continue
 			}
 			left++
-			if t.ended[x.id] {
+			if t.ended[x.id] || time.Since(began) > endFor {
 				continue
 			}
 			t.ended[x.id] = true

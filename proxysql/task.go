@@ -32,6 +32,7 @@ type task struct {
 	route  topology.Route
 	apply  bool // bring the proxy to the route; else only read
 	hard   bool // of a fence
+	stage  kind // in which it is
 	alone  bool // not together with others: with them it was refused
 	asked  time.Time
 	status topology.Proxy // the answer
@@ -148,7 +149,8 @@ const maxTogether = 250
 func (a *Admin) stage(k kind, do func(context.Context, []*task)) {
 	var alone, together []*task
 	for _, t := range a.take(k) {
-		if t.alone = t.alone || a.refused[t.hg.Writer]; t.alone {
+		t.stage = k
+		if t.alone = t.alone || a.refused[t.refusal()]; t.alone {
 			alone = append(alone, t)
 		} else {
 			together = append(together, t)
@@ -161,6 +163,17 @@ func (a *Admin) stage(k kind, do func(context.Context, []*task)) {
 		a.try(group, do)
 	}
 }
+
+// refusal is what was refused of a cluster: one whose disk copy is refused is fenced and read with the others.
+type refusal struct {
+	stage  kind
+	writer int
+}
+
+func (t *task) refusal() refusal { return refusal{t.stage, t.hg.Writer} }
+
+// gone says that nobody waits for the task any more.
+func (t *task) gone() bool { return t.ctx.Err() != nil }
 
 // take takes what waits and is of a kind, without those whose callers went away.
 func (a *Admin) take(k kind) []*task {
@@ -198,7 +211,10 @@ func (a *Admin) try(tasks []*task, do func(context.Context, []*task)) {
 		case !t.over:
 			a.waiting = append(a.waiting, t)
 		case t.err == nil:
-			delete(a.refused, t.hg.Writer)
+			delete(a.refused, t.refusal())
+			if t.apply {
+				delete(a.refused, refusal{writing, t.hg.Writer})
+			}
 		}
 	}
 }
@@ -236,7 +252,7 @@ func (a *Admin) fail(tasks []*task, err error) {
 			t.alone = true
 		default:
 			if !errors.Is(err, ErrUnreachable) {
-				a.refused[t.hg.Writer] = true
+				a.refused[t.refusal()] = true
 			}
 			t.finish(err)
 		}

@@ -1,6 +1,9 @@
 package proxysql
 
-import "context"
+import (
+	"context"
+	"slices"
+)
 
 // part is what is to be written for one cluster.
 type part struct {
@@ -50,7 +53,7 @@ func statements(parts []part) []statement {
 func releases(parts []part) []statement {
 	var list []statement
 	for _, c := range claimants {
-		gs := guardsOf(parts, func(p part) bool { return p.state.claimedBy(c.table) })
+		gs := guardsOf(parts, func(p part) bool { return p.hg.TakeOver && p.state.claimedBy(c.table) })
 		if len(gs) > 0 {
 			list = append(list, gs.release(c.table, c.hg))
 		}
@@ -87,6 +90,12 @@ func (a *Admin) write(ctx context.Context, tasks []*task) {
 		parts = append(parts, part{guard{t.subject, t.route.Epoch, ticket}, t.state, t.plan})
 	}
 	for _, st := range statements(parts) {
+		if slices.ContainsFunc(now, (*task).gone) {
+			for _, t := range now { // nothing is opened for who went away; the others begin again, after who fences
+				t.written--
+			}
+			return
+		}
 		if err := a.exec(ctx, st); err != nil {
 			a.fail(now, err)
 			return

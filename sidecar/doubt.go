@@ -40,10 +40,26 @@ func (d *decider) heedDoubts(ctx context.Context, c *failover.Case, v *failover.
 	shared, inDoubt := d.shared(), d.inDoubt(c)
 	if shared {
 		d.inquire(ctx, c)
+		d.readAnew(ctx, c)
 	}
 	d.setDoubting(shared && inDoubt)
 	d.calm = d.calmness(c, v, shared && !inDoubt)
 	d.setRestless(shared && !d.calm.now)
+}
+
+// unreadMost is how old the last reading of an instance that answers may be: more than any view
+// takes that is told as it should be.
+const unreadMost = wholeEvery + 2*time.Second
+
+// readAnew has an instance read that answers and that nobody reads: those who watch it may not agree
+// whose place is the first.
+func (d *decider) readAnew(ctx context.Context, c *failover.Case) {
+	for n := range c.Snapshot.Instances {
+		if i := &c.Snapshot.Instances[n]; i.Fresh() && c.Snapshot.Taken.Sub(i.ReadAt) > unreadMost {
+			d.askReaders(ctx, c)
+			return
+		}
+	}
 }
 
 // doubtful says whether somebody could not read an instance just now, or nobody tells of it.

@@ -18,14 +18,17 @@ type lease struct {
 	// renewed is notified whenever `until` changes.
 	renewed signal
 
-	mu    sync.Mutex
-	last  Instant // newest reading
-	jumps int     // of the clocks
-	jump  string  // the last one that nobody was told of yet
-	until time.Duration
-	ttl   time.Duration // of the last grant
-	index uint64        // the ledger must have reached it for its epochs to be current: the leader's when the lease began
-	since bool          // one was granted since the clocks jumped last
+	mu     sync.Mutex
+	last   Instant // newest reading
+	jumps  int     // of the clocks
+	jump   string  // the last one that nobody was told of yet
+	until  time.Duration
+	ttl    time.Duration // of the last grant
+	index  uint64        // the ledger must have reached it for its epochs to be current: the leader's when the lease began
+	newest uint64        // the leader's now
+	goal   uint64        // what the leader had at goalAt, and this node's ledger has not reached yet
+	goalAt time.Duration
+	since  bool // one was granted since the clocks jumped last
 }
 
 // newLease is one that has just run out: a sidecar starts fenced.
@@ -61,10 +64,10 @@ func (l *lease) renew(asked asking, reply api.HeartbeatReply) {
 	}
 	back := l.until <= asked.at // it had run out, or is the first
 	if l.until <= now {
-		// Somebody may have counted on its end: what was agreed meanwhile must be known. One
-		// that never ended is counted on to hold until this node's proxy has obeyed.
+		// Somebody may have counted on its end: what was agreed meanwhile must be known first.
 		l.index = max(l.index, reply.Index)
 	}
+	l.newest = max(l.newest, reply.Index)
 	if until := asked.at + ttl; until > l.until {
 		l.until, l.ttl = until, ttl
 	}
@@ -98,6 +101,20 @@ func (l *lease) left() (time.Duration, uint64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.until - l.look(), l.index
+}
+
+// knows says whether a ledger that has reached an index is the newest, by which alone anything is opened, and
+// whether it will do for what is open: it knows what was agreed before the lease began, and is behind what is agreed
+// since for no longer than a lease lasts. What is agreed during a lease waits for its holder, but not where the old
+// primary can commit nothing without it.
+func (l *lease) knows(has uint64) (newest, enough bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	now := l.look()
+	if has >= l.goal {
+		l.goal, l.goalAt = l.newest, now
+	}
+	return has >= l.newest, has >= l.index && (has >= l.goal || now-l.goalAt <= l.ttl)
 }
 
 // unbroken says that no clock jumped since the last lease was granted: a node that holds

@@ -198,10 +198,24 @@ func TestALeaseAsksForTheLedgerOfItsBeginning(t *testing.T) {
 				t.Errorf("%s: the ledger must have reached %d, want %d", step.name, index, step.want)
 			}
 		}
+		current := func(has uint64) bool { _, enough := l.knows(has); return enough }
+		for current(12) { // at each heartbeat: the leader's ledger goes on, this node's does not
+			<-time.After(100 * time.Millisecond)
+			if _, index := l.left(); index != 12 {
+				t.Fatalf("a lease that goes on asks for %d", index)
+			}
+			grant(30)
+			if newest, _ := l.knows(12); newest {
+				t.Fatal("it is taken for the newest")
+			}
+		}
+		if left, _ := l.left(); left <= 0 || !current(30) {
+			t.Errorf("%s of the lease are left, and a ledger that has caught up does not do", left)
+		}
 		asked := l.ask() // the answer is late: the lease has ended meanwhile
 		<-time.After(time.Second)
-		l.renew(asked, api.HeartbeatReply{Lease: topology.Duration(2 * time.Second), Index: 20})
-		if _, index := l.left(); index != 20 {
+		l.renew(asked, api.HeartbeatReply{Lease: topology.Duration(2 * time.Second), Index: 40})
+		if _, index := l.left(); index != 40 {
 			t.Errorf("an answer that came after the end of the lease: the ledger must have reached %d", index)
 		}
 	})

@@ -112,16 +112,19 @@ func (s *Sidecar) reconcile(ctx context.Context, cluster string) {
 
 // step does what is called for now and says when to look again at the latest.
 func (k *keeper) step(ctx context.Context) time.Duration {
-	left, index := k.lease.left()
+	left, _ := k.lease.left()
 	state := k.ports.Consensus.State()
 	want := state.Clusters[k.cluster].Desired()
 	k.told = max(k.told, want.Epoch)
-	switch {
+	changes := !k.applied || want.Epoch != k.route.Epoch || !want.SameAssignment(k.route)
+	switch newest, enough := k.lease.knows(state.Index); {
 	case k.goesOn():
 	case left <= 0:
 		return k.fence(ctx, -left, "no lease")
-	case state.Index < index: // of other clusters' entries nobody tells
-		return min(catchUpEvery, k.fence(ctx, 0, "the ledger is older than the lease"))
+	case !enough, !newest && !k.applied:
+		return min(catchUpEvery, k.fence(ctx, 0, "the ledger is older than the lease")) // of other clusters' entries nobody tells
+	case !newest && changes && want.Mode == topology.Open:
+		return catchUpEvery // nothing is opened by a ledger that is not the newest
 	}
 	if acked := k.acked.epoch(k.cluster); want.Epoch < acked {
 		return k.fence(ctx, k.cfg.Lease.FenceTime.D(), fmt.Sprintf("the ledger is at epoch %d and this node has acknowledged %d", want.Epoch, acked))
@@ -131,7 +134,7 @@ func (k *keeper) step(ctx context.Context) time.Duration {
 	wait := lookEvery
 	switch {
 	case want.Epoch == 0: // nothing was agreed yet: nothing is ours to change
-	case !k.applied || want.Epoch != k.route.Epoch || !want.SameAssignment(k.route):
+	case changes:
 		wait = k.apply(bounded, want)
 	default:
 		wait = k.look(bounded)

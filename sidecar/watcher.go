@@ -73,10 +73,22 @@ func (w *watcher) run(ctx context.Context) {
 	}
 }
 
+// turnTime is how long a log-in keeps others from beginning: one that takes longer waits for a
+// server that does not answer, which costs nothing here.
+const turnTime = 50 * time.Millisecond
+
+// crowded says that a probe will have to log in where thousands may at the same time: when
+// they begin, and when this process gets too little CPU to have taken their answers in time. What does
+// not answer is asked as often as ever otherwise: views of it count for a short time only.
+func (w *watcher) crowded(last topology.View) bool {
+	return w.opening != nil && (last.Reach == topology.Unknown || !last.Alive() && w.beat.grace() > 0)
+}
+
 // turn waits until one more of thousands may log in; false when ctx ended first.
 func (w *watcher) turn(ctx context.Context) bool {
 	select {
 	case w.opening <- struct{}{}:
+		time.AfterFunc(turnTime, func() { <-w.opening })
 		return true
 	case <-ctx.Done():
 		return false
@@ -86,17 +98,16 @@ func (w *watcher) turn(ctx context.Context) bool {
 func (w *watcher) probe(ctx context.Context, light bool) {
 	w.mu.Lock()
 	before := w.view
+	w.mu.Unlock()
+	if w.crowded(before) && !w.turn(ctx) {
+		return
+	}
+	w.mu.Lock()
+	before = w.view
 	if light = light && before.Reach == topology.Answered; !light {
 		w.started++
 	}
 	w.mu.Unlock()
-
-	if w.opening != nil && !before.Alive() { // it will have to log in
-		if !w.turn(ctx) {
-			return
-		}
-		defer func() { <-w.opening }()
-	}
 	timeout := w.timeout
 	if w.beat != nil {
 		timeout += w.beat.grace()

@@ -146,41 +146,49 @@ func TestEvidenceIgnoresAnOvertakenHeartbeat(t *testing.T) {
 	}
 }
 
-// Of thousands only so many log in at once, whenever that is; who answers is asked whoever
-// else does not.
-func TestWhoDidNotAnswerTakesItsTurn(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		ctx, stop := context.WithCancel(context.Background())
-		opening, probes := make(chan struct{}, 2), 0
-		var mu sync.Mutex
-		under, most := 0, 0
-		silent := func(ctx context.Context) topology.View {
-			mu.Lock()
-			under++
-			most = max(most, under)
-			mu.Unlock()
-			<-ctx.Done()
-			mu.Lock()
-			under--
-			mu.Unlock()
-			return topology.View{Reach: topology.TimedOut}
-		}
-		answers := func(context.Context) topology.View { probes++; return topology.View{Reach: topology.Answered} }
-		var watchers sync.WaitGroup
-		for _, probe := range []probeFunc{answers, silent, silent, silent, silent} {
-			w := newWatcher(dbA, 100*time.Millisecond, 500*time.Millisecond, func(_, _ topology.View) {})
-			w.prober, w.opening = probe, opening
-			watchers.Go(func() { w.run(ctx) })
+// Of thousands only so many begin to log in at once. What is known not to answer is asked as
+// often as ever, for views of it count for a short time only, unless this process is late itself.
+func TestThousandsLogInOneAfterTheOther(t *testing.T) {
+	for _, late := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			ctx, stop := context.WithCancel(context.Background())
+			opening, beat := make(chan struct{}, 2), newBeat()
+			if late {
+				beat.late.Store(int64(time.Hour)) // nothing comes by that would lower it
+			}
+			var mu sync.Mutex
+			var begun []time.Time
+			silent := func(ctx context.Context) topology.View {
+				mu.Lock()
+				begun = append(begun, time.Now())
+				mu.Unlock()
+				<-ctx.Done()
+				return topology.View{Reach: topology.TimedOut}
+			}
+			began := time.Now()
+			var watchers sync.WaitGroup
+			const n = 20
+			for range n {
+				w := newWatcher(dbA, 10*time.Second, 500*time.Millisecond, func(_, _ topology.View) {})
+				w.prober, w.opening, w.beat = probeFunc(silent), opening, beat
+				watchers.Go(func() { w.run(ctx) })
+			}
+			<-time.After(turnTime * (n/2 - 1) / 2)
 			synctest.Wait()
-		}
-		<-time.After(10 * time.Second)
-		stop()
-		watchers.Wait()
-		if most != cap(opening) {
-			t.Errorf("%d were asked at once that did not answer, want %d", most, cap(opening))
-		}
-		if probes < 100 {
-			t.Errorf("the one that answers was asked %d times in 10 s", probes)
-		}
-	})
+			mu.Lock()
+			if most := 2 * (n/4 + 1); len(begun) > most {
+				t.Errorf("late %t: %d were asked for the first time within %s, want no more than %d", late, len(begun), time.Since(began), most)
+			}
+			mu.Unlock()
+			<-time.After(time.Minute)
+			mu.Lock()
+			again := len(begun)
+			mu.Unlock()
+			if want := 5 * n; again < want {
+				t.Errorf("late %t: %d were asked %d times in a minute, want at least %d", late, n, again, want)
+			}
+			stop()
+			watchers.Wait()
+		})
+	}
 }
