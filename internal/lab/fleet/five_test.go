@@ -84,7 +84,7 @@ func TestFiveServers(t *testing.T) {
 		must(t, err)
 		stop := neverRouted(t, ctx, f, old.Addr)
 		must(t, old.Start(ctx))
-		keptOut(t, ctx, f, old, only, 0)
+		keptOut(t, ctx, f, old, lastOf(t, ctx, old, only, 0))
 		stop()
 		nothingLost(t, ctx, f, load)
 		if diff := cmp.Diff(before.Policy, snapshot(t, ctx, f).Policy); diff != "" {

@@ -39,62 +39,65 @@ func TestAThawedPrimaryIsKeptOut(t *testing.T) {
 		t.Logf("%s replicates %s after it was thawed", p.Name, took.Round(time.Millisecond))
 	})
 	t.Run("with transactions of its own", func(t *testing.T) {
-		var only string
-		r, err := f.Blow(ctx, load, "freeze", func(p *lab.Server) (err error) {
-			only, err = freezeUnsent(ctx, f, p)
-			return err
+		var alone gtid.Set
+		r, err := f.Blow(ctx, load, "freeze", func(p *lab.Server) error {
+			alone = freezeUnsent(t, ctx, f, p)
+			return nil
 		}, nil)
 		must(t, err)
 		t.Log(r)
 		stop := neverRouted(t, ctx, f, r.From.Addr)
 		must(t, r.From.Thaw())
 
-		beyond := 0
-		if r.From.Flavor() == lab.MySQL {
-			beyond = 1 // what waits for an acknowledgement does not count as executed there
-		}
-		keptOut(t, ctx, f, r.From, only, beyond)
+		keptOut(t, ctx, f, r.From, alone)
 		stop()
 		nothingLost(t, ctx, f, load)
 	})
 }
 
 // freezeUnsent freezes a primary while a client waits for the acknowledgement of what its replicas never got, and gives
-// its position.
-func freezeUnsent(ctx context.Context, f *fleet.Fleet, p *lab.Server) (position string, err error) {
+// the first transaction of that.
+func freezeUnsent(t *testing.T, ctx context.Context, f *fleet.Fleet, p *lab.Server) (alone gtid.Set) {
+	t.Helper()
 	others, err := replicas(ctx, f)
-	if err != nil {
-		return "", err
+	must(t, err)
+	must(t, each(ctx, others, (*lab.Server).StopReceiver))
+	beyond := 0
+	if p.Flavor() == lab.MySQL {
+		beyond = 1 // what waits for an acknowledgement does not count as executed there
 	}
-	if err := each(ctx, others, (*lab.Server).StopReceiver); err != nil {
-		return "", err
-	}
-	err = lab.Eventually(ctx, "a client to wait for an acknowledgement", 10*time.Millisecond, func() (bool, string) {
+	// A client may also wait for an acknowledgement that is on its way: of what was received before the receivers stopped.
+	eventually(t, ctx, "a client to wait for the acknowledgement of what no replica received", func() (bool, string) {
+		pos, err := p.Position(ctx)
+		must(t, err)
+		alone = lastOf(t, ctx, p, pos, beyond)
+		for _, s := range others {
+			r, err := s.Replica(ctx)
+			must(t, err)
+			received, err := gtid.Parse(r.Received)
+			must(t, err)
+			if received.Contains(alone) {
+				return false, fmt.Sprintf("%s received %s", s.Name, alone)
+			}
+		}
 		n, err := p.AwaitingAcks(ctx)
-		return n > 0, fmt.Sprint(n, " wait, ", err)
+		must(t, err)
+		return n > 0, fmt.Sprint(n, " wait")
 	})
-	if err != nil {
-		return "", err
-	}
-	pos, err := p.Position(ctx)
-	if err != nil {
-		return "", err
-	}
-	if err := p.Freeze(); err != nil {
-		return "", err
-	}
-	return pos, each(ctx, others, (*lab.Server).StartReceiver)
+	must(t, p.Freeze())
+	must(t, each(ctx, others, (*lab.Server).StartReceiver))
+	return alone
 }
 
-// keptOut checks that an old primary is closed, that nobody makes it a replica, and that the transaction which it alone
-// has is listed: the last one of a position, or one so far beyond it.
-func keptOut(t *testing.T, ctx context.Context, f *fleet.Fleet, old *lab.Server, position string, beyond int) {
+// keptOut checks that an old primary is closed, that nobody makes it a replica, and that a transaction which it alone
+// has is listed.
+func keptOut(t *testing.T, ctx context.Context, f *fleet.Fleet, old *lab.Server, alone gtid.Set) {
 	t.Helper()
 	sentence := found(t, ctx, f, "OldPrimaryDiverged", old.Addr).Sentence
 	_, rest, _ := strings.Cut(sentence, "never received: ")
 	text, _, _ := strings.Cut(rest, ";")
 	extra, err := gtid.Parse(text)
-	if alone := lastOf(t, ctx, old, position, beyond); err != nil || !extra.Contains(alone) {
+	if err != nil || !extra.Contains(alone) {
 		t.Errorf("%s is not listed (%v): %s", alone, err, sentence)
 	}
 	eventually(t, ctx, old.Name+" is closed", func() (bool, string) {
