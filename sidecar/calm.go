@@ -4,6 +4,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/remora-ha/remora/failover"
@@ -69,15 +70,20 @@ func (d *decider) still(now time.Time) bool {
 		d.evidence.company(now, d.ports.Clock().Boot) == d.calm.company
 }
 
-// setRestless counts the clusters where something is going on.
-func (d *decider) setRestless(now bool) {
+// counted says whether a cluster is one of those of its term that a number counts.
+type counted struct {
+	of *atomic.Int32
+	is bool
+}
+
+func (c *counted) set(is bool) {
 	switch {
-	case now && !d.restless:
-		d.term.restless.Add(1)
-	case !now && d.restless:
-		d.term.restless.Add(-1)
+	case is && !c.is:
+		c.of.Add(1)
+	case !is && c.is:
+		c.of.Add(-1)
 	}
-	d.restless = now
+	c.is = is
 }
 
 // answering counts the instances whose newest view is fresh and says that they answer.

@@ -43,8 +43,8 @@ type decider struct {
 	doubts map[topology.Addr]doubt // where the watching is shared; guarded by mu
 
 	asked       time.Time
-	doubting    bool   // it is counted among the term's
-	restless    bool   // likewise
+	doubting    counted
+	restless    counted
 	calm        calm   // whether nothing is going on, as of the last cycle
 	sentence    string // the last
 	said        string // its gist
@@ -65,7 +65,7 @@ type decider struct {
 
 func newDecider(t *term, cluster string) *decider {
 	return &decider{
-		term: t, cluster: cluster, turn: make(chan struct{}, 1), inFlight: map[topology.Addr]failover.Step{},
+		term: t, cluster: cluster, turn: make(chan struct{}, 1), doubting: counted{of: &t.doubting}, restless: counted{of: &t.restless}, inFlight: map[topology.Addr]failover.Step{},
 		ended: map[start]time.Time{}, detected: map[topology.Addr]time.Time{}, told: map[topology.Addr]told{},
 		memory: memory{watch: failover.Watch{Since: time.Now()}},
 	}
@@ -80,7 +80,7 @@ func (d *decider) run(ctx context.Context) {
 	defer stopOthers()
 	agreed, stopAgreed := d.agreed.watch(d.cluster)
 	defer stopAgreed()
-	defer d.setRestless(false)
+	defer d.restless.set(false)
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for ctx.Err() == nil {

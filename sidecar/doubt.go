@@ -42,9 +42,9 @@ func (d *decider) heedDoubts(ctx context.Context, c *failover.Case, v *failover.
 		d.inquire(ctx, c)
 		d.readAnew(ctx, c)
 	}
-	d.setDoubting(shared && inDoubt)
+	d.doubting.set(shared && inDoubt)
 	d.calm = d.calmness(c, v, shared && !inDoubt)
-	d.setRestless(shared && !d.calm.now)
+	d.restless.set(shared && !d.calm.now)
 }
 
 // unreadMost is how old the last reading of an instance that answers may be: more than any view
@@ -228,17 +228,6 @@ func (t *term) shared() bool { return t.sharing.Load() || t.evidence.anyShares()
 // askPause is how long a cluster whose primary is in doubt waits until all are asked again.
 func (t *term) askPause() time.Duration {
 	return min(askAgain, askEvery*time.Duration(max(1, t.doubting.Load()/doubtsAtOnce)))
-}
-
-// setDoubting counts the clusters whose primary is in doubt.
-func (d *decider) setDoubting(now bool) {
-	switch {
-	case now && !d.doubting:
-		d.term.doubting.Add(1)
-	case !now && d.doubting:
-		d.term.doubting.Add(-1)
-	}
-	d.doubting = now
 }
 
 // inquiries bounds how many questions are asked in a second. It is safe for concurrent use.

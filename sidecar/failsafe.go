@@ -58,7 +58,7 @@ func (s *Sidecar) holdOn(ctx context.Context) {
 			return
 		case <-tick.C:
 		}
-		left, _ := s.lease.left()
+		left := s.lease.left()
 		if left > ttl/2 {
 			said = ""
 		}

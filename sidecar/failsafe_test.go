@@ -122,7 +122,7 @@ func TestTheNextLeaderWaitsOutWhatItConfirmed(t *testing.T) {
 		others["n2"].setTerm(next)
 		*off = true
 		for {
-			held, _ := f.lease.left()
+			held := f.lease.left()
 			left := next.evidence.leaseLeft("n1", others["n2"].ports.Clock().Boot)
 			if left < held+f.cfg.Lease.FenceTime.D() {
 				t.Fatalf("the holder has %s, and the leader believes %s with the fence time", held, left)

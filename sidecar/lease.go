@@ -95,12 +95,11 @@ func (l *lease) prolong(asked asking, ttl time.Duration) bool {
 	return ok
 }
 
-// left is how long the lease still holds, and the index that came with it. It is
-// negative by how long the lease has been over.
-func (l *lease) left() (time.Duration, uint64) {
+// left is how long the lease still holds, negative by how long it has been over.
+func (l *lease) left() time.Duration {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.until - l.look(), l.index
+	return l.until - l.look()
 }
 
 // knows says whether a ledger that has reached an index is the newest, by which alone anything is opened, and
@@ -131,7 +130,7 @@ func (l *lease) ended(ctx context.Context) {
 	jumped, stop := l.changed.watch()
 	defer stop()
 	for {
-		left, _ := l.left()
+		left := l.left()
 		if left <= 0 || ctx.Err() != nil {
 			return
 		}

@@ -73,23 +73,23 @@ func TestAJumpOfAClockEndsTheLease(t *testing.T) {
 				l := newLease(m.now)
 				grant := api.HeartbeatReply{Lease: topology.Duration(2 * time.Second), Index: 7}
 				l.renew(l.ask(), grant)
-				if left, index := l.left(); left != 2*time.Second || index != 7 {
-					t.Fatalf("%s left at index %d", left, index)
+				if left := l.left(); left != 2*time.Second || l.index != 7 {
+					t.Fatalf("%s left at index %d", left, l.index)
 				}
 				underway := l.ask()
 				jump(m)
-				if left, _ := l.left(); left > 0 {
+				if left := l.left(); left > 0 {
 					t.Errorf("%s left after the jump", left)
 				}
 				l.renew(underway, grant)
-				if left, _ := l.left(); left > 0 {
+				if left := l.left(); left > 0 {
 					t.Errorf("a lease that was asked for before the jump counts: %s left", left)
 				}
 				if l.takeJump() == "" || l.takeJump() != "" {
 					t.Error("what happened is not told once")
 				}
 				l.renew(l.ask(), grant)
-				if left, _ := l.left(); left != 2*time.Second {
+				if left := l.left(); left != 2*time.Second {
 					t.Errorf("the next lease does not count: %s left", left)
 				}
 			})
@@ -153,11 +153,11 @@ func TestTheGrantorNeverBelievesALeaseOverEarly(t *testing.T) {
 				l.renew(asked, api.HeartbeatReply{Lease: ttl})
 				<-time.After(time.Second)
 				sleeper(holder, grantor).slept += time.Second
-				if held, _ := l.left(); held > time.Until(until) {
+				if held := l.left(); held > time.Until(until) {
 					t.Errorf("the holder has %s, %s is right", held, time.Until(until))
 				}
 				<-time.After(time.Until(until))
-				if held, _ := l.left(); held > 0 {
+				if held := l.left(); held > 0 {
 					t.Errorf("the holder's lease is over, and it has %s", held)
 				}
 				if left := e.leaseLeft("n1", grantor.now().Boot); left < fence.D() {
@@ -194,29 +194,29 @@ func TestALeaseAsksForTheLedgerOfItsBeginning(t *testing.T) {
 		} {
 			<-time.After(step.wait)
 			grant(step.index)
-			if _, index := l.left(); index != step.want {
-				t.Errorf("%s: the ledger must have reached %d, want %d", step.name, index, step.want)
+			if l.index != step.want {
+				t.Errorf("%s: the ledger must have reached %d, want %d", step.name, l.index, step.want)
 			}
 		}
 		current := func(has uint64) bool { _, enough := l.knows(has); return enough }
 		for current(12) { // at each heartbeat: the leader's ledger goes on, this node's does not
 			<-time.After(100 * time.Millisecond)
-			if _, index := l.left(); index != 12 {
-				t.Fatalf("a lease that goes on asks for %d", index)
+			if l.index != 12 {
+				t.Fatalf("a lease that goes on asks for %d", l.index)
 			}
 			grant(30)
 			if newest, _ := l.knows(12); newest {
 				t.Fatal("it is taken for the newest")
 			}
 		}
-		if left, _ := l.left(); left <= 0 || !current(30) {
+		if left := l.left(); left <= 0 || !current(30) {
 			t.Errorf("%s of the lease are left, and a ledger that has caught up does not do", left)
 		}
 		asked := l.ask() // the answer is late: the lease has ended meanwhile
 		<-time.After(time.Second)
 		l.renew(asked, api.HeartbeatReply{Lease: topology.Duration(2 * time.Second), Index: 40})
-		if _, index := l.left(); index != 40 {
-			t.Errorf("an answer that came after the end of the lease: the ledger must have reached %d", index)
+		if l.index != 40 {
+			t.Errorf("an answer that came after the end of the lease: the ledger must have reached %d", l.index)
 		}
 	})
 }

@@ -112,7 +112,7 @@ func (s *Sidecar) reconcile(ctx context.Context, cluster string) {
 
 // step does what is called for now and says when to look again at the latest.
 func (k *keeper) step(ctx context.Context) time.Duration {
-	left, _ := k.lease.left()
+	left := k.lease.left()
 	state := k.ports.Consensus.State()
 	want := state.Clusters[k.cluster].Desired()
 	k.told = max(k.told, want.Epoch)
@@ -140,7 +140,7 @@ func (k *keeper) step(ctx context.Context) time.Duration {
 		wait = k.look(bounded)
 	}
 	cancel()
-	if left, _ = k.lease.left(); left > 0 || !k.goesOn() { // that may have taken seconds
+	if left = k.lease.left(); left > 0 || !k.goesOn() { // that may have taken seconds
 		return max(0, min(left, wait))
 	}
 	return wait

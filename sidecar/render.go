@@ -53,7 +53,7 @@ type telling struct {
 func (s *Sidecar) tell(ctx context.Context, r Renderer, told map[string]telling) {
 	for name := range s.cfg.Clusters {
 		// Asked for each: telling the one before may have taken seconds.
-		left, _ := s.lease.left()
+		left := s.lease.left()
 		state := s.ports.Consensus.State()
 		if _, enough := s.lease.knows(state.Index); left <= 0 || !enough {
 			if last := told[name]; last.epoch == 0 || !(s.lease.unbroken() && s.holds(name)) {

@@ -101,7 +101,7 @@ func TestTheLeaseFilePromisesNoMoreThanTheHolderHas(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if left, _ := f.lease.left(); n.Until-clock().Boot > left {
+			if left := f.lease.left(); n.Until-clock().Boot > left {
 				t.Fatalf("the file says %s, the holder has %s", n.Until-clock().Boot, left)
 			}
 			if n.Until < last.Until || n.Writers["main"] != 10 || n.Node != "n1" {
@@ -109,7 +109,7 @@ func TestTheLeaseFilePromisesNoMoreThanTheHolderHas(t *testing.T) {
 			}
 			last = n
 		}
-		if left, _ := f.lease.left(); left-(last.Until-clock().Boot) > f.cfg.Lease.Heartbeat.D()+210*time.Millisecond {
+		if left := f.lease.left(); left-(last.Until-clock().Boot) > f.cfg.Lease.Heartbeat.D()+210*time.Millisecond {
 			t.Errorf("the file lags behind: %s of %s", last.Until-clock().Boot, left)
 		}
 		stop()
