@@ -274,13 +274,18 @@ func throughHeld(t *testing.T, b *bench) *held {
 	return h
 }
 
+// routedThenHeld brings the proxy to a route; what it answers then waits until it is let through.
+func routedThenHeld(t *testing.T, b *bench) (h *held, r topology.Route, open func()) {
+	t.Helper()
+	h, r = throughHeld(t, b), route(5, "db1:3306", topology.Open)
+	b.apply(t, r)
+	return h, r, h.shut(t)
+}
+
 // A reading that began before somebody asked is no answer to him.
 func TestNobodyIsAnsweredByAnOlderReading(t *testing.T) {
 	onProxies(t, func(t *testing.T, b *bench) {
-		h := throughHeld(t, b)
-		r := route(5, "db1:3306", topology.Open)
-		b.apply(t, r)
-		open := h.shut(t)
+		h, r, open := routedThenHeld(t, b)
 		var looks sync.WaitGroup
 		drift := make([][]string, 2)
 		look := func(i int) {
@@ -313,10 +318,7 @@ func TestNobodyIsAnsweredByAnOlderReading(t *testing.T) {
 // left the connection is given up, and the next, such as a fence, waits for nothing.
 func TestWhoGoesAwayHoldsUpNobody(t *testing.T) {
 	onProxies(t, func(t *testing.T, b *bench) {
-		h := throughHeld(t, b)
-		r := route(5, "db1:3306", topology.Open)
-		b.apply(t, r)
-		open := h.shut(t)
+		h, r, open := routedThenHeld(t, b)
 		why := errors.New("no longer wanted")
 		impatient, leave := context.WithCancelCause(context.Background())
 		left, stayed := make(chan error, 1), make(chan error, 1)
