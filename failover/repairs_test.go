@@ -132,6 +132,7 @@ func TestRepairsOfTheWriter(t *testing.T) {
 		{"a late statement closed it, just after a roll-back", rolledBack(at("a"), 70*time.Second).watched(time.Hour, 20*time.Second), "set writable a:3306"},
 		{"not one that came later", rolledBack(at("a"), 2*time.Minute).watched(time.Hour, 20*time.Second), ""},
 		{"nor where it was never seen open", rolledBack(at("a"), 70*time.Second).watched(time.Hour, 0), ""},
+		{"nor where it was closed before the recovery's end", rolledBack(at("a"), 70*time.Second).watched(time.Hour, 71*time.Second), ""},
 		{"nor after another's", rolledBack(at("b"), 70*time.Second).watched(time.Hour, 20*time.Second), ""},
 		{"not where somebody closed it", primary("a", readOnly(), with(func(st *topology.State) { st.Uptime = topology.Duration(2 * time.Hour) })).replica("b").repair(after), ""},
 		{"nor where somebody closed it after that", primary("a", restarted()).replica("b").repair(after).watched(time.Hour, 30*time.Second), ""},

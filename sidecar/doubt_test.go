@@ -245,6 +245,42 @@ func TestARejoinGoesByWhatOthersRead(t *testing.T) {
 	})
 }
 
+// An instance that each of its watchers leaves to another to read is read all the same.
+func TestAnInstanceThatNobodyReadsIsAskedFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFew(t, unchanged)
+		tell := func(h api.Heartbeat) (asked bool) {
+			f.seq++
+			h.Node, h.Seq, h.Since, h.Started, h.Shares = "n2", f.seq, f.seq-1, f.started, "all"
+			f.evidence.take(h, time.Now())
+			h.Node = "n3"
+			f.evidence.take(h, time.Now())
+			f.cycle(context.Background())
+			synctest.Wait()
+			return f.wasAsked(dbA)
+		}
+		var whole, confirmed api.Heartbeat
+		for _, a := range []topology.Addr{dbA, dbB, dbC} {
+			v := f.view("n2", a)
+			v.State.Executed = gtid.Set{} // as in a cluster that is well
+			if a != dbA {
+				v.State.Sources[0].Received = gtid.Set{}
+			}
+			whole.Views, confirmed.Again = append(whole.Views, api.Age(v, time.Now())), append(confirmed.Again, api.Again{Instance: a})
+		}
+		asked := tell(whole)
+		for read := time.Now(); time.Since(read) < unreadMost && !asked; pass(time.Second) {
+			if asked = tell(confirmed); asked {
+				t.Errorf("it was asked for after %s: %s", time.Since(read), f.lastVerdict().Decision.Sentence)
+			}
+		}
+		pass(time.Second)
+		if !tell(confirmed) {
+			t.Errorf("in %s nobody was asked for it", unreadMost)
+		}
+	})
+}
+
 func TestAfterItsHooksAFailoverWaitsUntilAllWasLookedAt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFew(t, func(p *failover.Policy) { p.Hooks.BeforeFailover = one("slow") })

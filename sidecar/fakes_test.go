@@ -317,6 +317,21 @@ func (f follower) opened(t *testing.T, after func(time.Duration)) {
 	}
 }
 
+// behind has the leader agree on entries that this node's ledger does not have yet.
+func (f follower) behind(entries uint64) {
+	ahead := f.raft.State().Index + entries
+	f.peer.mu.Lock()
+	defer f.peer.mu.Unlock()
+	f.peer.index = func() uint64 { return ahead }
+}
+
+// catchesUp brings the last entry that the ledger lacks, which is not of its clusters, and gives the node the time to notice.
+func (f follower) catchesUp(t *testing.T, after func(time.Duration)) {
+	t.Helper()
+	f.raft.must(t, ledger.Command{RegisterNode: &ledger.RegisterNode{Node: ledger.Node{Name: "n9"}}})
+	after(2 * catchUpEvery)
+}
+
 // begin opens an intent from a to b.
 func (f follower) begin(t *testing.T, kind failover.Kind) {
 	t.Helper()

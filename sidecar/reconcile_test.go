@@ -47,10 +47,7 @@ func TestASidecarStartsFenced(t *testing.T) {
 
 func TestALeaseOfANewerLedgerRoutesNothing(t *testing.T) {
 	inVirtualTime(t, func(t *testing.T, f follower, after func(time.Duration)) {
-		behind := f.raft.State().Index + 3
-		f.peer.mu.Lock()
-		f.peer.index = func() uint64 { return behind } // the leader has an entry that this node has not
-		f.peer.mu.Unlock()
+		f.behind(3)        // the leader has an entry that this node has not
 		after(time.Second) // a heartbeat has brought it
 		f.routed(t)
 		after(time.Second)
@@ -69,18 +66,75 @@ func TestALeaseOfANewerLedgerRoutesNothing(t *testing.T) {
 func TestALedgerThatCatchesUpByAnotherClusterRoutesAtOnce(t *testing.T) {
 	cutOffFromTheStart(t, func(t *testing.T, f follower, after func(time.Duration)) {
 		f.routed(t)
-		missing := f.raft.State().Index + 1
-		f.peer.mu.Lock()
-		f.peer.index, f.peer.grant = func() uint64 { return missing }, true
-		f.peer.mu.Unlock()
+		f.behind(1)
+		f.peer.set(true)
 		after(time.Second)
 		if f.proxy.routes() == topology.Open {
 			t.Fatal("a route was applied that may not be the current one")
 		}
-		f.raft.must(t, ledger.Command{RegisterNode: &ledger.RegisterNode{Node: ledger.Node{Name: "n9"}}})
-		after(2 * catchUpEvery)
+		f.catchesUp(t, after)
 		if f.proxy.routes() != topology.Open {
 			t.Errorf("the ledger has reached what the lease asks for, and the proxy is %s", f.proxy.routes())
+		}
+	})
+}
+
+// What is open may stand though more was agreed since, but not for longer than a lease.
+func TestALedgerThatStaysBehindClosesWhatIsOpen(t *testing.T) {
+	inVirtualTime(t, func(t *testing.T, f follower, after func(time.Duration)) {
+		f.opened(t, after)
+		f.behind(1)
+		after(f.cfg.Lease.TTL.D() - lookEvery)
+		if f.proxy.routes() != topology.Open {
+			t.Errorf("within a lease the proxy is %s", f.proxy.routes())
+		}
+		after(3 * lookEvery)
+		if f.proxy.routes() != topology.Fenced {
+			t.Errorf("after a lease the proxy is %s", f.proxy.routes())
+		}
+		f.catchesUp(t, after)
+		if f.proxy.routes() != topology.Open {
+			t.Errorf("when the ledger has caught up the proxy is %s", f.proxy.routes())
+		}
+	})
+}
+
+// An old ledger's route may name a writer that was replaced since.
+func TestALedgerThatIsNotTheNewestOpensNothing(t *testing.T) {
+	inVirtualTime(t, func(t *testing.T, f follower, after func(time.Duration)) {
+		f.opened(t, after)
+		f.begin(t, failover.KindFailover)
+		f.behind(2)
+		after(f.cfg.Lease.Heartbeat.D())
+		f.raft.must(t, ledger.Command{CommitRoute: &ledger.CommitRoute{Cluster: "main", IntentID: "i1", Writer: dbB}})
+		after(f.cfg.Lease.TTL.D() / 2)
+		if f.proxy.routes() != topology.Fenced {
+			t.Errorf("the proxy is %s for %s", f.proxy.routes(), f.proxy.now.Writer)
+		}
+		f.catchesUp(t, after)
+		if f.proxy.routes() != topology.Open || f.proxy.now.Writer != dbB {
+			t.Errorf("when the ledger is the newest the proxy is %s for %s", f.proxy.routes(), f.proxy.now.Writer)
+		}
+	})
+}
+
+// Where a copy on its disk opens the writer, a proxy that restarts is closed until it is known who is the writer.
+func TestAProxyThatComesBackIsClosedUntilTheLedgerIsTheNewest(t *testing.T) {
+	inVirtualTime(t, func(t *testing.T, f follower, after func(time.Duration)) {
+		f.opened(t, after)
+		f.behind(1)
+		after(f.cfg.Lease.Heartbeat.D())
+		f.proxy.mu.Lock()
+		f.proxy.now = topology.Proxy{Writer: dbA, Mode: topology.Open}
+		f.proxy.mu.Unlock()
+		f.broke <- struct{}{}
+		after(0)
+		if f.proxy.routes() != topology.Fenced {
+			t.Errorf("the new incarnation is %s", f.proxy.routes())
+		}
+		f.catchesUp(t, after)
+		if f.proxy.routes() != topology.Open || f.proxy.now.Epoch == 0 {
+			t.Errorf("when the ledger is the newest it is %s at epoch %d", f.proxy.routes(), f.proxy.now.Epoch)
 		}
 	})
 }

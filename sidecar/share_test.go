@@ -11,6 +11,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/remora-ha/remora/api"
+	"github.com/remora-ha/remora/failover"
 	"github.com/remora-ha/remora/topology"
 )
 
@@ -44,6 +45,33 @@ func TestOneOfTheWatchersReads(t *testing.T) {
 			}
 		}
 	})
+}
+
+// When a primary is being changed everybody reads every instance of the cluster, as closely as in a small fleet.
+func TestEverybodyReadsWhileAPrimaryIsChanged(t *testing.T) {
+	f := newFollower()
+	f.cfg.Watch = WatchConfig{ShareAbove: 1, Primaries: 3, Others: 2}
+	f.routed(t)
+	check := func(what string, a topology.Addr, watch, read int) {
+		t.Helper()
+		watched, reads := 0, 0
+		for _, node := range f.cfg.observers() {
+			if at := f.targets(&share{node: node})[a]; at.own {
+				watched++
+				if !at.light {
+					reads++
+				}
+			}
+		}
+		if watched != watch || reads != read {
+			t.Errorf("%s: %s is watched by %d and read by %d, want %d and %d", what, a, watched, reads, watch, read)
+		}
+	}
+	check("at rest", dbA, 3, 1)
+	check("at rest", dbB, 2, 1)
+	f.begin(t, failover.KindFailover)
+	check("in a failover", dbA, 3, 3)
+	check("in a failover", dbB, 3, 3)
 }
 
 func manyNodes(t *rapid.T) []string {
