@@ -151,6 +151,11 @@ func TestOneClusterStopsNoOther(t *testing.T) {
 				t.Errorf("%d: %v, want %v", i, err, want)
 			}
 		}
+		before := loads(t, b)
+		apply(6)
+		if did := loads(t, b) - before; did > 2 {
+			t.Errorf("%d loads, though it is known who is refused", did)
+		}
 		sqlExec(t, b.Proxy, "DROP INDEX one_reader", "DELETE FROM mysql_galera_hostgroups", loadServers)
 		for i, err := range apply(10) {
 			if err != nil {
