@@ -50,6 +50,19 @@ func TestARouteIsAppliedAndReadBack(t *testing.T) {
 	})
 }
 
+// A table of our name that cannot be read might hold an epoch: it is not taken for none.
+func TestAnEpochThatCannotBeReadIsNotNone(t *testing.T) {
+	onProxies(t, func(t *testing.T, b *bench) {
+		b.apply(t, route(7, "db2:3306", topology.Open))
+		sqlExec(t, b.Proxy, "ALTER TABLE remora_epoch RENAME COLUMN epoch TO somebodys")
+		_, err := b.admin.Status(within(t), route(7, "db2:3306", topology.Open), tens)
+		wantErr(t, err, ErrRefused)
+		_, err = b.admin.Apply(within(t), route(6, "db1:3306", topology.Open), tens)
+		wantErr(t, err, ErrRefused)
+		wantText(t, "runtime", servers(t, b.Proxy, "runtime_mysql_servers"), openDB2)
+	})
+}
+
 func TestAStaleEpochChangesNothing(t *testing.T) {
 	onProxies(t, func(t *testing.T, b *bench) {
 		b.apply(t, route(7, "db2:3306", topology.Open))

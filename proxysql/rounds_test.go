@@ -71,6 +71,111 @@ func TestNothingIsOpenedForWhoWentAway(t *testing.T) {
 	})
 }
 
+// Of one cluster or hostgroup two are never written together: both their writers would be opened.
+func TestTheSecondOfAClusterIsWrittenAfterTheFirst(t *testing.T) {
+	onProxies(t, func(t *testing.T, b *bench) {
+		for name, second := range map[string]subject{
+			"one cluster":  {"c1", Hostgroups{Writer: 902, Reader: 903}},
+			"one writers":  {"other", Hostgroups{Writer: 102, Reader: 903}},
+			"one readers":  {"other", Hostgroups{Writer: 902, Reader: 103}},
+			"crossed over": {"other", Hostgroups{Writer: 103, Reader: 903}},
+		} {
+			reset(t, b.Proxy)
+			end, err := b.admin.begin(within(t))
+			must(t, err)
+			tasks := []*task{toApply(within(t), 1), toApply(within(t), 1)}
+			tasks[1].subject, tasks[1].route.Cluster, tasks[1].route.Epoch = second, second.cluster, 2
+			b.admin.look(within(t), tasks)
+			b.admin.write(within(t), tasks)
+			end()
+			if tasks[0].written != 1 || tasks[1].written != 0 || tasks[1].kind != looking || tasks[1].over {
+				t.Errorf("%s: the first is written %d times, the second %d times, and goes on with %d (over: %v)",
+					name, tasks[0].written, tasks[1].written, tasks[1].kind, tasks[1].over)
+			}
+			wantText(t, name, table(t, b.Proxy, "SELECT COUNT(*) FROM mysql_servers WHERE hostgroup_id >= 900"), "0")
+		}
+	})
+}
+
+// What claims a hostgroup again while it is taken over is seen when the route is read back.
+func TestWhatIsTakenOverIsReadBack(t *testing.T) {
+	onProxies(t, func(t *testing.T, b *bench) {
+		claims := []string{"INSERT INTO mysql_replication_hostgroups (writer_hostgroup, reader_hostgroup) VALUES (102, 103)", loadServers}
+		sqlExec(t, b.Proxy, claims...)
+		end, err := b.admin.begin(within(t))
+		must(t, err)
+		defer end()
+		x := toApply(within(t), 1)
+		x.hg.TakeOver = true
+		b.admin.look(within(t), []*task{x})
+		b.admin.write(within(t), []*task{x})
+		sqlExec(t, b.Proxy, claims...)
+		b.admin.look(within(t), []*task{x})
+		if x.over || x.settled || x.kind != writing {
+			t.Errorf("it is settled: %v (%v), and goes on with %d", x.settled, x.err, x.kind)
+		}
+	})
+}
+
+// A route that closes the writer is not said to be applied before the sessions are gone that could go on writing.
+func TestNoEpochIsToldWhileSessionsMayWrite(t *testing.T) {
+	onProxies(t, func(t *testing.T, b *bench) {
+		end, err := b.admin.begin(within(t))
+		must(t, err)
+		defer end()
+		x := toApply(within(t), 1)
+		x.route.Mode = topology.Fenced
+		b.admin.look(within(t), []*task{x})
+		b.admin.write(within(t), []*task{x})
+		b.admin.look(within(t), []*task{x})
+		if !x.settled || x.over || x.kind != ending {
+			t.Fatalf("it is settled: %v, over: %v, and goes on with %d", x.settled, x.over, x.kind)
+		}
+		b.admin.fail([]*task{x}, ErrUnreachable)
+		if x.status.Epoch != 0 {
+			t.Errorf("it is told to be at epoch %d", x.status.Epoch)
+		}
+		y := toApply(within(t), 1)
+		y.route.Mode = topology.Fenced
+		b.admin.look(within(t), []*task{y})
+		b.admin.look(within(t), []*task{y}) // it did not know yet what is in use
+		b.admin.end(within(t), []*task{y})
+		if y.err != nil || y.status.Epoch != 1 || !y.status.Drained {
+			t.Errorf("when they are gone: %+v, %v", y.status, y.err)
+		}
+	})
+}
+
+// What is refused to several may be the fault of one; that nobody answers is nobody's. Who is refused alone stays alone.
+func TestWhoseFaultARefusalIs(t *testing.T) {
+	for _, tt := range []struct {
+		name              string
+		several           bool
+		err               error
+		over, alone, kept bool
+	}{
+		{"several are refused", true, ErrRefused, false, true, false},
+		{"several get no answer", true, ErrUnreachable, true, false, false},
+		{"one is refused", false, ErrRefused, true, false, true},
+		{"one gets no answer", false, ErrUnreachable, true, false, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			a := New(Config{}, nil, nil)
+			defer a.Close()
+			tasks := []*task{toApply(within(t), 1)}
+			if tt.several {
+				tasks = append(tasks, toApply(within(t), 2))
+			}
+			a.fail(tasks, fmt.Errorf("what was asked: %w", tt.err))
+			for _, x := range tasks {
+				if x.over != tt.over || x.alone != tt.alone || a.refused[x.refusal()] != tt.kept {
+					t.Errorf("over: %v, alone: %v, to be alone: %v; want %v, %v, %v", x.over, x.alone, a.refused[x.refusal()], tt.over, tt.alone, tt.kept)
+				}
+			}
+		})
+	}
+}
+
 // What concerns the proxy as a whole and cannot be taken over keeps everybody from writing, also one whom others asked with.
 func TestNothingIsWrittenBeforeAllIsTakenOver(t *testing.T) {
 	const of = "UPDATE global_variables SET variable_value = '%d' WHERE variable_name = 'admin-cluster_mysql_%s_diffs_before_sync'"

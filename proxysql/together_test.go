@@ -135,29 +135,29 @@ func TestOneClusterStopsNoOther(t *testing.T) {
 		t.Cleanup(func() {
 			sqlExec(t, b.Proxy, "DROP INDEX IF EXISTS one_reader", "DELETE FROM mysql_galera_hostgroups", loadServers)
 		})
-		apply := func(epoch uint64) []error {
+		apply := func(epoch uint64, mode topology.Mode) []error {
 			return b.atOnce(t, n, func(i int) error {
-				r, hg := nth(i, epoch, topology.Open)
+				r, hg := nth(i, epoch, mode)
 				p, err := b.admin.Apply(within(t), r, hg)
-				if err == nil && (p.Epoch != epoch || p.Writer != r.Writer) {
+				if err == nil && (p.Epoch != epoch || p.Mode != mode || mode == topology.Open && p.Writer != r.Writer) {
 					return fmt.Errorf("applied: %+v", p)
 				}
 				return err
 			})
 		}
-		for i, err := range apply(5) {
+		for i, err := range apply(5, topology.Open) {
 			want := map[int]error{stale: ErrStaleEpoch, claimed: ErrConflict, refused: ErrRefused}[i]
 			if !errors.Is(err, want) {
 				t.Errorf("%d: %v, want %v", i, err, want)
 			}
 		}
 		before := loads(t, b)
-		apply(6)
+		apply(6, topology.Fenced)
 		if did := loads(t, b) - before; did > 2 {
 			t.Errorf("%d loads, though it is known who is refused", did)
 		}
 		sqlExec(t, b.Proxy, "DROP INDEX one_reader", "DELETE FROM mysql_galera_hostgroups", loadServers)
-		for i, err := range apply(10) {
+		for i, err := range apply(10, topology.Open) {
 			if err != nil {
 				t.Errorf("%d, mended: %v", i, err)
 			}

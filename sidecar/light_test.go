@@ -59,6 +59,26 @@ func TestASignOfLifeDoesUntilSomethingIsWrong(t *testing.T) {
 	})
 }
 
+// Who wants to know now waits for a reading that began afterwards: signs of life are none, whether past or to come.
+func TestNowIsAReading(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, stop := context.WithCancel(context.Background())
+		w := newWatcher(dbA, time.Second, 500*time.Millisecond, func(_, _ topology.View) {})
+		p := &countingProber{reach: topology.Answered}
+		w.prober = p
+		w.light.Store(true)
+		ended := make(chan struct{})
+		go func() { w.run(ctx); close(ended) }()
+		defer func() { stop(); <-ended }()
+		pass(5500 * time.Millisecond)
+		bounded, cancel := context.WithTimeout(ctx, 10*time.Second)
+		defer cancel()
+		if w.now(bounded); p.reads != 2 || bounded.Err() != nil {
+			t.Errorf("after %d pings and %d readings: %v", p.pings, p.reads, bounded.Err())
+		}
+	})
+}
+
 // Who is asked for an instance reads it, for a while also where a sign of life would do.
 func TestWhoIsAskedReadsForAWhile(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -69,15 +89,27 @@ func TestWhoIsAskedReadsForAWhile(t *testing.T) {
 		want := map[topology.Addr]target{dbA: {cluster: "main", Detection: detection, own: true, light: true, spread: true}}
 		ctx, stop := context.WithCancel(context.Background())
 		defer func() { stop(); o.close() }()
-		for i := range 30 {
-			if i == 5 {
-				o.look([]topology.Addr{dbA})
-			}
-			o.watch(ctx, want)
-			<-time.After(time.Second)
+		passes := func(d time.Duration) (reads, pings int) {
+			reads, pings = p.reads, p.pings
+			pass(d)
+			return p.reads - reads, p.pings - pings
 		}
-		if p.reads < 11 || p.reads > 13 || p.pings < 16 || p.pings > 20 {
-			t.Errorf("%d readings and %d pings in 30 s, want a reading at first, one when asked and 10 s of them", p.reads, p.pings)
+		o.watch(ctx, want)
+		if reads, pings := passes(5 * time.Second); reads != 1 || pings < 4 {
+			t.Errorf("at first: %d readings and %d pings in 5 s", reads, pings)
+		}
+		o.look([]topology.Addr{dbA})
+		if reads, pings := passes(5 * time.Second); reads < 5 || pings > 0 {
+			t.Errorf("when it was asked for: %d readings and %d pings in 5 s", reads, pings)
+		}
+		o.watch(ctx, want)
+		if reads, pings := passes(guestTime - 6*time.Second); reads < 3 || pings > 0 {
+			t.Errorf("while it may be asked for again: %d readings and %d pings in 4 s", reads, pings)
+		}
+		pass(2 * time.Second)
+		o.watch(ctx, want)
+		if reads, pings := passes(5 * time.Second); reads > 0 || pings < 4 {
+			t.Errorf("afterwards: %d readings and %d pings in 5 s", reads, pings)
 		}
 	})
 }
