@@ -68,7 +68,7 @@ type keeper struct {
 
 	route   topology.Route // last applied
 	applied bool
-	told    uint64    // newest epoch of the ledger: none older is applied
+	told    uint64    // epoch of the ledger, which only grows
 	fenced  fence     // what was done without a lease
 	cut     Cut       // what was done without the admin interface
 	sure    bool      // what the process before cut off is not in the way
@@ -115,7 +115,7 @@ func (k *keeper) step(ctx context.Context) time.Duration {
 	left := k.lease.left()
 	state := k.ports.Consensus.State()
 	want := state.Clusters[k.cluster].Desired()
-	k.told = max(k.told, want.Epoch)
+	k.told = want.Epoch
 	changes := !k.applied || want.Epoch != k.route.Epoch || !want.SameAssignment(k.route)
 	switch newest, enough := k.lease.knows(state.Index); {
 	case k.goesOn():
