@@ -2,6 +2,7 @@ package sidecar
 
 import (
 	"context"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -13,18 +14,26 @@ import (
 
 // countingProber counts how it is asked.
 type countingProber struct {
-	reads, pings int
-	reach        topology.Reach
+	reads, pings atomic.Int32
+	denies       atomic.Bool
 }
 
 func (p *countingProber) Probe(context.Context) topology.View {
-	p.reads++
-	return topology.View{Reach: p.reach, At: time.Now()}
+	p.reads.Add(1)
+	return p.view()
 }
 
 func (p *countingProber) Ping(context.Context) topology.View {
-	p.pings++
-	return topology.View{Reach: p.reach, At: time.Now()}
+	p.pings.Add(1)
+	return p.view()
+}
+
+func (p *countingProber) view() topology.View {
+	v := topology.View{Reach: topology.Answered, At: time.Now()}
+	if p.denies.Load() {
+		v.Reach = topology.Denied
+	}
+	return v
 }
 
 func (*countingProber) Close() {}
@@ -33,17 +42,17 @@ func TestASignOfLifeDoesUntilSomethingIsWrong(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, stop := context.WithCancel(context.Background())
 		w := newWatcher(dbA, time.Second, 500*time.Millisecond, func(_, _ topology.View) {})
-		p := &countingProber{reach: topology.Answered}
+		p := &countingProber{}
 		w.prober = p
 		w.light.Store(true)
 		ended := make(chan struct{})
 		go func() { w.run(ctx); close(ended) }()
 		defer func() { stop(); <-ended }()
-		expect := func(when string, reads, pings int) {
+		expect := func(when string, reads, pings int32) {
 			t.Helper()
 			synctest.Wait()
-			if p.reads != reads || p.pings != pings {
-				t.Errorf("%s: %d readings and %d pings, want %d and %d", when, p.reads, p.pings, reads, pings)
+			if p.reads.Load() != reads || p.pings.Load() != pings {
+				t.Errorf("%s: %d readings and %d pings, want %d and %d", when, p.reads.Load(), p.pings.Load(), reads, pings)
 			}
 		}
 		expect("at first", 1, 0)
@@ -51,7 +60,7 @@ func TestASignOfLifeDoesUntilSomethingIsWrong(t *testing.T) {
 		expect("while it answers", 1, 3)
 		w.poke()
 		expect("when its connection broke, or somebody asks", 2, 3)
-		p.reach = topology.Denied
+		p.denies.Store(true)
 		<-time.After(time.Second)
 		expect("until it does not answer well", 2, 4)
 		<-time.After(2 * time.Second)
@@ -64,7 +73,7 @@ func TestNowIsAReading(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, stop := context.WithCancel(context.Background())
 		w := newWatcher(dbA, time.Second, 500*time.Millisecond, func(_, _ topology.View) {})
-		p := &countingProber{reach: topology.Answered}
+		p := &countingProber{}
 		w.prober = p
 		w.light.Store(true)
 		ended := make(chan struct{})
@@ -73,8 +82,8 @@ func TestNowIsAReading(t *testing.T) {
 		pass(5500 * time.Millisecond)
 		bounded, cancel := context.WithTimeout(ctx, 10*time.Second)
 		defer cancel()
-		if w.now(bounded); p.reads != 2 || bounded.Err() != nil {
-			t.Errorf("after %d pings and %d readings: %v", p.pings, p.reads, bounded.Err())
+		if w.now(bounded); p.reads.Load() != 2 || bounded.Err() != nil {
+			t.Errorf("after %d pings and %d readings: %v", p.pings.Load(), p.reads.Load(), bounded.Err())
 		}
 	})
 }
@@ -82,17 +91,17 @@ func TestNowIsAReading(t *testing.T) {
 // Who is asked for an instance reads it, for a while also where a sign of life would do.
 func TestWhoIsAskedReadsForAWhile(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := &countingProber{reach: topology.Answered}
+		p := &countingProber{}
 		o := newObserver(Ports{Prober: func(string, topology.Addr, func()) Prober { return p }})
 		detection := DefaultConfig().Policy.Detection
 		detection.Interval = topology.Duration(time.Second)
 		want := map[topology.Addr]target{dbA: {cluster: "main", Detection: detection, own: true, light: true, spread: true}}
 		ctx, stop := context.WithCancel(context.Background())
 		defer func() { stop(); o.close() }()
-		passes := func(d time.Duration) (reads, pings int) {
-			reads, pings = p.reads, p.pings
+		passes := func(d time.Duration) (reads, pings int32) {
+			reads, pings = p.reads.Load(), p.pings.Load()
 			pass(d)
-			return p.reads - reads, p.pings - pings
+			return p.reads.Load() - reads, p.pings.Load() - pings
 		}
 		o.watch(ctx, want)
 		if reads, pings := passes(5 * time.Second); reads != 1 || pings < 4 {
