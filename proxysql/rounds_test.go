@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"regexp"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -122,6 +123,7 @@ func TestNoEpochIsToldWhileSessionsMayWrite(t *testing.T) {
 	onProxies(t, func(t *testing.T, b *bench) {
 		end, err := b.admin.begin(within(t))
 		must(t, err)
+		end = sync.OnceFunc(end)
 		defer end()
 		x := toApply(within(t), 1)
 		x.route.Mode = topology.Fenced
@@ -135,13 +137,11 @@ func TestNoEpochIsToldWhileSessionsMayWrite(t *testing.T) {
 		if x.status.Epoch != 0 {
 			t.Errorf("it is told to be at epoch %d", x.status.Epoch)
 		}
-		y := toApply(within(t), 1)
-		y.route.Mode = topology.Fenced
-		b.admin.look(within(t), []*task{y})
-		b.admin.look(within(t), []*task{y}) // it did not know yet what is in use
-		b.admin.end(within(t), []*task{y})
-		if y.err != nil || y.status.Epoch != 1 || !y.status.Drained {
-			t.Errorf("when they are gone: %+v, %v", y.status, y.err)
+		end()
+		p, err := b.admin.Apply(within(t), x.route, x.hg) // finds nothing to change
+		must(t, err)
+		if p.Epoch != 1 || !p.Drained {
+			t.Errorf("when they are gone: %+v", p)
 		}
 	})
 }
@@ -252,11 +252,11 @@ func TestTheEndOfManySessionsKeepsNobodyFromAFence(t *testing.T) {
 		b.admin.log = slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 		writer := topology.MustParseAddr(s.Addr)
 		b.apply(t, topology.Route{Cluster: "main", Epoch: 1, Writer: writer, Mode: topology.Open})
-		for range 3 {
-			openClient(t, b).exec(t, "SET @kept = 1") // no multiplexing from here on
-		}
 		attached := func() string {
 			return table(t, b.Proxy, "SELECT COUNT(*) FROM stats_mysql_processlist WHERE hostgroup = 10 AND srv_host <> ''")
+		}
+		for range 3 {
+			openClient(t, b).exec(t, "SET @kept = 1") // no multiplexing from here on
 		}
 		wantText(t, "attached", attached(), "3")
 		read := h.shut(t)
@@ -285,5 +285,31 @@ func TestTheEndOfManySessionsKeepsNobodyFromAFence(t *testing.T) {
 		if want := []string{"end a session", "void the epoch", "end a session", "end a session"}; !slices.Equal(names, want) {
 			t.Errorf("the order was %q, want %q", names, want)
 		}
+	})
+}
+
+// A session that went away by itself meanwhile is one that has ended.
+func TestASessionThatIsGoneIsEnded(t *testing.T) {
+	l := lab.ForTest(t, lab.Options{})
+	s, err := l.Server(within(t), lab.ServerOptions{Name: "db", Writable: true})
+	must(t, err)
+	must(t, s.Exec(within(t), "CREATE DATABASE lab"))
+	onProxies(t, func(t *testing.T, b *bench) {
+		h := throughHeld(t, b)
+		writer := topology.MustParseAddr(s.Addr)
+		b.apply(t, topology.Route{Cluster: "main", Epoch: 1, Writer: writer, Mode: topology.Open})
+		openClient(t, b).exec(t, "SET @kept = 1") // no multiplexing from here on
+		read := h.shut(t)
+		ended := make(chan error, 1)
+		go func() { _, err := b.admin.EndSessions(within(t), tens, writer); ended <- err }()
+		h.keeps(t)
+		const attached = "FROM stats_mysql_processlist WHERE hostgroup = 10 AND srv_host <> ''"
+		sqlExec(t, b.Proxy, "KILL CONNECTION "+table(t, b.Proxy, "SELECT SessionID "+attached))
+		eventually(t, "it is gone", func() (bool, string) {
+			n := table(t, b.Proxy, "SELECT COUNT(*) "+attached)
+			return n == "0", n + " are left"
+		})
+		read()
+		must(t, <-ended)
 	})
 }
