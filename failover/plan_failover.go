@@ -117,7 +117,7 @@ func find(list []*contender, a topology.Addr) *contender {
 func (p *planner) gather(ch *choice, w wish) {
 	x := find(ch.ranked, p.target)
 	if donor := p.pickDonor(x, p.dataSources(ch.ranked, w)); donor != nil {
-		if p.s.ChannelTo(x.inst, donor.addr()) == nil {
+		if src := p.s.ChannelTo(x.inst, donor.addr()); src == nil || src.IO == topology.ThreadNo { // whose receiver nobody else would start
 			step := p.repoint(p.target, donor.addr())
 			step.Optional, step.Why = false, fmt.Sprintf("%s received more than %s and is not fit itself", donor.addr(), p.target)
 			p.add(step)

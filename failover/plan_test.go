@@ -28,6 +28,11 @@ func TestFailoverPlan(t *testing.T) {
 				"proxies: writer fenced", "repoint b:3306 to c:3306", "catch up b:3306", "drain b:3306", "promote b:3306",
 				"commit route b:3306", "repoint c:3306 to b:3306", "conclude",
 			}},
+		{"the target's receiver stands still under its donor",
+			primary("a").replica("b").replica("c", under("b"), has("0-1-90", "0-1-90"), failedBy(-1, 0)).rule("b", ServerRule{Promotion: MustNot}).kill("a").begin(), []string{
+				"proxies: writer fenced", "repoint c:3306 to b:3306", "catch up c:3306", "drain c:3306", "promote c:3306",
+				"commit route c:3306", "repoint b:3306 to c:3306", "conclude",
+			}},
 		{"a delayed replica is moved last", primary("a").replica("b").replica("c", delay(time.Hour)).replica("d").kill("a").begin(), []string{
 			"proxies: writer fenced", "promote b:3306", "commit route b:3306", "repoint d:3306 to b:3306", "repoint c:3306 to b:3306", "conclude",
 		}},
