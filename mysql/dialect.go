@@ -24,6 +24,9 @@ type dialect interface {
 
 	readOnly(on bool) statement
 	isReadOnly(*topology.State) bool
+	// askReadOnly asks for that alone, as "closed": all of a reading takes longer, and clients
+	// wait meanwhile.
+	askReadOnly() string
 	kill(id uint64) statement
 
 	stop(channel string) statement         // both threads
@@ -154,7 +157,7 @@ type channel struct {
 	user               string
 	tls                bool
 	keyFile            string // MySQL: the source's public key, for a password over a connection that is not encrypted
-	halfway            bool   // MySQL's receiver stopped in the middle of a transaction
+	halfway            bool   // MySQL's receiver is, or was stopped, in the middle of a transaction
 	wanders            bool   // MySQL changes its source by itself when that is lost
 	connectRetry       int    // seconds
 	retries            *int   // until the receiver gives up, 0 for never; nil: not told (MariaDB)

@@ -46,11 +46,12 @@ func (a *actor) closeWrites(ctx context.Context) error {
 
 // endAll makes sure that the server is read-only and ends its application sessions.
 func (a *actor) endAll(ctx context.Context, set statement) error {
-	r, err := a.read(ctx)
+	ask := plain("%s", a.session.dialect.askReadOnly())
+	answers, err := a.session.query(ctx, ask.sql)
 	if err != nil {
-		return err
+		return a.fail(ask, err)
 	}
-	if !a.session.dialect.isReadOnly(r.state) {
+	if len(answers) != 1 || !answers[0].first().on("closed") {
 		return a.failed("the server took %q and is not read-only: someone else set it writable", set.shown)
 	}
 	// Twice: sessions may have come while the first ones were being ended.

@@ -32,6 +32,16 @@ func (a *actor) stopBoth(ctx context.Context, r *reading, c channel) error {
 	return a.stop(ctx, r, c, a.session.dialect.stop(c.Channel))
 }
 
+// stopIdle stops both threads of c, whose source was closed before. Where all that came
+// is applied nothing can come halfway any more, and one statement does: clients wait
+// for the new primary meanwhile.
+func (a *actor) stopIdle(ctx context.Context, r *reading, c channel) error {
+	if c.IO == topology.ThreadYes && !c.halfway && c.readAll() && r.state.HasApplied(c.Received) {
+		return a.stop(ctx, r, c, a.session.dialect.stop(c.Channel))
+	}
+	return a.stopBoth(ctx, r, c)
+}
+
 // withoutReceiver stops the IO thread of c where it runs, and reads what c is after that.
 func (a *actor) withoutReceiver(ctx context.Context, c channel) (*reading, channel, error) {
 	if c.IO != topology.ThreadNo {

@@ -14,6 +14,8 @@ func (mariadb) readOnly(on bool) statement { return plain("SET GLOBAL read_only=
 
 func (mariadb) isReadOnly(st *topology.State) bool { return st.ReadOnly }
 
+func (mariadb) askReadOnly() string { return "SELECT @@GLOBAL.read_only AS closed" }
+
 func (mariadb) kill(id uint64) statement { return plain("KILL HARD CONNECTION %d", id) }
 
 // mariadbChannelName is the name of a connection in a statement, empty for the default.

@@ -126,7 +126,7 @@ func oracleChannel(line row, names channelNames, heartbeats result) (*channel, e
 		if beat["channel"] == c.Channel {
 			c.Heartbeat, _ = beat.seconds("period")
 			pulse = append(pulse, beat["beats"], beat["last"], beat["queued"])
-			c.halfway = c.IO == topology.ThreadNo && beat["queueing"] != ""
+			c.halfway = beat["queueing"] != ""
 			c.wanders = beat.on("wanders")
 		}
 	}
@@ -171,6 +171,8 @@ func (oracle) readOnly(on bool) statement {
 }
 
 func (oracle) isReadOnly(st *topology.State) bool { return st.SuperReadOnly }
+
+func (oracle) askReadOnly() string { return "SELECT @@GLOBAL.super_read_only AS closed" }
 
 func (oracle) kill(id uint64) statement { return plain("KILL CONNECTION %d", id) }
 

@@ -178,7 +178,7 @@ func TestATransactionThatCameHalfwayIsNotLocated(t *testing.T) {
 		write(t, a, i)
 	}
 	hasWritten(t, b, 19)
-	halfway(t, a, b)
+	halfway(t, a, b, func() error { return b.StopReceiver(testContext(t)) })
 	must(t, a.Kill())
 	// Its SQL thread has been begun anew when both were stopped and one of it is counted.
 	begun := func() (n int) {

@@ -15,7 +15,7 @@ func (a *actor) promote(ctx context.Context, step failover.Step) error {
 	if err != nil {
 		return err
 	}
-	if err := a.forgetSources(ctx, r); err != nil {
+	if err := a.forgetSources(ctx, r, a.stopIdle); err != nil {
 		return err
 	}
 	if err := a.openWrites(ctx, r, step.SemiSync); err != nil {
@@ -31,17 +31,17 @@ func (a *actor) detach(ctx context.Context, _ failover.Step) error {
 	if err != nil {
 		return err
 	}
-	return a.forgetSources(ctx, r)
+	return a.forgetSources(ctx, r, a.stopBoth)
 }
 
-// forgetSources stops replication and forgets where it came from.
-func (a *actor) forgetSources(ctx context.Context, r *reading) error {
+// forgetSources has replication stopped and forgets where it came from.
+func (a *actor) forgetSources(ctx context.Context, r *reading, stop func(context.Context, *reading, channel) error) error {
 	for _, c := range r.channels {
 		if !r.state.HasApplied(c.Received) {
 			a.log.Warn("forgot a source with a relay log that is not applied", "received", c.Received.String(), "executed", r.state.Executed.String())
 		}
 		if c.IO != topology.ThreadNo || c.SQL != topology.ThreadNo {
-			if err := a.stopBoth(ctx, r, c); err != nil {
+			if err := stop(ctx, r, c); err != nil {
 				return err
 			}
 		}

@@ -176,6 +176,7 @@ func statementsOf(t *testing.T, d dialect, semi semiSyncWords, channel string) [
 	running.running = d.pointsRunning()
 	from("point", d.point(byPosition), d.point(p), d.point(full), d.point(running))
 	from("readOnly", d.readOnly(true), d.readOnly(false))
+	from("askReadOnly", text(d.askReadOnly()))
 	failed, _ := d.firstFailure(channel)
 	from("firstFailure", text(failed))
 	from("logEnd", text(d.logEnd()))

@@ -71,7 +71,7 @@ func (d *decider) runStage(ctx context.Context, c *failover.Case, steps []failov
 			case failover.Retarget, failover.Pause, failover.CommitRoute, failover.RollBack, failover.Conclude:
 				results[i] = d.agree(ctx, c, step)
 			default:
-				results[i] = d.act(ctx, step)
+				results[i] = d.act(ctx, step, askedNext(c.Intent, step)...)
 			}
 		})
 	}
@@ -82,6 +82,16 @@ func (d *decider) runStage(ctx context.Context, c *failover.Case, steps []failov
 		ok = ok && res.Error == ""
 	}
 	return ok
+}
+
+// askedNext are the instances besides a step's own of which the plan asks next what they
+// have: when the old primary of a switchover is closed, the target mostly has all of it
+// by then, and nothing need be waited for.
+func askedNext(in *failover.Intent, step failover.Step) []topology.Addr {
+	if step.Do == failover.SetReadOnly && in.Kind == failover.KindSwitchover && step.Target == in.From {
+		return []topology.Addr{in.To}
+	}
+	return nil
 }
 
 // start runs an optional step beside everything else, one at a time on each server:
@@ -128,7 +138,7 @@ func (d *decider) stepsInFlight() int {
 }
 
 // act does one step of a recovery on a server, where no repair goes on any more.
-func (d *decider) act(ctx context.Context, step failover.Step) failover.StepResult {
+func (d *decider) act(ctx context.Context, step failover.Step, also ...topology.Addr) failover.StepResult {
 	began := time.Now()
 	bounded, cancel := context.WithTimeout(ctx, bound(step))
 	defer cancel()
@@ -137,7 +147,7 @@ func (d *decider) act(ctx context.Context, step failover.Step) failover.StepResu
 			Step: step, Started: began, Took: topology.Duration(time.Since(began)), Node: d.cfg.Node, Error: fmt.Sprintf("%s: %v", step, err),
 		}
 	}
-	return d.execute(ctx, step)
+	return d.execute(ctx, step, also...)
 }
 
 // bound is how long a step may take.
@@ -149,8 +159,8 @@ func bound(step failover.Step) time.Duration {
 }
 
 // execute does one step on a server, after a quorum round, and reads the server
-// again so that the next plan sees what came of it.
-func (d *decider) execute(ctx context.Context, step failover.Step) failover.StepResult {
+// again, and others with it, so that the next plan sees what came of it.
+func (d *decider) execute(ctx context.Context, step failover.Step, also ...topology.Addr) failover.StepResult {
 	res := failover.StepResult{Step: step, Started: time.Now(), Node: d.cfg.Node}
 	bounded, cancel := context.WithTimeout(ctx, bound(step))
 	defer cancel()
@@ -167,7 +177,7 @@ func (d *decider) execute(ctx context.Context, step failover.Step) failover.Step
 	d.end(step)
 	again, stop := context.WithTimeout(ctx, d.cfg.Clusters[d.cluster].Policy.Detection.Timeout.D())
 	defer stop()
-	d.observer.now(again, []topology.Addr{step.Target})
+	d.observer.now(again, append([]topology.Addr{step.Target}, also...))
 	return res
 }
 

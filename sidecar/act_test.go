@@ -70,6 +70,26 @@ func TestAWaitThatEndsAtOnceIsNotASpin(t *testing.T) {
 	})
 }
 
+// Clients wait: whether the target has all is seen by the reading that sees the old
+// primary closed.
+func TestASwitchoverWaitsForNoTargetThatHasAll(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStage(t, failover.Hooks{})
+		s.has = map[topology.Addr]string{dbA: "0-1-101"} // a's last transaction is on its way to b
+		s.also = func(step failover.Step) {
+			if step.Do == failover.SetReadOnly {
+				s.has[dbB] = "0-1-101"
+			}
+		}
+		s.lead(1)
+		if _, err := s.Recover(context.Background(), "main", switchover("r1")); err != nil {
+			t.Fatal(err)
+		}
+		pass(time.Second)
+		s.want("acts", s.done(), "set read only "+string(dbA), "promote "+string(dbB), "repoint "+string(dbA)+" to "+string(dbB))
+	})
+}
+
 // stalled is a failover by position whose target has no source, so that nobody can say
 // what it has.
 func stalled() *failover.Case {

@@ -36,6 +36,7 @@ type stage struct {
 	born   time.Time                       // when all servers started; zero: just now
 	purged bool                            // a part of what shall be saved is in no binary log any more
 	acts   []string
+	also   func(failover.Step)                             // what else comes of an act; nil: nothing
 	ran    []string                                        // command lines, in the order of their begin
 	env    map[string][]string                             // of each command line
 	reply  func(line string) (hooks.Result, time.Duration) // what a command says, and how long it takes
@@ -103,6 +104,9 @@ func (s *stage) Do(ctx context.Context, step failover.Step) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.acts = append(s.acts, step.String())
+	if s.also != nil {
+		s.also(step)
+	}
 	switch step.Do {
 	case failover.SetReadOnly:
 		s.wr[step.Target] = false
