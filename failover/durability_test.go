@@ -210,6 +210,10 @@ func TestARelayLogIsNotRiskedForTheFence(t *testing.T) {
 	if first := Remaining(&b.c)[0]; first.String() != "proxies: writer fenced, stop receiving b:3306" {
 		t.Errorf("the first stage is %s", first)
 	}
+	b = stale(func(b *build) { sqlError("")(b, b.inst("c")) })
+	if first := Remaining(&b.c)[0]; first.String() != "proxies: writer fenced, stop receiving b:3306, stop receiving c:3306" {
+		t.Errorf("c was stopped by hand, and the first stage is %s", first)
+	}
 }
 
 func TestRollingBackLetsReplicasReceiveAgain(t *testing.T) {

@@ -58,6 +58,14 @@ func TestWhoIsMovedFirst(t *testing.T) {
 		{"one applies nothing", four().semiSync(1).change("c", func(st *topology.State) { st.Sources[0].SQL = topology.ThreadNo }), []topology.Addr{at("d")}},
 		{"one has transactions of its own", four().semiSync(1).change("c", func(st *topology.State) { st.Executed = gtid.MustParse("0-1-100,1-3-5") }), []topology.Addr{at("d")}},
 		{"one is older", four().semiSync(1).change("c", func(st *topology.State) { st.Version = "10.6.1-MariaDB" }), []topology.Addr{at("d")}},
+		{"one lags", four().semiSync(1).change("c", func(st *topology.State) { st.Sources[0].Lag = ptr(topology.Duration(time.Hour)) }), []topology.Addr{at("d")}},
+		{"one is delayed", four().semiSync(1).change("c", func(st *topology.State) { st.Sources[0].Delay = topology.Duration(time.Hour) }), []topology.Addr{at("d")}},
+		{"one acknowledges nothing", four().semiSync(1).semi("c", func(s *topology.SemiSync) { s.ReplicaEnabled = false }), []topology.Addr{at("d")}},
+		{"one is in downtime", four().semiSync(1).downtime("c"), []topology.Addr{at("d")}},
+		{"one has a second source", four().semiSync(1).change("c", func(st *topology.State) {
+			st.Sources = append(st.Sources, topology.Source{Channel: "other", Addr: at("x")})
+		}), []topology.Addr{at("d")}},
+		{"none can be moved", primary("a").replica("b").replica("c").semiSync(1).downtime("c"), nil},
 		{"short of time", four().semiSync(1).policy(func(p *Policy) { p.Switchover.Timeout = Duration(3 * time.Second) }), nil},
 		{"async", primary("a").replica("b").replica("c"), nil},
 		{"by position", primary("a").replica("b", stands(100, 100)).replica("c", stands(100, 100)).byPosition().semiSync(1), nil},
