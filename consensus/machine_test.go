@@ -2,6 +2,7 @@ package consensus
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"strings"
 	"testing"
@@ -64,6 +65,41 @@ func TestRestore(t *testing.T) {
 	}
 	if err := restore(`{"version":1,"index":9,"nodes":{},"clusters":{}}`); err != nil || m.halted() != nil || m.current.Load().state.Index != 9 {
 		t.Errorf("got %v, halted %v", err, m.halted())
+	}
+}
+
+// What is committed together is one new state; each command has its own answer, and none is applied beyond a halt.
+func TestABatchIsOneState(t *testing.T) {
+	m := newMachine()
+	entry := func(index uint64, data string) *raft.Log { return &raft.Log{Index: index, Data: []byte(data)} }
+	seed := func(id, addr string) string {
+		return `{"id":"` + id + `","at":"2026-03-01T12:00:00Z","discover":{"cluster":"main","addrs":["` + addr + `"]}}`
+	}
+	before, superseded := m.current.Load().state, m.current.Load().superseded
+	answers := m.ApplyBatch([]*raft.Log{
+		entry(1, seed("a", "db1:3306")), {Index: 2, Type: raft.LogConfiguration}, entry(3, seed("b", "db2:3306")),
+		entry(4, `{"id":"future","at":"2026-03-01T12:00:00Z","conquer":{}}`), entry(5, seed("c", "db3:3306")),
+	})
+	for i, want := range []string{"ledger.Result", "<nil>", "ledger.Result", "error", "error"} {
+		got := fmt.Sprintf("%T", answers[i])
+		if err, ok := answers[i].(error); ok && errors.Is(err, ErrHalted) {
+			got = "error"
+		}
+		if got != want {
+			t.Errorf("entry %d is answered with %s, want %s", i+1, got, want)
+		}
+	}
+	select {
+	case <-superseded:
+	default:
+		t.Error("nobody is told of the new state")
+	}
+	after := m.current.Load().state
+	if known := after.Clusters["main"].Known; len(known) != 2 || after.Index != 3 || len(before.Clusters) != 0 {
+		t.Errorf("known are %v at index %d; the state before has %v", known, after.Index, before.Clusters)
+	}
+	if nothing := m.ApplyBatch([]*raft.Log{{Index: 6, Type: raft.LogConfiguration}}); nothing[0] != nil || m.current.Load().state != after {
+		t.Error("a configuration alone made a new state")
 	}
 }
 
