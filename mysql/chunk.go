@@ -19,13 +19,28 @@ type chunk struct {
 // chunkSize holds any usual answer in one piece.
 const chunkSize = 16 << 10
 
+// smallChunk is up to how many bytes are moved out of a chunk rather than to hold it.
+const smallChunk = 64
+
 var chunks = sync.Pool{New: func() any { return &chunk{b: make([]byte, 0, chunkSize)} }}
 
 func (c *chunk) free() {
-	if cap(c.b) <= 4*chunkSize {
+	if cap(c.b) >= chunkSize && cap(c.b) <= 4*chunkSize {
 		c.b, c.from = c.b[:0], 0
 		chunks.Put(c)
 	}
+}
+
+// holding is a chunk of the first n bytes: a small one for a few, for the answer to a ping may wait a while to be taken, as
+// thousands of them do at the same time.
+func (c *chunk) holding(n int) *chunk {
+	if n > smallChunk {
+		c.b = c.b[:n]
+		return c
+	}
+	few := &chunk{b: append([]byte(nil), c.b[:n]...)}
+	c.free()
+	return few
 }
 
 // receive waits until something has come from a socket, or until it ends, and reads it.
@@ -39,8 +54,7 @@ func receive(socket net.Conn, raw syscall.RawConn) (*chunk, error) {
 			n, err = syscall.Read(int(fd), got.b[:cap(got.b)])
 		}
 		if err == nil && n > 0 {
-			got.b = got.b[:n]
-			c = got
+			c = got.holding(n)
 			return true
 		}
 		got.free()

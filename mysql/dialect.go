@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/remora-ha/remora/internal/gtid"
@@ -315,9 +316,28 @@ func (s *session) question() *question {
 		which = 1
 	}
 	if s.questions[which] == nil {
-		s.questions[which] = s.compose(which == 1)
+		s.questions[which] = s.common(which == 1)
 	}
 	return s.questions[which]
+}
+
+// questions are those of which nothing is denied, by what they depend on: thousands of sessions ask the same.
+var questions sync.Map
+
+// common is the question that all sessions of the dialect ask, or this one's own where something is denied.
+func (s *session) common(rare bool) *question {
+	if len(s.denied) > 0 {
+		return s.compose(rare)
+	}
+	of := struct {
+		dialect
+		rare bool
+	}{s.dialect, rare}
+	if q, ok := questions.Load(of); ok {
+		return q.(*question)
+	}
+	q, _ := questions.LoadOrStore(of, s.compose(rare))
+	return q.(*question)
 }
 
 func (s *session) compose(rare bool) *question {
