@@ -99,17 +99,11 @@ func (s *session) ping(ctx context.Context) error {
 	if !s.wire.plain() {
 		return s.guard(ctx, func() error { return s.conn.(driver.Pinger).Ping(ctx) })
 	}
-	a := s.newAnswer()
-	defer a.free()
 	return s.converse(ctx, func() error {
-		if err := a.send(s.wire, comPing, ""); err != nil {
+		if _, err := s.wire.Write(hail); err != nil {
 			return err
 		}
-		p, err := a.packet(s.wire)
-		if err == nil && p[0] != okHeader {
-			err = fmt.Errorf("%w: a ping is answered with 0x%02x", errGarbled, p[0])
-		}
-		return err
+		return s.answered()
 	})
 }
 

@@ -31,6 +31,7 @@ type Prober struct {
 	state    *topology.State
 	stateAt  time.Time
 	silences silences
+	hailedAt time.Time
 }
 
 // deniedRetry is how long a connection is kept that may not see everything: a new
@@ -88,7 +89,7 @@ func (p *Prober) look(ctx context.Context, light bool) topology.View {
 	defer context.AfterFunc(p.life, cancel)()
 	select {
 	case <-p.turn:
-		defer func() { p.turn <- struct{}{} }()
+		defer p.done()
 	case <-ctx.Done():
 		at := p.now()
 		return topology.View{Observer: p.observer, Instance: p.addr, At: at,
@@ -129,11 +130,17 @@ func (p *Prober) read(ctx context.Context, light bool) (r *reading, err error) {
 	if s := p.session; s != nil && (s.broken() || len(s.denied) > 0 && p.now().Sub(s.opened) > deniedRetry) {
 		p.drop()
 	}
-	if p.session != nil {
-		if light {
-			err = p.session.ping(ctx)
-		} else {
-			r, err = p.session.read(ctx)
+	if s := p.session; s != nil {
+		hailed := s.hailed
+		if hailed {
+			err = s.converse(ctx, s.answered)
+		}
+		switch {
+		case err != nil || light && hailed:
+		case light:
+			err = s.ping(ctx)
+		default:
+			r, err = s.read(ctx)
 		}
 		if err == nil {
 			return r, nil
@@ -172,7 +179,7 @@ func (p *Prober) Close() {
 	<-p.turn
 	p.session.close()
 	p.session = nil
-	p.turn <- struct{}{}
+	p.done()
 }
 
 // missing is a sentence on what this connection may not see.

@@ -32,6 +32,7 @@ type session struct {
 	rare      map[string]result // a prober's parts that are read now and then; nil in an act
 	rareAt    time.Time
 	heard     bool // an answer has come since ask was called last
+	hailed    bool // a ping was sent whose answer is not taken yet
 }
 
 const (

@@ -27,6 +27,10 @@ type Prober interface {
 	// Ping asks only whether the instance answers: the view has the state of the last Probe. It is a
 	// Probe where there was none, or the instance does not answer as it did.
 	Ping(ctx context.Context) topology.View
+	// Hail asks for a sign of life and waits for nothing; it is false where that cannot be done. Heard says
+	// whether it came, and when it was asked for; what did not come is waited for by the next Ping or Probe.
+	Hail() bool
+	Heard() (asked time.Time, ok bool)
 	Close()
 }
 

@@ -36,6 +36,12 @@ func (x *prober) Probe(ctx context.Context) topology.View { return x.look(ctx, f
 // Ping implements sidecar.Prober.
 func (x *prober) Ping(ctx context.Context) topology.View { return x.look(ctx, true) }
 
+// Hail implements sidecar.Prober: somebody waits for each sign of life.
+func (x *prober) Hail() bool { return false }
+
+// Heard implements sidecar.Prober.
+func (x *prober) Heard() (time.Time, bool) { return time.Time{}, false }
+
 // look reads the server, or only asks whether it answers: a kept connection tells that also where readings fail.
 func (x *prober) look(ctx context.Context, light bool) topology.View {
 	began := time.Now()
