@@ -119,6 +119,8 @@ type ConfirmReply struct {
 type ProbeRequest struct {
 	Cluster   string          `json:"cluster"`
 	Instances []topology.Addr `json:"instances"`
+	// Again says that nothing is known to be wrong with them: the sidecar reads them anyhow, and goes on as before.
+	Again bool `json:"again,omitempty"`
 }
 
 // ProbeReply is what it saw.

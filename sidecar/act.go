@@ -177,7 +177,7 @@ func (d *decider) execute(ctx context.Context, step failover.Step, also ...topol
 	d.end(step)
 	again, stop := context.WithTimeout(ctx, d.cfg.Clusters[d.cluster].Policy.Detection.Timeout.D())
 	defer stop()
-	d.observer.now(again, append([]topology.Addr{step.Target}, also...))
+	d.observer.now(again, append([]topology.Addr{step.Target}, also...), false)
 	return res
 }
 

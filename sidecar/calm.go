@@ -15,7 +15,11 @@ const (
 	// calmCycle is how often a cluster of a large fleet is looked at where nothing is going on.
 	calmCycle = 2 * time.Second
 	// stillFor is how long one is only glanced at of which nothing was found: meanwhile GTID sets moved on.
-	stillFor = 8 * time.Second
+	stillFor = 20 * time.Second
+	// gatherFor is how long news of a cluster is gathered for each restlessAtOnce clusters where something is going on, and mostGathering
+	// for how long at most.
+	gatherFor     = 30 * time.Millisecond
+	mostGathering = 2 * time.Second
 	// restlessAtOnce is how many clusters of a large fleet are looked at every idleCycle where something is
 	// going on; of more, as when a term begins, each is looked at the less often.
 	restlessAtOnce = 50
@@ -56,7 +60,20 @@ func (d *decider) pace() time.Duration {
 	if d.calm.now {
 		return calmCycle - rand.N(calmCycle/4) //nolint:gosec // it only spreads the load
 	}
-	return min(calmCycle, idleCycle*time.Duration(max(1, d.term.restless.Load()/restlessAtOnce)))
+	return min(calmCycle, idleCycle*time.Duration(d.storms()))
+}
+
+// storms is how many times more is going on than is usual, at least 1.
+func (t *term) storms() int32 { return max(1, t.restless.Load()/restlessAtOnce) }
+
+// gathering is how long more news is awaited before the cluster is looked at: one look does for all of it. Nothing is where it
+// hurries, or where little goes on in the fleet.
+func (d *decider) gathering() time.Duration {
+	storms := d.storms()
+	if d.hurries || storms < 4 {
+		return 0
+	}
+	return min(mostGathering, time.Duration(storms)*gatherFor)
 }
 
 // still says that a cluster need not be looked at though its time has come: all was well, no news has come since, no view has

@@ -134,7 +134,7 @@ func DefaultConfig() Config {
 			User: "remora", TLS: servers.TLS, ReplicationTLS: servers.ReplicationTLS,
 			ConnectRetry: servers.ConnectRetry, KillAfter: servers.KillAfter,
 		},
-		Watch:    WatchConfig{ShareAbove: 100, Primaries: 3, Others: 1},
+		Watch:    WatchConfig{ShareAbove: 100, Primaries: 3, Others: 1, ReadEvery: topology.Duration(5 * time.Second)},
 		ProxySQL: ProxySQLConfig{User: "admin", Timeout: topology.Duration(proxysql.DefaultTimeout)},
 		Log:      LogConfig{Level: "info", Format: "text"},
 		Policy:   failover.DefaultPolicy(),

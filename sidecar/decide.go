@@ -43,6 +43,8 @@ type decider struct {
 	doubts map[topology.Addr]doubt // where the watching is shared; guarded by mu
 
 	asked       time.Time
+	reread      bool // who reads the cluster was asked to since all of it was read
+	hurries     bool // its primary is in doubt, or being changed, as of the last cycle
 	doubting    counted
 	restless    counted
 	calm        calm   // whether nothing is going on, as of the last cycle
@@ -102,6 +104,7 @@ func (d *decider) run(ctx context.Context) {
 				waiting = false
 			}
 		}
+		pause(ctx, d.gathering())
 	}
 }
 
@@ -111,11 +114,13 @@ func (d *decider) cycle(ctx context.Context) bool {
 		return false
 	}
 	defer d.endTurn()
-	c := d.remembering(d.caseOf(d.cluster, nil))
+	c, v, ok := d.look(ctx)
+	if !ok {
+		return false
+	}
 	if d.discover(ctx, &c) {
 		return true
 	}
-	v := failover.Examine(&c)
 	handing := d.resigning()
 	if handing != "" {
 		v.Decision.Sentence += "; " + handing
@@ -144,6 +149,22 @@ func (d *decider) cycle(ctx context.Context) bool {
 		d.repair(ctx, &c, v.Repairs)
 		return d.route(ctx, &c)
 	}
+}
+
+// look puts the case together and examines it; ok is false when ctx ended first. Of thousands of clusters a few are looked at
+// at once.
+func (d *decider) look(ctx context.Context) (c failover.Case, v failover.Verdict, ok bool) {
+	var looking turns
+	if d.shared() {
+		looking = d.looking
+	}
+	end, ok := looking.take(ctx)
+	if !ok {
+		return c, v, false
+	}
+	defer end()
+	c = d.remembering(d.caseOf(d.cluster, nil))
+	return c, failover.Examine(&c), true
 }
 
 // acts says that the cycle is about to change something.

@@ -16,15 +16,16 @@ const (
 	// it stays their guest.
 	askAgain = guestTime / 2
 	// unreadFor is how long nobody tells of an instance until all sidecars are asked: those
-	// who watch it may have just begun.
-	unreadFor = 2 * time.Second
+	// who watch it may have just begun. Where much is going on everywhere that takes longer, up to unreadAtMost.
+	unreadFor    = 2 * time.Second
+	unreadAtMost = 30 * time.Second
 	// doubtsAtOnce is of how many clusters all sidecars are asked every askEvery; of more each
 	// is asked the less often. The first question comes at once, and makes the sidecars watch.
 	doubtsAtOnce = 10
 	// inquiriesAtOnce is for how many instances a second all sidecars are asked where nothing is known to be wrong: nobody
 	// tells of them, as of thousands when a term begins, or only some cannot read them. To have them all looked at by everybody
 	// keeps those who watch them from reading them.
-	inquiriesAtOnce = 50
+	inquiriesAtOnce = 10
 )
 
 // doubt is an instance that not everybody who watches it can read.
@@ -42,20 +43,23 @@ func (d *decider) heedDoubts(ctx context.Context, c *failover.Case, v *failover.
 		d.inquire(ctx, c)
 		d.readAnew(ctx, c)
 	}
+	d.hurries = inDoubt || c.Intent != nil || v.Decision.Intent != nil || v.Decision.Wait
 	d.doubting.set(shared && inDoubt)
 	d.calm = d.calmness(c, v, shared && !inDoubt)
 	d.restless.set(shared && !d.calm.now)
 }
 
 // unreadMost is how old the last reading of an instance that answers may be: more than any view
-// takes that is told as it should be.
-const unreadMost = wholeEvery + 2*time.Second
+// takes that is read and told as it should be.
+func (d *decider) unreadMost() time.Duration {
+	return d.cfg.Watch.ReadEvery.D() + wholeEvery + 2*time.Second
+}
 
 // readAnew has an instance read that answers and that nobody reads: those who watch it may not agree
 // whose place is the first.
 func (d *decider) readAnew(ctx context.Context, c *failover.Case) {
 	for n := range c.Snapshot.Instances {
-		if i := &c.Snapshot.Instances[n]; i.Fresh() && c.Snapshot.Taken.Sub(i.ReadAt) > unreadMost {
+		if i := &c.Snapshot.Instances[n]; i.Fresh() && c.Snapshot.Taken.Sub(i.ReadAt) > d.unreadMost() {
 			d.askReaders(ctx, c)
 			return
 		}
@@ -72,7 +76,8 @@ func doubtful(i *topology.Instance, taken time.Time, fresh time.Duration) bool {
 // inquire has every sidecar look at what those who watch it cannot read: what one of
 // them cannot see is its own problem, where another can.
 func (d *decider) inquire(ctx context.Context, c *failover.Case) {
-	now, fresh := c.Snapshot.Taken, c.Policy.Detection.Fresh.D()
+	now, fresh, storms := c.Snapshot.Taken, c.Policy.Detection.Fresh.D(), d.storms()
+	patience := min(unreadAtMost, unreadFor*time.Duration(storms))
 	var ask []topology.Addr
 	d.mu.Lock()
 	doubts := map[topology.Addr]doubt{}
@@ -86,7 +91,8 @@ func (d *decider) inquire(ctx context.Context, c *failover.Case) {
 			x.since = now
 		}
 		unread := i.Reach == topology.Unclear
-		due := now.Sub(x.asked) >= askAgain && (!unread || now.Sub(x.since) >= unreadFor)
+		waits := unread || i.Reach == topology.Up && storms > 1
+		due := now.Sub(x.asked) >= askAgain && (!waits || now.Sub(x.since) >= patience)
 		if due && (!unread && i.Reach != topology.Up || d.inquiries.more(now)) {
 			if x.asked = now; x.first.IsZero() {
 				x.first = now
@@ -124,6 +130,7 @@ func (d *decider) waited(now time.Time, p *failover.Detection) map[topology.Addr
 func (d *decider) current(ctx context.Context, c *failover.Case) bool {
 	switch d.unread(c) {
 	case "":
+		d.reread = false
 		return true
 	case d.unlooked(c):
 		if c.Snapshot.Route.Epoch != 0 {
@@ -135,7 +142,8 @@ func (d *decider) current(ctx context.Context, c *failover.Case) bool {
 	return false
 }
 
-// askReaders has those read the instances of the cluster whom they answer.
+// askReaders has the instances of the cluster read: by who read each last, and where that was asked before in vain by all whom
+// it answers.
 func (d *decider) askReaders(ctx context.Context, c *failover.Case) {
 	if time.Since(d.asked) < d.askPause() {
 		return
@@ -144,13 +152,22 @@ func (d *decider) askReaders(ctx context.Context, c *failover.Case) {
 	of := map[string][]topology.Addr{}
 	for n := range c.Snapshot.Instances {
 		i := &c.Snapshot.Instances[n]
-		for _, v := range i.Views {
-			if v.Reach == topology.Answered {
+		last := -1
+		for k, v := range i.Views {
+			switch {
+			case v.Reach != topology.Answered:
+			case d.reread:
 				of[v.Observer] = append(of[v.Observer], i.Addr)
+			case last < 0 || v.StateAt.After(i.Views[last].StateAt):
+				last = k
 			}
 		}
+		if last >= 0 {
+			of[i.Views[last].Observer] = append(of[i.Views[last].Observer], i.Addr)
+		}
 	}
-	d.background.Go(func() { d.askEach(ctx, d.cluster, of, c.Policy.Detection.Timeout.D()) })
+	d.reread = true
+	d.background.Go(func() { d.askEach(ctx, d.cluster, of, true, c.Policy.Detection.Timeout.D()) })
 }
 
 // unread is an instance of which more may be known in a moment, "" when there is none. Heartbeats of a
@@ -225,9 +242,10 @@ func notRead(a topology.Addr) failover.Refusal {
 // unless they are being configured one after the other.
 func (t *term) shared() bool { return t.sharing.Load() || t.evidence.anyShares() }
 
-// askPause is how long a cluster whose primary is in doubt waits until all are asked again.
+// askPause is how long a cluster whose primary is in doubt, or that is to be read again, waits until others are asked once
+// more.
 func (t *term) askPause() time.Duration {
-	return min(askAgain, askEvery*time.Duration(max(1, t.doubting.Load()/doubtsAtOnce)))
+	return min(askAgain, askEvery*time.Duration(max(t.doubting.Load()/doubtsAtOnce, t.storms())))
 }
 
 // inquiries bounds how many questions are asked in a second. It is safe for concurrent use.

@@ -269,14 +269,14 @@ func TestAnInstanceThatNobodyReadsIsAskedFor(t *testing.T) {
 			whole.Views, confirmed.Again = append(whole.Views, api.Age(v, time.Now())), append(confirmed.Again, api.Again{Instance: a})
 		}
 		asked := tell(whole)
-		for read := time.Now(); time.Since(read) < unreadMost && !asked; pass(time.Second) {
+		for read := time.Now(); time.Since(read) < f.unreadMost() && !asked; pass(time.Second) {
 			if asked = tell(confirmed); asked {
 				t.Errorf("it was asked for after %s: %s", time.Since(read), f.lastVerdict().Decision.Sentence)
 			}
 		}
 		pass(time.Second)
 		if !tell(confirmed) {
-			t.Errorf("in %s nobody was asked for it", unreadMost)
+			t.Errorf("in %s nobody was asked for it", f.unreadMost())
 		}
 	})
 }

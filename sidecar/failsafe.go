@@ -22,10 +22,10 @@ func (s *Sidecar) holds(cluster string) bool {
 }
 
 // allHeld are the clusters, sorted, whose proxy stays as it is without a lease.
-func (s *Sidecar) allHeld() []string {
+func (c *Config) allHeld() []string {
 	var names []string
-	for _, name := range slices.Sorted(maps.Keys(s.cfg.Clusters)) {
-		if s.holds(name) {
+	for _, name := range slices.Sorted(maps.Keys(c.Clusters)) {
+		if c.Clusters[name].Policy.OnLeaseLoss == failover.LeaseLossHold {
 			names = append(names, name)
 		}
 	}

@@ -249,6 +249,8 @@ type probeFunc func(ctx context.Context) topology.View
 
 func (f probeFunc) Probe(ctx context.Context) topology.View { return f(ctx) }
 func (f probeFunc) Ping(ctx context.Context) topology.View  { return f(ctx) }
+func (probeFunc) Hail() bool                                { return false }
+func (probeFunc) Heard() (time.Time, bool)                  { return time.Time{}, false }
 func (probeFunc) Close()                                    {}
 
 // follower is a sidecar n1 whose leader is n2, with everything else faked.

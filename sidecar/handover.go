@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -18,6 +19,8 @@ const (
 	// unfitFor is how long another node must have been better placed before the
 	// leadership goes there: one view that comes late is no news.
 	unfitFor = time.Second
+	// unfitAtMost is for how long at most, where much is going on everywhere in a large fleet.
+	unfitAtMost = 30 * time.Second
 	// handoverTime bounds one handing over.
 	handoverTime = 2 * time.Second
 	// handoverPause is how long a node that handed over waits until it does so again:
@@ -105,6 +108,7 @@ func (t *term) yield(ctx context.Context) {
 	tick := time.NewTicker(fitEvery)
 	defer tick.Stop()
 	var since time.Time
+	missed := map[topology.Addr]time.Time{}
 	for {
 		select {
 		case <-ctx.Done():
@@ -112,6 +116,8 @@ func (t *term) yield(ctx context.Context) {
 		case <-tick.C:
 		}
 		self, others := t.fitnesses()
+		self.blind = slices.DeleteFunc(self.blind, t.observer.reaches) // by now
+		self.blind = stillMissed(self.blind, missed, time.Now(), t.unfitFor(&self))
 		to := successor(self, others)
 		switch {
 		case to == nil:
@@ -120,15 +126,32 @@ func (t *term) yield(ctx context.Context) {
 		case since.IsZero():
 			since = time.Now()
 		}
-		if time.Since(since) >= t.unfitFor(&self) && t.mayHandOver(&self) {
+		if (len(self.blind) > 0 || time.Since(since) >= unfitFor) && t.mayHandOver(&self) {
 			t.resign(ctx, self, to.node)
 		}
 	}
 }
 
+// stillMissed are those of the instances that have been missed at each look for some time. Of thousands one or the other is missed
+// all the time where this node gets too little CPU, and no other node would do better. missed is since when, by the looks
+// before.
+func stillMissed(blind []topology.Addr, missed map[topology.Addr]time.Time, now time.Time, atLeast time.Duration) (list []topology.Addr) {
+	maps.DeleteFunc(missed, func(a topology.Addr, _ time.Time) bool { return !slices.Contains(blind, a) })
+	for _, a := range blind {
+		if _, known := missed[a]; !known {
+			missed[a] = now
+		}
+		if now.Sub(missed[a]) >= atLeast {
+			list = append(list, a)
+		}
+	}
+	return list
+}
+
 // unfitFor is how long another node must have been better placed. Of one that has died
 // the leader knows first, and what the others saw of it last says for a while that they
-// reach it: that is no news before it has gone stale.
+// reach it: that is no news before it has gone stale. Where much goes on everywhere, as when a term begins in a fleet of thousands, this
+// node may be late itself; the next term would begin in the same way.
 func (t *term) unfitFor(self *fitness) time.Duration {
 	if len(self.trouble) > 0 {
 		return unfitFor
@@ -137,7 +160,8 @@ func (t *term) unfitFor(self *fitness) time.Duration {
 	for _, c := range t.cfg.Clusters {
 		fresh = max(fresh, c.Policy.Detection.Fresh.D())
 	}
-	return max(unfitFor, fresh+unfitFor/2)
+	enough := max(unfitFor, fresh+unfitFor/2)
+	return max(enough, min(unfitAtMost, enough*time.Duration(t.storms())))
 }
 
 // mayHandOver says whether enough time has passed since this node's last handing

@@ -43,6 +43,23 @@ func TestTheLeadershipGoesOnlyToANodeThatIsBetterPlaced(t *testing.T) {
 	}
 }
 
+// Only what is missed at each look for long enough speaks against a leader: of thousands it misses one or the other all the time.
+func TestWhatIsMissedNowAndThenSpeaksAgainstNobody(t *testing.T) {
+	missed, began := map[topology.Addr]time.Time{}, time.Now()
+	for n, look := range []struct{ blind, want []topology.Addr }{
+		{[]topology.Addr{dbA, dbB}, nil},
+		{[]topology.Addr{dbA}, nil},
+		{[]topology.Addr{dbA, dbB}, []topology.Addr{dbA}},
+		{[]topology.Addr{dbB}, nil},
+		{[]topology.Addr{dbA, dbB}, []topology.Addr{dbB}},
+	} {
+		got := stillMissed(look.blind, missed, began.Add(time.Duration(n)*time.Second), 2*time.Second)
+		if !slices.Equal(got, look.want) {
+			t.Errorf("after %d s, of %v: %v, want %v", n, look.blind, got, look.want)
+		}
+	}
+}
+
 // hungDisk is a disk that answers until it is hung, and again when it is freed.
 type hungDisk struct {
 	free atomic.Pointer[chan struct{}]

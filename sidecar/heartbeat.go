@@ -65,7 +65,7 @@ func (s *Sidecar) beat(ctx context.Context, seq uint64, t *tale) (repeat bool, e
 	asked, now := s.lease.ask(), time.Now()
 	h := api.Heartbeat{Node: s.cfg.Node, Seq: seq, Started: s.started, Proxies: s.proxies.all(), Files: s.files(), Trouble: s.troubles(),
 		Acknowledged: s.acked.all(), Index: s.ports.Consensus.State().Index, Proxy: s.ports.Proxy != nil,
-		TTL: s.cfg.Lease.TTL, FenceTime: s.cfg.Lease.FenceTime, Holds: s.allHeld()}
+		TTL: s.cfg.Lease.TTL, FenceTime: s.cfg.Lease.FenceTime, Holds: s.holding}
 	if s.sharing.Load() {
 		h.Shares = s.fellowship
 	}
@@ -73,7 +73,8 @@ func (s *Sidecar) beat(ctx context.Context, seq uint64, t *tale) (repeat bool, e
 		*t = tale{} // all is told
 	}
 	if leader != s.cfg.Node { // which has its own views at hand
-		t.compose(&h, leader, s.observer.all(), now)
+		t.seen = s.observer.all(t.seen[:0])
+		t.compose(&h, leader, t.seen, now)
 	}
 	var reply api.HeartbeatReply
 	if leader == s.cfg.Node {
@@ -195,7 +196,7 @@ func (s *Sidecar) member(name string) (NodeConfig, bool) {
 // Probe reads instances now, for a leader that asks all vantage points.
 func (s *Sidecar) Probe(ctx context.Context, r api.ProbeRequest) (api.ProbeReply, error) {
 	reply := api.ProbeReply{Node: s.cfg.Node}
-	views := s.observer.now(ctx, r.Instances)
+	views := s.observer.now(ctx, r.Instances, r.Again)
 	now := time.Now()
 	for _, v := range views {
 		reply.Views = append(reply.Views, api.Age(v, now))

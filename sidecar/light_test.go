@@ -2,6 +2,7 @@ package sidecar
 
 import (
 	"context"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -14,12 +15,17 @@ import (
 
 // countingProber counts how it is asked.
 type countingProber struct {
-	reads, pings atomic.Int32
-	denies       atomic.Bool
+	reads, pings, hails atomic.Int32
+	denies              atomic.Bool
+	unhailed            atomic.Bool // it cannot be hailed
+	silent              atomic.Bool // nor does it answer to that
+	readAt, hailedAt    atomic.Pointer[time.Time]
 }
 
 func (p *countingProber) Probe(context.Context) topology.View {
 	p.reads.Add(1)
+	now := time.Now()
+	p.readAt.Store(&now)
 	return p.view()
 }
 
@@ -29,14 +35,35 @@ func (p *countingProber) Ping(context.Context) topology.View {
 }
 
 func (p *countingProber) view() topology.View {
-	v := topology.View{Reach: topology.Answered, At: time.Now()}
+	v := topology.View{Reach: topology.Answered, At: time.Now(), StateAt: *p.readAt.Load()}
 	if p.denies.Load() {
 		v.Reach = topology.Denied
 	}
 	return v
 }
 
+func (p *countingProber) Hail() bool {
+	if p.unhailed.Load() {
+		return false
+	}
+	p.hails.Add(1)
+	now := time.Now()
+	p.hailedAt.Store(&now)
+	return true
+}
+
+func (p *countingProber) Heard() (time.Time, bool) { return *p.hailedAt.Load(), !p.silent.Load() }
+
 func (*countingProber) Close() {}
+
+// expect checks how often it was asked.
+func (p *countingProber) expect(t *testing.T, when string, reads, pings, hails int32) {
+	t.Helper()
+	synctest.Wait()
+	if p.reads.Load() != reads || p.pings.Load() != pings || p.hails.Load() != hails {
+		t.Errorf("%s: %d readings, %d pings and %d hails, want %d, %d and %d", when, p.reads.Load(), p.pings.Load(), p.hails.Load(), reads, pings, hails)
+	}
+}
 
 func TestASignOfLifeDoesUntilSomethingIsWrong(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -44,27 +71,39 @@ func TestASignOfLifeDoesUntilSomethingIsWrong(t *testing.T) {
 		w := newWatcher(dbA, time.Second, 500*time.Millisecond, func(_, _ topology.View) {})
 		p := &countingProber{}
 		w.prober = p
-		w.light.Store(true)
+		w.sparing.Store(int64(forever))
 		ended := make(chan struct{})
 		go func() { w.run(ctx); close(ended) }()
 		defer func() { stop(); <-ended }()
-		expect := func(when string, reads, pings int32) {
-			t.Helper()
-			synctest.Wait()
-			if p.reads.Load() != reads || p.pings.Load() != pings {
-				t.Errorf("%s: %d readings and %d pings, want %d and %d", when, p.reads.Load(), p.pings.Load(), reads, pings)
-			}
-		}
-		expect("at first", 1, 0)
+		p.expect(t, "at first", 1, 0, 0)
 		<-time.After(3500 * time.Millisecond)
-		expect("while it answers", 1, 3)
+		p.expect(t, "while it answers", 1, 3, 0)
 		w.poke()
-		expect("when its connection broke, or somebody asks", 2, 3)
+		p.expect(t, "when its connection broke, or somebody asks", 2, 3, 0)
 		p.denies.Store(true)
 		<-time.After(time.Second)
-		expect("until it does not answer well", 2, 4)
+		p.expect(t, "until it does not answer well", 2, 4, 0)
 		<-time.After(2 * time.Second)
-		expect("as long as it does not", 4, 4)
+		p.expect(t, "as long as it does not", 4, 4, 0)
+	})
+}
+
+// The one that reads an instance does so now and then only, as long as the instance answers.
+func TestWhatAnswersIsReadNowAndThen(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, stop := context.WithCancel(context.Background())
+		w := newWatcher(dbA, time.Second, 500*time.Millisecond, func(_, _ topology.View) {})
+		p := &countingProber{}
+		w.prober = p
+		w.sparing.Store(int64(5 * time.Second))
+		ended := make(chan struct{})
+		go func() { w.run(ctx); close(ended) }()
+		defer func() { stop(); <-ended }()
+		pass(20500 * time.Millisecond)
+		p.expect(t, "in 20 s, at first and every 5 s", 5, 16, 0)
+		w.sparing.Store(0)
+		pass(3 * time.Second)
+		p.expect(t, "in 3 s more, when each probe is to read", 8, 16, 0)
 	})
 }
 
@@ -75,7 +114,7 @@ func TestNowIsAReading(t *testing.T) {
 		w := newWatcher(dbA, time.Second, 500*time.Millisecond, func(_, _ topology.View) {})
 		p := &countingProber{}
 		w.prober = p
-		w.light.Store(true)
+		w.sparing.Store(int64(forever))
 		ended := make(chan struct{})
 		go func() { w.run(ctx); close(ended) }()
 		defer func() { stop(); <-ended }()
@@ -95,67 +134,59 @@ func TestWhoIsAskedReadsForAWhile(t *testing.T) {
 		o := newObserver(Ports{Prober: func(string, topology.Addr, func()) Prober { return p }})
 		detection := DefaultConfig().Policy.Detection
 		detection.Interval = topology.Duration(time.Second)
-		want := map[topology.Addr]target{dbA: {cluster: "main", Detection: detection, own: true, light: true, spread: true}}
+		want := map[topology.Addr]target{dbA: {cluster: "main", Detection: detection, own: true, sparing: forever, spread: true}}
 		ctx, stop := context.WithCancel(context.Background())
-		defer func() { stop(); o.close() }()
-		passes := func(d time.Duration) (reads, pings int32) {
-			reads, pings = p.reads.Load(), p.pings.Load()
+		var beating sync.WaitGroup
+		beating.Go(func() { o.beat.run(ctx) })
+		defer func() { stop(); o.close(); beating.Wait() }()
+		passes := func(d time.Duration) (reads, hails int32) {
+			reads, hails = p.reads.Load(), p.hails.Load()
 			pass(d)
-			return p.reads.Load() - reads, p.pings.Load() - pings
+			return p.reads.Load() - reads, p.hails.Load() - hails
 		}
 		o.watch(ctx, want)
-		if reads, pings := passes(5 * time.Second); reads != 1 || pings < 4 {
-			t.Errorf("at first: %d readings and %d pings in 5 s", reads, pings)
+		if reads, hails := passes(5 * time.Second); reads != 1 || hails < 4 {
+			t.Errorf("at first: %d readings and %d signs of life in 5 s", reads, hails)
 		}
 		o.look([]topology.Addr{dbA})
-		if reads, pings := passes(5 * time.Second); reads < 5 || pings > 0 {
-			t.Errorf("when it was asked for: %d readings and %d pings in 5 s", reads, pings)
+		if reads, hails := passes(5 * time.Second); reads < 5 || hails > 0 {
+			t.Errorf("when it was asked for: %d readings and %d signs of life in 5 s", reads, hails)
 		}
 		o.watch(ctx, want)
-		if reads, pings := passes(guestTime - 6*time.Second); reads < 3 || pings > 0 {
-			t.Errorf("while it may be asked for again: %d readings and %d pings in 4 s", reads, pings)
+		if reads, hails := passes(guestTime - 6*time.Second); reads < 3 || hails > 0 {
+			t.Errorf("while it may be asked for again: %d readings and %d signs of life in 4 s", reads, hails)
 		}
 		pass(2 * time.Second)
 		o.watch(ctx, want)
-		if reads, pings := passes(5 * time.Second); reads > 0 || pings < 4 {
-			t.Errorf("afterwards: %d readings and %d pings in 5 s", reads, pings)
+		if reads, hails := passes(5 * time.Second); reads > 0 || hails < 4 {
+			t.Errorf("afterwards: %d readings and %d signs of life in 5 s", reads, hails)
 		}
 	})
 }
 
-func TestProbesOfThousandsBeginTogether(t *testing.T) {
-	now, b := time.Now(), newBeat()
-	for range 1000 {
-		due := b.first(now, time.Second)
-		if wait := due.Sub(now); wait <= 0 || wait > time.Second+beatEvery {
-			t.Fatalf("the second probe comes after %s", wait)
+// What is only to be read again is read, and watched and told as before.
+func TestWhatIsReadAgainIsWatchedAsBefore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := &countingProber{}
+		o := newObserver(Ports{Prober: func(string, topology.Addr, func()) Prober { return p }})
+		detection := DefaultConfig().Policy.Detection
+		ctx, stop := context.WithCancel(context.Background())
+		defer func() { stop(); o.close() }()
+		o.watch(ctx, map[topology.Addr]target{dbA: {cluster: "main", Detection: detection, own: true, sparing: forever, spread: true}})
+		synctest.Wait()
+		for _, again := range []bool{true, false} {
+			reads := p.reads.Load()
+			if views := o.now(ctx, []topology.Addr{dbA}, again); len(views) != 1 || p.reads.Load() != reads+1 {
+				t.Errorf("again %t: %d views after %d readings more", again, len(views), p.reads.Load()-reads)
+			}
+			if r := o.all(nil); len(r) != 1 || r[0].close == again {
+				t.Errorf("again %t: it is told closely: %t", again, r[0].close)
+			}
+			if spares := o.watchers[dbA].sparing.Load() > 0; spares != again {
+				t.Errorf("again %t: a sign of life will do: %t", again, spares)
+			}
 		}
-		if off := (due.UnixNano() - int64(b.phase)) % int64(beatEvery); off != 0 {
-			t.Fatalf("a probe is due %s after the beat", time.Duration(off))
-		}
-	}
-}
-
-func TestATimeOutIsLongerWhereProbesComeLate(t *testing.T) {
-	b := newBeat()
-	b.came(time.Millisecond)
-	if g := b.grace(); g != 0 {
-		t.Errorf("a millisecond late prolongs a time-out by %s", g)
-	}
-	b.came(300 * time.Millisecond)
-	if g := b.grace(); g != 600*time.Millisecond {
-		t.Errorf("300 ms late prolongs a time-out by %s", g)
-	}
-	b.came(time.Minute)
-	if g := b.grace(); g != mostGrace {
-		t.Errorf("a minute late prolongs a time-out by %s", g)
-	}
-	for range 5000 {
-		b.came(0)
-	}
-	if g := b.grace(); g != 0 {
-		t.Errorf("long after it prolongs a time-out by %s", g)
-	}
+	})
 }
 
 // A cluster where all was well is only glanced at, until a view grows old, other sidecars are heard, or some seconds are over.

@@ -189,6 +189,9 @@ func (c *Config) validateWatch(bad complain) {
 	if w.Others < 1 {
 		bad("watch.others", "%d; at least 1 sidecar is to watch each instance", w.Others)
 	}
+	if every := w.ReadEvery.D(); every < 0 || every > time.Minute {
+		bad("watch.read_every", "%s; allowed: 0s, which reads at each detection.interval, to 1m", every)
+	}
 }
 
 // validateLadder checks and completes what is done about a ProxySQL that hangs.

@@ -19,7 +19,9 @@ const (
 	// maxOpening bounds how many of thousands of instances are probed at once that did not answer the
 	// last time, or were never asked. That takes a log-in, which costs many times a reading: if all began in one
 	// instant they would time out on a machine that cannot answer them in time, and begin again.
-	maxOpening = 32
+	maxOpening = 8
+	// maxProbing bounds how many of the others are probed at once because their time has come.
+	maxProbing = 64
 )
 
 // observer keeps a watcher for every instance that this sidecar is to watch, and for guests.
@@ -34,7 +36,8 @@ type observer struct {
 	watchers map[topology.Addr]*watching
 	guests   int // of the watchers
 	wg       sync.WaitGroup
-	opening  chan struct{} // holds a value for each first probe that is under way
+	opening  turns
+	probing  turns
 	beat     *beat
 }
 
@@ -48,7 +51,7 @@ type watching struct {
 }
 
 func newObserver(ports Ports) *observer {
-	return &observer{ports: ports, watchers: map[topology.Addr]*watching{}, opening: make(chan struct{}, maxOpening), beat: newBeat()}
+	return &observer{ports: ports, watchers: map[topology.Addr]*watching{}, opening: make(turns, maxOpening), probing: make(turns, maxProbing), beat: newBeat()}
 }
 
 // target is how an instance is to be watched.
@@ -58,7 +61,8 @@ type target struct {
 	own    bool // it is this sidecar's to watch
 	close  bool // its cluster's primary is being changed
 	spread bool // among thousands: not all are to be probed at one instant
-	light  bool // another sidecar reads it: a sign of life will do, unless somebody asks
+	// sparing is how old its last reading may be for a sign of life to do, unless somebody asks; 0: each probe reads.
+	sparing time.Duration
 }
 
 // watch brings the set of watchers in line: `want` are all instances, and how each is
@@ -78,14 +82,31 @@ func (o *observer) watch(ctx context.Context, want map[topology.Addr]target) {
 			o.lodge(w, time.Time{})
 		case w.until.IsZero():
 			o.lodge(w, now.Add(guestTime))
-		case !now.Before(w.until):
-			o.dismiss(addr)
 		}
-		w.light.Store(t.light && now.Sub(w.asked) >= guestTime)
 	}
 	for addr, t := range want {
 		if t.own && o.watchers[addr] == nil {
 			o.begin(addr, t)
+		}
+	}
+	o.tidy(now)
+}
+
+// pass is to be called now and then: guests whose time is over go, and what nobody asks for any more is read as seldom as
+// before.
+func (o *observer) pass(now time.Time) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.tidy(now)
+}
+
+// tidy does so; o.mu is held.
+func (o *observer) tidy(now time.Time) {
+	for addr, w := range o.watchers {
+		if !w.until.IsZero() && !now.Before(w.until) {
+			o.dismiss(addr)
+		} else {
+			w.sparing.Store(int64(o.spared(w, addr, now)))
 		}
 	}
 }
@@ -95,9 +116,9 @@ func (o *observer) begin(addr topology.Addr, t target) *watching {
 	run, stop := context.WithCancel(o.run)
 	w := newWatcher(addr, t.Interval.D(), t.Timeout.D(), func(before, after topology.View) { o.noticed(t.cluster, before, after) })
 	if t.spread {
-		w.beat, w.opening = o.beat, o.opening
+		w.beat, w.opening, w.probing = o.beat, o.opening, o.probing
 	}
-	w.light.Store(t.light)
+	w.sparing.Store(int64(t.sparing))
 	w.prober = o.ports.Prober(t.cluster, addr, w.poke)
 	o.watchers[addr] = &watching{watcher: w, stop: stop}
 	o.wg.Go(func() { w.run(run) })
@@ -124,10 +145,22 @@ func (o *observer) lodge(w *watching, until time.Time) {
 	w.until = until
 }
 
+// spared is how old the last reading may be where a sign of life will do. What is asked for is read by those who watch it and
+// need not read it, for a while; who reads it keeps its pace, and is asked again. o.mu is held.
+func (o *observer) spared(w *watching, addr topology.Addr, now time.Time) time.Duration {
+	if t := o.known[addr]; t.sparing != forever || now.Sub(w.asked) >= guestTime {
+		return t.sparing
+	}
+	return 0
+}
+
 // ask has an instance watched for a leader that asks for it, as a guest where need be; nil
-// when it is of no cluster. o.mu is held.
-func (o *observer) ask(addr topology.Addr, now time.Time) *watching {
+// when it is of no cluster. One that is only to be read again is watched as before. o.mu is held.
+func (o *observer) ask(addr topology.Addr, now time.Time, again bool) *watching {
 	w := o.watchers[addr]
+	if w != nil && again {
+		return w
+	}
 	if w == nil {
 		t, ok := o.known[addr]
 		if !ok || o.run.Err() != nil {
@@ -138,7 +171,7 @@ func (o *observer) ask(addr topology.Addr, now time.Time) *watching {
 		o.lodge(w, now)
 	}
 	w.asked = now
-	w.light.Store(false)
+	w.sparing.Store(int64(o.spared(w, addr, now)))
 	if !w.until.IsZero() {
 		o.lodge(w, now.Add(guestTime))
 	}
@@ -151,7 +184,7 @@ func (o *observer) look(addrs []topology.Addr) {
 	defer o.mu.Unlock()
 	now := time.Now()
 	for _, a := range addrs {
-		if w := o.ask(a, now); w != nil {
+		if w := o.ask(a, now, false); w != nil {
 			w.poke()
 		}
 	}
@@ -212,19 +245,26 @@ func (o *observer) views(addrs []topology.Addr) []topology.View {
 	return views
 }
 
-// all are the newest views of everything that is watched. Close are those that a leader asked
+// all appends to a list the newest views of everything that is watched. Close are those that a leader asked
 // for, and those of clusters whose primary is being changed.
-func (o *observer) all() []reading {
+func (o *observer) all(list []reading) []reading {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	now := time.Now()
-	list := make([]reading, 0, len(o.watchers))
 	for addr, w := range o.watchers {
 		if v := w.last(); v.Reach != topology.Unknown {
 			list = append(list, reading{v, o.known[addr].close || now.Sub(w.asked) < guestTime})
 		}
 	}
 	return list
+}
+
+// reaches says that this sidecar does not watch an instance, or that it answers.
+func (o *observer) reaches(a topology.Addr) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	w := o.watchers[a]
+	return w == nil || w.last().Alive()
 }
 
 // clusterOf is the cluster that an instance is of; empty when nobody knows.
@@ -236,12 +276,12 @@ func (o *observer) clusterOf(a topology.Addr) string {
 
 // now probes instances at once, also those that others watch, and waits for their views,
 // or for ctx's end.
-func (o *observer) now(ctx context.Context, addrs []topology.Addr) []topology.View {
+func (o *observer) now(ctx context.Context, addrs []topology.Addr, again bool) []topology.View {
 	o.mu.Lock()
 	var asked []*watching
 	began := time.Now()
 	for _, a := range addrs {
-		if w := o.ask(a, began); w != nil {
+		if w := o.ask(a, began, again); w != nil {
 			asked = append(asked, w)
 		}
 	}
@@ -279,19 +319,29 @@ func (s *Sidecar) observe(ctx context.Context) {
 	defer stop()
 	regrouped, stopRegrouped := s.regrouped.watch()
 	defer stopRegrouped()
+	var beating sync.WaitGroup
+	beating.Go(func() { s.observer.beat.run(ctx) })
+	defer beating.Wait()
 	own := share{node: s.cfg.Node}
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
 	for {
 		s.observer.watch(ctx, s.targets(&own))
 		if s.sharing.Load() {
 			pause(ctx, shareAtMost)
 		}
-		select {
-		case <-ctx.Done():
-			s.observer.close()
-			return
-		case <-changed:
-		case <-regrouped:
-		case <-time.After(time.Second):
+		for same := true; same; {
+			select {
+			case <-ctx.Done():
+				s.observer.close()
+				return
+			case <-changed:
+				same = false
+			case <-regrouped:
+				same = false
+			case now := <-tick.C:
+				s.observer.pass(now)
+			}
 		}
 	}
 }

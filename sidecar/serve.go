@@ -184,7 +184,7 @@ func raftConfig(cfg Config, log *slog.Logger) consensus.Config {
 func peers(cfg Config, token string) map[string]*api.Client {
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	transport.Proxy = nil // sidecars speak to each other, not through a web proxy
-	transport.MaxIdleConnsPerHost = 8
+	transport.MaxIdleConnsPerHost = maxAsking
 	clients := map[string]*api.Client{}
 	for _, n := range cfg.Nodes {
 		clients[n.Name] = api.NewClient(n.API, token, transport)

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"time"
 
@@ -19,13 +20,18 @@ type WatchConfig struct {
 	// Primaries and Others are how many sidecars watch each routed primary, and each other instance.
 	Primaries int `yaml:"primaries"`
 	Others    int `yaml:"others"`
+	// ReadEvery is how often the first of them reads an instance that answers and of whose cluster nothing is known to be
+	// wrong; between two readings it asks for a sign of life. 0 reads at each interval.
+	ReadEvery topology.Duration `yaml:"read_every"`
 }
 
 const (
+	// forever is how old a reading may be of what another sidecar reads.
+	forever = time.Duration(math.MaxInt64)
 	// fellowBeats is how many heartbeats a sidecar misses until the others watch its share.
 	fellowBeats = 5
 	// shareAtMost is how often a share is made anew: a storm of commits need not do it each time.
-	shareAtMost = 500 * time.Millisecond
+	shareAtMost = time.Second
 )
 
 // weight is a node's claim to an instance: those with the highest watch it. When a node comes
@@ -65,7 +71,7 @@ func (s *share) among(nodes []string) {
 }
 
 // place is this sidecar's among those that watch an instance, where n are to; ok is false when it is none of them.
-// The first reads it, for the others a sign of life will do.
+// The first reads it, for the others a sign of life will do always.
 func (s *share) place(a topology.Addr, n int) (place int, ok bool) {
 	place, known := s.ranks[a]
 	if !known {
@@ -115,7 +121,13 @@ func (s *Sidecar) targets(own *share) map[topology.Addr]target {
 		t.close, t.spread = cl.Intent != nil, true
 		place, has := own.place(a, n)
 		t.own = t.close || has
-		t.light = !t.close && has && place > 0
+		switch {
+		case t.close || !has:
+		case place > 0:
+			t.sparing = forever
+		default:
+			t.sparing = s.cfg.Watch.ReadEvery.D()
+		}
 		want[a] = t
 	}
 	return want

@@ -50,28 +50,32 @@ func TestOneOfTheWatchersReads(t *testing.T) {
 // When a primary is being changed everybody reads every instance of the cluster, as closely as in a small fleet.
 func TestEverybodyReadsWhileAPrimaryIsChanged(t *testing.T) {
 	f := newFollower()
-	f.cfg.Watch = WatchConfig{ShareAbove: 1, Primaries: 3, Others: 2}
+	f.cfg.Watch = WatchConfig{ShareAbove: 1, Primaries: 3, Others: 2, ReadEvery: topology.Duration(5 * time.Second)}
 	f.routed(t)
-	check := func(what string, a topology.Addr, watch, read int) {
+	// It is watched by so many, and read by so many, of them so many at each interval.
+	check := func(what string, a topology.Addr, watch, read, always int) {
 		t.Helper()
-		watched, reads := 0, 0
+		watched, reads, closely := 0, 0, 0
 		for _, node := range f.cfg.observers() {
 			if at := f.targets(&share{node: node})[a]; at.own {
 				watched++
-				if !at.light {
+				if at.sparing < forever {
 					reads++
+				}
+				if at.sparing == 0 {
+					closely++
 				}
 			}
 		}
-		if watched != watch || reads != read {
-			t.Errorf("%s: %s is watched by %d and read by %d, want %d and %d", what, a, watched, reads, watch, read)
+		if watched != watch || reads != read || closely != always {
+			t.Errorf("%s: %s is watched by %d, read by %d and by %d at each interval, want %d, %d and %d", what, a, watched, reads, closely, watch, read, always)
 		}
 	}
-	check("at rest", dbA, 3, 1)
-	check("at rest", dbB, 2, 1)
+	check("at rest", dbA, 3, 1, 0)
+	check("at rest", dbB, 2, 1, 0)
 	f.begin(t, failover.KindFailover)
-	check("in a failover", dbA, 3, 3)
-	check("in a failover", dbB, 3, 3)
+	check("in a failover", dbA, 3, 3, 3)
+	check("in a failover", dbB, 3, 3, 3)
 }
 
 func manyNodes(t *rapid.T) []string {
@@ -142,7 +146,7 @@ func large() follower {
 }
 
 func (f follower) watched() (list []topology.Addr) {
-	for _, r := range f.observer.all() {
+	for _, r := range f.observer.all(nil) {
 		list = append(list, r.Instance)
 	}
 	return topology.SortAddrs(list)

@@ -40,6 +40,8 @@ type Sidecar struct {
 	// the loop that leads.
 	nextHandover time.Time
 	acked        *acknowledged
+	// holding are the clusters, sorted, whose proxy stays as it is without a lease.
+	holding []string
 	// agreed is notified after the ledger changed, of the clusters that it changed for.
 	agreed news
 	// sharing says that this sidecar watches a share of the instances, with those of its fellowship, and fellows who they are, as
@@ -62,8 +64,8 @@ func New(cfg Config, ports Ports, log *slog.Logger, version string) *Sidecar {
 	}
 	return &Sidecar{
 		cfg: cfg, ports: ports, log: log, version: version, started: time.Now(),
-		fellowship: cfg.fellowship(),
-		observer:   newObserver(ports), lease: newLease(ports.Clock), proxies: newProxies(), acked: newAcknowledged(),
+		fellowship: cfg.fellowship(), holding: cfg.allHeld(),
+		observer: newObserver(ports), lease: newLease(ports.Clock), proxies: newProxies(), acked: newAcknowledged(),
 	}
 }
 

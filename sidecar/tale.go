@@ -34,6 +34,7 @@ type tale struct {
 	proxies map[string]topology.Proxy
 	acked   map[string]uint64
 
+	seen         []reading       // room for what is watched, used again by the next heartbeat
 	whole, again []topology.View // of the heartbeat under way
 	more         bool            // it had no room for all
 }
@@ -99,8 +100,8 @@ func (t *tale) tell(h *api.Heartbeat, r *reading, now time.Time) {
 // forget drops what is watched no more.
 func (t *tale) forget(seen []reading) {
 	watched := map[topology.Addr]bool{}
-	for _, r := range seen {
-		watched[r.Instance] = true
+	for i := range seen {
+		watched[seen[i].Instance] = true
 	}
 	maps.DeleteFunc(t.views, func(a topology.Addr, _ *heldView) bool { return !watched[a] })
 }

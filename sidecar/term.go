@@ -23,6 +23,10 @@ const (
 	commitTimeout = 3 * time.Second
 	// commitPause is waited before a commit of unknown outcome is sent again.
 	commitPause = 20 * time.Millisecond
+	// maxLooking bounds how many clusters of a large fleet are looked at at once: that takes a core each.
+	maxLooking = 4
+	// maxAsking bounds how many questions to other nodes begin at once.
+	maxAsking = 32
 )
 
 // term is this node's time as leader. What it holds is gone with it: all that
@@ -40,11 +44,13 @@ type term struct {
 	// restless counts the clusters of a large fleet where something is going on.
 	restless  atomic.Int32
 	inquiries inquiries
+	looking   turns         // of the clusters of a large fleet
+	asking    turns         // of the questions to other nodes
 	ended     chan struct{} // closed when the term is over
 }
 
 func newTerm(s *Sidecar, number uint64) *term {
-	t := &term{Sidecar: s, number: number, evidence: newEvidence(s.cfg.Lease, s.ports.Clock().Boot), deciders: map[string]*decider{}, ended: make(chan struct{})}
+	t := &term{Sidecar: s, number: number, evidence: newEvidence(s.cfg.Lease, s.ports.Clock().Boot), deciders: map[string]*decider{}, looking: make(turns, maxLooking), asking: make(turns, maxAsking), ended: make(chan struct{})}
 	t.evidence.clusterOf = s.observer.clusterOf
 	for name := range s.cfg.Clusters {
 		t.deciders[name] = newDecider(t, name)
@@ -192,24 +198,31 @@ func (t *term) ask(ctx context.Context, cluster string, addrs []topology.Addr, b
 	for _, n := range t.cfg.Nodes {
 		of[n.Name] = addrs
 	}
-	t.askEach(ctx, cluster, of, bound)
+	t.askEach(ctx, cluster, of, false, bound)
 }
 
 // askEach reads instances now, at each node its own.
 // Answers become evidence as they arrive; askEach waits for this node's own only. A vantage point that does not
-// answer is asked by its next heartbeat too.
-func (t *term) askEach(ctx context.Context, cluster string, of map[string][]topology.Addr, bound time.Duration) {
+// answer is asked by its next heartbeat too, unless what it reads is only to be read again.
+func (t *term) askEach(ctx context.Context, cluster string, of map[string][]topology.Addr, again bool, bound time.Duration) {
 	for _, n := range t.cfg.Nodes {
 		addrs := of[n.Name]
 		if n.Name == t.cfg.Node || len(addrs) == 0 {
 			continue
 		}
 		asked := time.Now()
-		t.evidence.asking(n.Name, addrs, asked)
+		if !again {
+			t.evidence.asking(n.Name, addrs, asked)
+		}
 		go func() {
 			bounded, cancel := context.WithTimeout(ctx, bound)
 			defer cancel()
-			reply, err := t.ports.Peer(n.Name).Probe(bounded, api.ProbeRequest{Cluster: cluster, Instances: addrs})
+			end, ok := t.asking.take(bounded)
+			if !ok {
+				return // it is asked again
+			}
+			defer end()
+			reply, err := t.ports.Peer(n.Name).Probe(bounded, api.ProbeRequest{Cluster: cluster, Instances: addrs, Again: again})
 			if err != nil {
 				t.log.Debug("a vantage point did not answer", "node", n.Name, "error", err)
 				return
@@ -220,5 +233,5 @@ func (t *term) askEach(ctx context.Context, cluster string, of map[string][]topo
 	}
 	bounded, cancel := context.WithTimeout(ctx, bound)
 	defer cancel()
-	t.observer.now(bounded, of[t.cfg.Node])
+	t.observer.now(bounded, of[t.cfg.Node], again)
 }

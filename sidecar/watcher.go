@@ -17,11 +17,15 @@ type watcher struct {
 	prober   Prober
 	interval time.Duration
 	timeout  time.Duration
-	opening  chan struct{} // bounds how many log in at once; nil for no bound
+	opening  turns         // of those that have to log in
+	probing  turns         // of those whose time has come
 	beat     *beat         // of thousands: when their probes begin; nil for an interval after the first
-	light    atomic.Bool   // a sign of life will do
-	kick     chan struct{}
-	changed  func(before, after topology.View)
+	gone     atomic.Bool   // it has ended
+	due      chan struct{} // its time has come, by the beat
+	// sparing is how old the last reading of a server that answers may be, in nanoseconds, where a sign of life will do.
+	sparing atomic.Int64
+	kick    chan struct{}
+	changed func(before, after topology.View)
 
 	mu      sync.Mutex
 	view    topology.View
@@ -33,7 +37,7 @@ type watcher struct {
 func newWatcher(addr topology.Addr, interval, timeout time.Duration, changed func(before, after topology.View)) *watcher {
 	return &watcher{
 		addr: addr, interval: interval, timeout: timeout, changed: changed,
-		kick: make(chan struct{}, 1),
+		kick: make(chan struct{}, 1), due: make(chan struct{}, 1),
 	}
 }
 
@@ -48,34 +52,58 @@ func (w *watcher) poke() {
 func (w *watcher) run(ctx context.Context) {
 	defer w.prober.Close()
 	w.probe(ctx, false)
-	due := time.Now().Add(w.interval)
+	var tick <-chan time.Time
 	if w.beat != nil {
-		due = w.beat.first(time.Now(), w.interval)
+		w.beat.join(w)
+		defer w.gone.Store(true)
+	} else {
+		ticker := time.NewTicker(w.interval)
+		defer ticker.Stop()
+		tick = ticker.C
 	}
-	timer := time.NewTimer(time.Until(due))
-	defer timer.Stop()
 	for {
-		light, idle := false, time.Now().Before(due)
 		select {
 		case <-ctx.Done():
 			return
-		case <-timer.C:
-			now := time.Now()
-			if w.beat != nil && idle {
-				w.beat.came(now.Sub(due))
-			}
-			due = now.Add(w.interval - now.Sub(due)%w.interval)
-			timer.Reset(due.Sub(now))
-			light = w.light.Load()
+		case <-tick:
+			w.probe(ctx, true)
+		case <-w.due:
+			w.probe(ctx, true)
 		case <-w.kick:
+			w.probe(ctx, false)
 		}
-		w.probe(ctx, light)
 	}
 }
 
-// turnTime is how long a log-in keeps others from beginning: one that takes longer waits for a
-// server that does not answer, which costs nothing here.
-const turnTime = 50 * time.Millisecond
+// wake has it probe because its time has come.
+func (w *watcher) wake() {
+	select {
+	case w.due <- struct{}{}:
+	default:
+	}
+}
+
+// hail asks for a sign of life where that will do, and waits for nothing.
+func (w *watcher) hail(now time.Time) bool {
+	w.mu.Lock()
+	light := w.view.Reach == topology.Answered && w.spares(w.view.StateAt, now)
+	w.mu.Unlock()
+	return light && w.prober.Hail()
+}
+
+// heard says whether the sign of life has come.
+func (w *watcher) heard() bool {
+	asked, ok := w.prober.Heard()
+	if !ok {
+		return false
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.view.Reach == topology.Answered && asked.After(w.view.At) {
+		w.view.At = asked // it lived then, or later
+	}
+	return true
+}
 
 // crowded says that a probe will have to log in where thousands may at the same time: when
 // they begin, and when this process gets too little CPU to have taken their answers in time. What does
@@ -84,27 +112,36 @@ func (w *watcher) crowded(last topology.View) bool {
 	return w.opening != nil && (last.Reach == topology.Unknown || !last.Alive() && w.beat.grace() > 0)
 }
 
-// turn waits until one more of thousands may log in; false when ctx ended first.
-func (w *watcher) turn(ctx context.Context) bool {
-	select {
-	case w.opening <- struct{}{}:
-		time.AfterFunc(turnTime, func() { <-w.opening })
-		return true
-	case <-ctx.Done():
-		return false
+// turn waits until one more of thousands may be probed, unless somebody waits for it; ok is false when ctx ended first.
+func (w *watcher) turn(ctx context.Context, due bool) (end func(), ok bool) {
+	switch {
+	case w.crowded(w.last()):
+		return w.opening.take(ctx)
+	case due:
+		return w.probing.take(ctx)
+	default:
+		return func() {}, true
 	}
 }
 
-func (w *watcher) probe(ctx context.Context, light bool) {
-	w.mu.Lock()
-	before := w.view
-	w.mu.Unlock()
-	if w.crowded(before) && !w.turn(ctx) {
+// spares says that a sign of life will do, for what was read last is not too old. Half an interval counts as none, for probes
+// do not come to the microsecond.
+func (w *watcher) spares(read, now time.Time) bool {
+	sparing := time.Duration(w.sparing.Load())
+	return sparing > 0 && now.Sub(read) < sparing-w.interval/2
+}
+
+// probe looks at the instance, because it is due or because somebody asked.
+func (w *watcher) probe(ctx context.Context, due bool) {
+	end, ok := w.turn(ctx, due)
+	if !ok {
 		return
 	}
+	defer end()
 	w.mu.Lock()
-	before = w.view
-	if light = light && before.Reach == topology.Answered; !light {
+	before := w.view
+	light := due && before.Reach == topology.Answered && w.spares(before.StateAt, time.Now())
+	if !light {
 		w.started++
 	}
 	w.mu.Unlock()

@@ -152,7 +152,7 @@ func TestThousandsLogInOneAfterTheOther(t *testing.T) {
 	for _, late := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {
 			ctx, stop := context.WithCancel(context.Background())
-			opening, beat := make(chan struct{}, 2), newBeat()
+			opening, beat := make(turns, 2), newBeat()
 			if late {
 				beat.late.Store(int64(time.Hour)) // nothing comes by that would lower it
 			}
@@ -167,6 +167,12 @@ func TestThousandsLogInOneAfterTheOther(t *testing.T) {
 			}
 			began := time.Now()
 			var watchers sync.WaitGroup
+			watchers.Go(func() { // as beat.run does, but it stays as late as it is
+				for ctx.Err() == nil {
+					<-time.After(beatEvery)
+					beat.turnTo(beat.at(time.Now()), time.Now())
+				}
+			})
 			const n = 20
 			for range n {
 				w := newWatcher(dbA, 10*time.Second, 500*time.Millisecond, func(_, _ topology.View) {})

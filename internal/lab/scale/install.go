@@ -140,7 +140,7 @@ func (in *install) config(i int, nodes, clusters string) string {
 		proxy = fmt.Sprintf("proxysql: {admin: %q, user: %s, password: {env: REMORA_PROXYSQL_PASSWORD}}\n", in.proxies[i].AdminAddr, lab.AdminUser.Name)
 	}
 	// What is measured does not depend on them, and an election on a machine that is shared by so many would fall into the figures.
-	const raft = "raft: {heartbeat: 2s, election: 2s, lease: 1s}\nlease: {ttl: 10s}\n"
+	const raft = "raft: {heartbeat: 2s, election: 2s, lease: 1s}\nlease: {heartbeat: 500ms, ttl: 10s}\n"
 	policy := strings.ReplaceAll(strings.TrimSpace(in.opts.Policy), "\n", "\n  ")
 	return fmt.Sprintf(`node: node%d
 data_dir: %q
@@ -169,6 +169,7 @@ func (in *install) awaitRoutes(ctx context.Context) error {
 	defer cancel()
 	// A status of thousands of clusters keeps the leader from what it is waited for.
 	pause := max(time.Second, time.Duration(in.opts.Clusters)*2*time.Millisecond)
+	before, then := in.db.Counts(), time.Now()
 	err := lab.Eventually(ctx, "every cluster is routed", pause, func() (bool, string) {
 		s, _, err := in.status(ctx)
 		if err != nil {
@@ -183,6 +184,10 @@ func (in *install) awaitRoutes(ctx context.Context) error {
 				state = c.Name + ": " + c.Sentence
 			}
 		}
+		now, span := in.db.Counts(), time.Since(then).Seconds()
+		in.opts.say("%d of %d clusters are routed; %.0f log-ins, %.0f readings and %.0f pings a second", routed, in.opts.Clusters,
+			float64(now.Logins-before.Logins)/span, float64(now.Readings-before.Readings)/span, float64(now.Pings-before.Pings)/span)
+		before, then = now, time.Now()
 		return routed == in.opts.Clusters, fmt.Sprintf("%d of %d clusters are routed; %s", routed, in.opts.Clusters, state)
 	})
 	if err != nil {
