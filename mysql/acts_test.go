@@ -286,7 +286,7 @@ func TestADeposedLeaderSendsNoFurtherStatement(t *testing.T) {
 	top := replication(t, lab.Spec{Servers: 2})
 	a := addr(top.Servers[1])
 	deposed := errors.New("deposed")
-	must(t, top.CaughtUp(testContext(t))) // what rests is stopped in one statement
+	must(t, top.CaughtUp(testContext(t)))    // what rests is stopped in one statement
 	for round, may := range []int{0, 1, 1} { // first nothing, then it stops, then it forgets its source
 		s := servers(t, testConfig())
 		asked := 0
