@@ -96,6 +96,45 @@ func TestWhatIsNotHeardIsProbed(t *testing.T) {
 	})
 }
 
+// A sign of life confirms the answer that it was asked after, and nothing that was seen since.
+func TestASignOfLifeRevivesNoLaterView(t *testing.T) {
+	asked := time.Now()
+	for name, tc := range map[string]struct {
+		view topology.View
+		want time.Time
+	}{
+		"an older answer": {topology.View{Reach: topology.Answered, At: asked.Add(-time.Second)}, asked},
+		"a newer answer":  {topology.View{Reach: topology.Answered, At: asked.Add(time.Second)}, asked.Add(time.Second)},
+		"a time-out":      {topology.View{Reach: topology.TimedOut, At: asked.Add(-time.Second)}, asked.Add(-time.Second)},
+	} {
+		w, p := beating(newBeat(), time.Second)
+		p.hailedAt.Store(&asked)
+		w.view = tc.view
+		if !w.heard() || !w.last().At.Equal(tc.want) || w.last().Reach != tc.view.Reach {
+			t.Errorf("%s: the view is now %+v", name, w.last())
+		}
+	}
+}
+
+// News is gathered where much is going on in the fleet, but not of a cluster that hurries.
+func TestNewsIsGatheredInAStorm(t *testing.T) {
+	d := newDecider(newTerm(newFollower().Sidecar, 1), "main")
+	for _, tc := range []struct {
+		restless int32
+		hurries  bool
+		want     time.Duration
+	}{
+		{0, false, 0}, {3 * restlessAtOnce, false, 0}, {10 * restlessAtOnce, false, 10 * gatherFor},
+		{1000 * restlessAtOnce, false, mostGathering}, {1000 * restlessAtOnce, true, 0},
+	} {
+		d.hurries = tc.hurries
+		d.term.restless.Store(tc.restless)
+		if got := d.gathering(); got != tc.want {
+			t.Errorf("%d restless clusters, hurries %t: %s, want %s", tc.restless, tc.hurries, got, tc.want)
+		}
+	}
+}
+
 func TestATimeOutIsLongerWhereProbesComeLate(t *testing.T) {
 	b := newBeat()
 	b.came(time.Millisecond)
