@@ -65,16 +65,22 @@ func (p *countingProber) expect(t *testing.T, when string, reads, pings, hails i
 	}
 }
 
+// watched is a watcher that runs until the test ends, and what it asks.
+func watched(t *testing.T, sparing time.Duration) (context.Context, *watcher, *countingProber) {
+	t.Helper()
+	ctx, stop := context.WithCancel(context.Background())
+	w, p := newWatcher(dbA, time.Second, 500*time.Millisecond, func(_, _ topology.View) {}), &countingProber{}
+	w.prober = p
+	w.sparing.Store(int64(sparing))
+	ended := make(chan struct{})
+	go func() { w.run(ctx); close(ended) }()
+	t.Cleanup(func() { stop(); <-ended })
+	return ctx, w, p
+}
+
 func TestASignOfLifeDoesUntilSomethingIsWrong(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		ctx, stop := context.WithCancel(context.Background())
-		w := newWatcher(dbA, time.Second, 500*time.Millisecond, func(_, _ topology.View) {})
-		p := &countingProber{}
-		w.prober = p
-		w.sparing.Store(int64(forever))
-		ended := make(chan struct{})
-		go func() { w.run(ctx); close(ended) }()
-		defer func() { stop(); <-ended }()
+		_, w, p := watched(t, forever)
 		p.expect(t, "at first", 1, 0, 0)
 		<-time.After(3500 * time.Millisecond)
 		p.expect(t, "while it answers", 1, 3, 0)
@@ -91,14 +97,7 @@ func TestASignOfLifeDoesUntilSomethingIsWrong(t *testing.T) {
 // The one that reads an instance does so now and then only, as long as the instance answers.
 func TestWhatAnswersIsReadNowAndThen(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		ctx, stop := context.WithCancel(context.Background())
-		w := newWatcher(dbA, time.Second, 500*time.Millisecond, func(_, _ topology.View) {})
-		p := &countingProber{}
-		w.prober = p
-		w.sparing.Store(int64(5 * time.Second))
-		ended := make(chan struct{})
-		go func() { w.run(ctx); close(ended) }()
-		defer func() { stop(); <-ended }()
+		_, w, p := watched(t, 5 * time.Second)
 		pass(20500 * time.Millisecond)
 		p.expect(t, "in 20 s, at first and every 5 s", 5, 16, 0)
 		w.sparing.Store(0)
@@ -110,14 +109,7 @@ func TestWhatAnswersIsReadNowAndThen(t *testing.T) {
 // Who wants to know now waits for a reading that began afterwards: signs of life are none, whether past or to come.
 func TestNowIsAReading(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		ctx, stop := context.WithCancel(context.Background())
-		w := newWatcher(dbA, time.Second, 500*time.Millisecond, func(_, _ topology.View) {})
-		p := &countingProber{}
-		w.prober = p
-		w.sparing.Store(int64(forever))
-		ended := make(chan struct{})
-		go func() { w.run(ctx); close(ended) }()
-		defer func() { stop(); <-ended }()
+		ctx, w, p := watched(t, forever)
 		pass(5500 * time.Millisecond)
 		bounded, cancel := context.WithTimeout(ctx, 10*time.Second)
 		defer cancel()
