@@ -97,7 +97,7 @@ func TestASignOfLifeDoesUntilSomethingIsWrong(t *testing.T) {
 // The one that reads an instance does so now and then only, as long as the instance answers.
 func TestWhatAnswersIsReadNowAndThen(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		_, w, p := watched(t, 5 * time.Second)
+		_, w, p := watched(t, 5*time.Second)
 		pass(20500 * time.Millisecond)
 		p.expect(t, "in 20 s, at first and every 5 s", 5, 16, 0)
 		w.sparing.Store(0)
