@@ -174,7 +174,8 @@ func (f *facts) cloneStep(i *topology.Instance) Step {
 }
 
 // donorFor is whose data are copied: a replica that is well, to spare the primary,
-// one at the same place first; else the primary.
+// one at the same place first; else the primary. One from whom it failed of late is not
+// asked again, for it may lack what that takes.
 func (f *facts) donorFor(i *topology.Instance) topology.Addr {
 	best, home := f.primary, f.p.Server(i.Addr).DataCenter
 	for _, r := range f.direct {
@@ -182,7 +183,7 @@ func (f *facts) donorFor(i *topology.Instance) topology.Addr {
 		switch {
 		case r == i || !r.Fresh() || f.downtime(r.Addr) != nil || delayed(r.State) || f.rejoining(r.Addr) != nil:
 		case src.IO != topology.ThreadYes || src.SQL != topology.ThreadYes || src.Filters != "" || r.State.Version != i.State.Version:
-		case !f.errant(r).Empty():
+		case !f.errant(r).Empty() || f.tried(Step{Do: Clone, Target: i.Addr, Source: r.Addr}).failed():
 		case best == f.primary || f.p.Server(r.Addr).DataCenter == home && f.p.Server(best).DataCenter != home:
 			best = r.Addr
 		}

@@ -107,3 +107,23 @@ func TestACloneCommandIsTold(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 }
+
+func TestADonorThatFailedIsNotAskedAgain(t *testing.T) {
+	b := primary("a").replica("b").orphan("c", has("", "0-1-100,0-3-101")).onMySQL()
+	ask := RejoinRequest{Instance: at("c"), Clone: true, Unsaved: true}
+	donor := func() topology.Addr {
+		t.Helper()
+		steps, no := PlanRejoin(&b.c, ask)
+		if no != nil || steps[len(steps)-1].Do != Clone {
+			t.Fatalf("%v, %v", steps, no)
+		}
+		return steps[len(steps)-1].Source
+	}
+	if got := donor(); got != at("b") {
+		t.Errorf("the donor is %s", got)
+	}
+	b.c.Tries = []Try{{Step: Step{Do: Clone, Target: at("c"), Source: at("b")}.String(), At: at("c"), Count: 1, First: noon, Last: noon, Error: "no plugin"}}
+	if got := donor(); got != at("a") {
+		t.Errorf("after it failed the donor is %s", got)
+	}
+}

@@ -46,6 +46,8 @@ func (f *facts) tried(step Step) *Try {
 	return nil
 }
 
+func (t *Try) failed() bool { return t != nil && t.Error != "" }
+
 // exhausted says that a step was attempted as often as the policy allows.
 func (f *facts) exhausted(step Step) bool {
 	t := f.tried(step)

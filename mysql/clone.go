@@ -103,11 +103,12 @@ func (a *actor) installClone(ctx context.Context) error {
 
 // readyDonor makes sure that the donor has the plugin, and says what it has executed.
 func (a *actor) readyDonor(ctx context.Context, donor topology.Addr) (gtid.Set, error) {
-	d := &actor{op: a.op, addr: donor, cfg: a.cfg, confirm: a.confirm, log: a.log}
+	d := &actor{op: a.op, addr: donor, cfg: a.cfg, confirm: a.confirm, strays: a.strays, log: a.log}
 	if err := d.connect(ctx); err != nil {
 		return gtid.Set{}, d.fail(statement{}, err)
 	}
 	defer func() { d.session.close() }()
+	defer d.withdraw(ctx)
 	r, err := d.read(ctx)
 	if err != nil {
 		return gtid.Set{}, err

@@ -3,6 +3,7 @@ package mysql
 import (
 	"context"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -88,5 +89,26 @@ func TestADivergedMySQLIsClonedAnew(t *testing.T) {
 	hasWritten(t, target, 2)
 	if row, err := target.Row(testContext(t), "SELECT COUNT(*) AS n FROM lab.writes WHERE writer=9"); err != nil || row["n"] != "0" {
 		t.Errorf("its own row: %v (%v)", row, err)
+	}
+}
+
+// TestADonorThatDiesWhileItGetsThePluginIsAnError, and no more.
+func TestADonorThatDiesWhileItGetsThePluginIsAnError(t *testing.T) {
+	only(t, lab.MySQL, "MariaDB has no CLONE")
+	top := replication(t, lab.Spec{Servers: 2})
+	donor, target := top.Servers[0], top.Servers[1]
+	must(t, donor.Exec(testContext(t), "UNINSTALL PLUGIN clone"))
+	s := servers(t, testConfig())
+	var once sync.Once
+	s.Confirm = func(context.Context) error {
+		once.Do(func() { must(t, donor.Kill()) })
+		return nil
+	}
+	err := s.Do(testContext(t), failover.Step{Do: failover.Clone, Target: addr(target), Source: addr(donor)})
+	if err == nil || !strings.Contains(err.Error(), "the donor needs the clone plugin") {
+		t.Errorf("%v", err)
+	}
+	if src := look(t, target).Source(); src == nil || src.SQL != topology.ThreadYes {
+		t.Errorf("%+v", src)
 	}
 }
