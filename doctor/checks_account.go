@@ -69,6 +69,9 @@ var accountChecks = []Check{
 					if c.Want.ReplicationTLS && !ch.TLS {
 						add(Warning, s.change("SSL", "1", ch.Name), "%sit replicates without TLS, and mysql.replication_tls is on", of(ch.Name))
 					}
+					if !c.Want.ReplicationTLS && ch.TLS {
+						add(Warning, "mysql.replication_tls: on in Remora's configuration", "%sit replicates with TLS, and mysql.replication_tls is off: a server that was primary comes back without", of(ch.Name))
+					}
 				}
 				if end := s.CertificateUntil; !end.IsZero() && s.Cipher != "" && end.Sub(f.Taken) < certificateSoon {
 					add(Warning, "a new certificate, then ALTER INSTANCE RELOAD TLS (MariaDB: FLUSH SSL)", "its certificate ends on %s", end.UTC().Format(time.DateOnly))

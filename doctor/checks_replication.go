@@ -1,7 +1,6 @@
 package doctor
 
 import (
-	"fmt"
 	"strconv"
 	"strings"
 	"time"
@@ -41,7 +40,7 @@ var replicationChecks = []Check{
 		look: servers(func(_ *Cluster, s *Server, add adder) {
 			for _, ch := range s.Channels {
 				if ch.Wanders {
-					add(Warning, s.change("CONNECTION_AUTO_FAILOVER", "0", ch.Name),
+					add(Warning, s.change(autoFailover, "0", ch.Name),
 						"%sSOURCE_CONNECTION_AUTO_FAILOVER is on: it changes its source by itself; the next repoint turns that off", of(ch.Name))
 				}
 			}
@@ -54,9 +53,14 @@ var replicationChecks = []Check{
 			_, text, _ := s.either("replica_net_timeout", "slave_net_timeout")
 			limit, _ := strconv.Atoi(text)
 			want := strconv.FormatFloat(c.Policy.Detection.Heartbeat.D().Seconds(), 'f', -1, 64)
+			schema, known := s.Variables["performance_schema"]
+			blind := !s.mariadb() && (known && off(schema) || len(s.Unread) > 0) // what was denied is told already
+			if len(s.State.Sources) > 0 && !s.mariadb() && known && off(schema) {
+				add(Error, "performance_schema = ON in the option file, and a restart", "performance_schema is OFF, so nobody can read whether heartbeats come")
+			}
 			for _, src := range s.State.Sources {
 				switch timeout := time.Duration(limit) * time.Second; {
-				case src.Heartbeat == 0 && s.mariadb():
+				case src.Heartbeat == 0 && !blind:
 					add(Error, s.change("HEARTBEAT_PERIOD", want, src.Channel), "%sits source sends no heartbeats", of(src.Channel))
 				case timeout > 0 && src.Heartbeat.D() >= timeout:
 					add(Error, s.change("HEARTBEAT_PERIOD", want, src.Channel),
@@ -131,30 +135,16 @@ var replicationChecks = []Check{
 			if c.Policy.Durability != failover.SemiSync || s.mariadb() {
 				return
 			}
-			for _, side := range [][3]string{
-				{"rpl_semi_sync_source_enabled", "rpl_semi_sync_master_enabled", "INSTALL PLUGIN rpl_semi_sync_source SONAME 'semisync_source.so'"},
-				{"rpl_semi_sync_replica_enabled", "rpl_semi_sync_slave_enabled", "INSTALL PLUGIN rpl_semi_sync_replica SONAME 'semisync_replica.so'"},
+			for _, side := range []struct{ name, is, was string }{
+				{"source", "rpl_semi_sync_source_enabled", "rpl_semi_sync_master_enabled"},
+				{"replica", "rpl_semi_sync_replica_enabled", "rpl_semi_sync_slave_enabled"},
 			} {
-				if _, _, ok := s.either(side[0], side[1]); !ok {
-					add(Error, side[2], "the policy's durability is semi_sync, and it has no %s", side[0])
+				if _, _, ok := s.either(side.is, side.was); !ok {
+					add(Error, s.installSemiSync(side.name)+", with super_read_only off for a moment where it is on", "the policy's durability is semi_sync, and it has no plugin for it as a %s", side.name)
 				}
 			}
 		}),
 	},
-}
-
-// change is the statement that gives a channel another option; it stops both threads
-// for a moment, which not every option needs.
-func (s *Server) change(option, value, channel string) string {
-	if s.mariadb() {
-		name := ""
-		if channel != "" {
-			name = " '" + channel + "'"
-		}
-		return fmt.Sprintf("STOP SLAVE%s; CHANGE MASTER%s TO MASTER_%s = %s; START SLAVE%s", name, name, option, value, name)
-	}
-	return fmt.Sprintf("STOP REPLICA FOR CHANNEL '%s'; CHANGE REPLICATION SOURCE TO SOURCE_%s = %s FOR CHANNEL '%s'; START REPLICA FOR CHANNEL '%s'",
-		channel, option, value, channel, channel)
 }
 
 // of names a channel in a sentence, the default one not.

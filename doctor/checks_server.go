@@ -97,7 +97,7 @@ var serverChecks = []Check{
 		look: servers(func(c *Cluster, s *Server, add adder) {
 			on := func(s *Server) bool { return strings.EqualFold(s.Variables["event_scheduler"], "ON") }
 			if s.State.IsReplica() && !c.primary(s) && on(s) && s.Events != nil && *s.Events > 0 {
-				add(Error, "ALTER EVENT … DISABLE ON "+s.spelled("SLAVE", "REPLICA")+" for each", "the scheduler is on and %d events are enabled on this replica", *s.Events)
+				add(Error, "ALTER EVENT … DISABLE ON "+s.sideDisabled()+" for each", "the scheduler is on and %d events are enabled on this replica", *s.Events)
 			}
 			if w := c.writer(); w != nil && on(w) && !on(s) {
 				add(Warning, "SET GLOBAL event_scheduler = ON, and in the option file, where no event is enabled here", "event_scheduler is %s, and ON at the primary", orWord(s.Variables["event_scheduler"]))
@@ -132,8 +132,10 @@ var serverChecks = []Check{
 			case c.Policy.Rejoin != failover.RejoinClone || c.Policy.Clone.Command != "":
 			case s.mariadb():
 				add(Error, "clone.command in the policy", "the policy says rejoin: clone and names no command, and MariaDB has no CLONE of its own")
+			case !s.since("8.0.17"):
+				add(Error, "upgrade it, or clone.command in the policy", "the policy says rejoin: clone and names no command, and MySQL has CLONE from 8.0.17 on")
 			case s.Plugins != nil && !s.Plugins["clone"]:
-				add(Advice, "plugin-load-add = mysql_clone.so in the option file", "the plugin clone is not active: Remora installs it when it is needed")
+				add(Advice, "plugin-load-add = mysql_clone.so in the option file", "the plugin clone is not active: Remora installs it on the server that is cloned and on a primary that gives its data; a replica, which is closed, cannot give its own")
 			}
 		}),
 	},
@@ -299,14 +301,6 @@ func numbers(version string) []int {
 		}
 	}
 	return list
-}
-
-// spelled is a word of MariaDB's, or MySQL's own.
-func (s *Server) spelled(mariadb, mysql string) string {
-	if s.mariadb() {
-		return mariadb
-	}
-	return mysql
 }
 
 func off(value string) bool {

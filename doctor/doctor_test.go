@@ -164,6 +164,12 @@ var sicknesses = []sick{
 	})},
 	{"clone", Error, "a:3306", "names no command", "", policy(func(p *failover.Policy) { p.Rejoin = failover.RejoinClone })},
 	{"clone", Advice, "y:3306", "clone is not active", "", func(f *Facts) { f.Clusters[1].Policy.Rejoin = failover.RejoinClone }},
+	{"clone", Error, "y:3306", "from 8.0.17 on", "", func(f *Facts) {
+		f.Clusters[1].Policy.Rejoin = failover.RejoinClone
+		for i := range f.Clusters[1].Servers {
+			f.Clusters[1].Servers[i].State.Version = "8.0.16"
+		}
+	}},
 	{"server_clock", Warning, "b:3306", "3s behind", "", main(1, func(s *Server) { s.Clock = &Clock{Ahead: -3 * second} })},
 	{"server_clock", Warning, "b:3306", "3s ahead", "", main(1, func(s *Server) { s.Clock = &Clock{Ahead: 3 * second, Within: second} })},
 
@@ -171,6 +177,8 @@ var sicknesses = []sick{
 	{"channel_retry", Error, "y:3306", "after 5 attempts", "", shop(1, func(s *Server) { s.Channels[0].Retries = &number5 })},
 	{"channel_failover", Warning, "y:3306", "changes its source by itself", "", shop(1, func(s *Server) { s.Channels[0].Wanders = true })},
 	{"channel_heartbeat", Error, "b:3306", "no heartbeats", "", main(1, func(s *Server) { s.State.Sources[0].Heartbeat = 0 })},
+	{"channel_heartbeat", Error, "y:3306", "no heartbeats", "", shop(1, func(s *Server) { s.State.Sources[0].Heartbeat = 0 })},
+	{"channel_heartbeat", Error, "y:3306", "performance_schema is OFF", "", shop(1, func(s *Server) { s.State.Sources[0].Heartbeat, s.Variables["performance_schema"] = 0, "OFF" })},
 	{"channel_heartbeat", Error, "b:3306", "speaks every 30s", "", main(1, func(s *Server) { s.State.Sources[0].Heartbeat = 30 * second; s.Variables["slave_net_timeout"] = "20" })},
 	{"net_timeout", Warning, "b:3306", "slave_net_timeout is 3600 s", "SET GLOBAL slave_net_timeout = 60", main(1, variable("slave_net_timeout", "3600"))},
 	{"net_timeout", Warning, "y:3306", "replica_net_timeout is 3600 s", "SET PERSIST replica_net_timeout = 60", shop(1, variable("replica_net_timeout", "3600"))},
@@ -180,7 +188,7 @@ var sicknesses = []sick{
 	{"skipped_errors", Error, "y:3306", "replica_skip_errors is 1062", "", shop(1, variable("replica_skip_errors", "1062"))},
 	{"skipped_errors", Warning, "b:3306", "IDEMPOTENT", "", main(1, variable("slave_exec_mode", "IDEMPOTENT"))},
 	{"replica_start", Warning, "y:3306", "skip_replica_start is ON", "", shop(1, variable("skip_replica_start", "ON"))},
-	{"semi_sync_plugin", Error, "y:3306", "no rpl_semi_sync_source_enabled", "", all(policy(func(p *failover.Policy) { p.Durability = failover.SemiSync }),
+	{"semi_sync_plugin", Error, "y:3306", "no plugin for it as a source", "", all(policy(func(p *failover.Policy) { p.Durability = failover.SemiSync }),
 		shop(1, func(s *Server) { delete(s.Variables, "rpl_semi_sync_source_enabled") }))},
 
 	{"privileges", Error, "a:3306", "lacks PROCESS", "", main(0, missing(UseAlways, "PROCESS"))},
@@ -199,6 +207,7 @@ var sicknesses = []sick{
 		}
 	}},
 	{"tls", Warning, "y:3306", "replicates without TLS", "", func(f *Facts) { f.Clusters[1].Want.ReplicationTLS = true }},
+	{"tls", Warning, "y:3306", "a server that was primary comes back without", "", shop(1, func(s *Server) { s.Channels[0].TLS = true })},
 	{"tls", Warning, "a:3306", "ends on 2027-01-20", "", main(0, func(s *Server) { s.Cipher, s.CertificateUntil = "AES", noon.AddDate(0, 0, 12) })},
 
 	{"proxy_unreachable", Unknown, "n2's proxy", "connection refused", "", func(f *Facts) { f.Nodes[1].Proxy = &Proxy{Error: "connection refused"} }},

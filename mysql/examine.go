@@ -17,7 +17,7 @@ var examined = []string{
 	"read_only", "super_read_only", "binlog_row_image", "sync_binlog", "innodb_flush_log_at_trx_commit", "enforce_gtid_consistency",
 	"slave_net_timeout", "replica_net_timeout", "slave_parallel_threads", "slave_parallel_workers", "replica_parallel_workers",
 	"slave_preserve_commit_order", "replica_preserve_commit_order", "relay_log_recovery", "slave_skip_errors", "replica_skip_errors",
-	"slave_exec_mode", "replica_exec_mode", "skip_slave_start", "skip_replica_start", "event_scheduler",
+	"slave_exec_mode", "replica_exec_mode", "performance_schema", "skip_slave_start", "skip_replica_start", "event_scheduler",
 	"rpl_semi_sync_source_enabled", "rpl_semi_sync_master_enabled", "rpl_semi_sync_replica_enabled", "rpl_semi_sync_slave_enabled",
 }
 

@@ -105,7 +105,9 @@ func TestTheDoctorSeesWhatIsSetBadly(t *testing.T) {
 			mysql: []string{"STOP REPLICA", "CHANGE REPLICATION SOURCE TO SOURCE_CONNECT_RETRY=1, SOURCE_RETRY_COUNT=10", "START REPLICA"}},
 		{check: "channel_failover", replica: true, says: "changes its source by itself",
 			mysql: []string{"STOP REPLICA", "CHANGE REPLICATION SOURCE TO SOURCE_CONNECTION_AUTO_FAILOVER=1", "START REPLICA"}},
-		{check: "channel_heartbeat", replica: true, says: "no heartbeats", mariadb: []string{"STOP SLAVE", "CHANGE MASTER TO MASTER_HEARTBEAT_PERIOD=0", "START SLAVE"}},
+		{check: "semi_sync_plugin", replica: true, says: "no plugin for it as a source", mysql: []string{"SET GLOBAL super_read_only=OFF", "UNINSTALL PLUGIN rpl_semi_sync_source"}},
+		{check: "channel_heartbeat", replica: true, says: "no heartbeats", mysql: []string{"STOP REPLICA", "CHANGE REPLICATION SOURCE TO SOURCE_HEARTBEAT_PERIOD=0", "START REPLICA"},
+			mariadb: []string{"STOP SLAVE", "CHANGE MASTER TO MASTER_HEARTBEAT_PERIOD=0", "START SLAVE"}},
 		like("account_limits", false, false, "is 3, and it needs up to 7", "ALTER USER remora@'%' WITH MAX_USER_CONNECTIONS 3"),
 		like("privileges", false, false, "lacks PROCESS", "REVOKE PROCESS ON *.* FROM remora@'%'"),
 		like("replication_account", false, false, "lacks REPLICATION SLAVE", "REVOKE REPLICATION SLAVE ON *.* FROM repl@'%'"),
@@ -214,6 +216,16 @@ func TestGrantsAreReadWithoutTheirHashes(t *testing.T) {
 	})
 	if !g.has("PROCESS") || g.has("SUPER") || !g.on("performance_schema", "replication_connection_status", "SELECT") || strings.Contains(fmt.Sprint(g), "ABC") {
 		t.Errorf("%v", g)
+	}
+	old, now := &reading{state: &topology.State{Flavor: "mysql", Version: "8.0.15"}}, &reading{state: &topology.State{Flavor: "mysql", Version: "8.0.16-7"}}
+	for r, want := range map[*reading]bool{old: false, now: true} {
+		lacks := granted{}.account("remora@%", r)
+		if got := slices.Contains(lacks.Missing[doctor.UseAlways], "SYSTEM_USER"); got != want {
+			t.Errorf("%s: SYSTEM_USER is asked for: %v", r.state.Version, got)
+		}
+		if !strings.Contains(lacks.Grant[doctor.UseAlways], "replication_applier_status_by_worker") {
+			t.Errorf("%s: not all tables are asked for: %s", r.state.Version, lacks.Grant[doctor.UseAlways])
+		}
 	}
 	if all := parseGrants(result{{"x": "GRANT ALL PRIVILEGES ON *.* TO root@localhost"}}); len(all.lacking(mariadbPrivileges)) > 0 {
 		t.Errorf("%v", all)

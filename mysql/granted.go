@@ -75,7 +75,9 @@ func (g granted) account(me string, r *reading) doctor.Account {
 	a := doctor.Account{Host: host, Missing: map[doctor.Use][]string{}, Grant: map[doctor.Use]string{}}
 	need := map[doctor.Use][]string{doctor.UseAlways: mariadbPrivileges, doctor.UseRescue: mariadbRescue}
 	if !r.mariadb() {
-		need = map[doctor.Use][]string{doctor.UseAlways: oraclePrivileges, doctor.UseRescue: oracleRescue, doctor.UseClone: oracleClone}
+		need = map[doctor.Use][]string{doctor.UseAlways: slices.DeleteFunc(slices.Clone(oraclePrivileges), func(p string) bool {
+			return p == "SYSTEM_USER" && before8016(r.state.Version) // which has no such privilege
+		}), doctor.UseRescue: oracleRescue, doctor.UseClone: oracleClone}
 	}
 	for use, privileges := range need {
 		if lacks := g.lacking(privileges); len(lacks) > 0 {
@@ -86,7 +88,7 @@ func (g granted) account(me string, r *reading) doctor.Account {
 	if r.mariadb() {
 		return a
 	}
-	for _, table := range []string{"replication_connection_configuration", "replication_connection_status"} {
+	for _, table := range oracleTables {
 		if !g.on("performance_schema", table, "SELECT") {
 			object := "performance_schema." + table
 			a.Missing[doctor.UseAlways] = append(a.Missing[doctor.UseAlways], "SELECT on "+object)
@@ -96,3 +98,7 @@ func (g granted) account(me string, r *reading) doctor.Account {
 	}
 	return a
 }
+
+var first8016 = regexp.MustCompile(`^8\.0\.(?:[0-9]|1[0-5])(?:\D|$)`)
+
+func before8016(version string) bool { return first8016.MatchString(version) }

@@ -19,13 +19,9 @@ func Grants(flavor string) []string {
 	const account = " TO `remora`@`%`"
 	statements := []string{"GRANT " + strings.Join(mariadbPrivileges, ", ") + " ON *.*" + account}
 	if flavor == string(gtid.MySQL) {
-		statements = []string{
-			"GRANT " + strings.Join(oraclePrivileges, ", ") + " ON *.*" + account,
-			// The evidence that a source still beats.
-			"GRANT SELECT ON performance_schema.replication_connection_configuration" + account,
-			"GRANT SELECT ON performance_schema.replication_connection_status" + account,
-			// What a parallel applier failed at.
-			"GRANT SELECT ON performance_schema.replication_applier_status_by_worker" + account,
+		statements = []string{"GRANT " + strings.Join(oraclePrivileges, ", ") + " ON *.*" + account}
+		for _, table := range oracleTables {
+			statements = append(statements, "GRANT SELECT ON performance_schema."+table+account)
 		}
 	}
 	return append(statements, "GRANT REPLICATION SLAVE ON *.* TO `repl`@`%`")
@@ -51,6 +47,12 @@ var oraclePrivileges = []string{
 	"CONNECTION_ADMIN", // KILL, super_read_only, and a connection when all are taken
 	"SYSTEM_USER",      // KILL of root's sessions, and of an SQL thread that waits for the rest of a transaction
 	"RELOAD",           // RESET REPLICA
+}
+
+// oracleTables are those of the performance schema that are read.
+var oracleTables = []string{
+	"replication_connection_configuration", "replication_connection_status", // the evidence that a source still beats
+	"replication_applier_status_by_worker", // what a parallel applier failed at
 }
 
 // RescueGrants lists what Remora's account needs besides [Grants] to save

@@ -1,6 +1,7 @@
 package mysql
 
 import (
+	"fmt"
 	"go/ast"
 	"go/parser"
 	"go/token"
@@ -14,6 +15,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/remora-ha/remora/doctor"
+	"github.com/remora-ha/remora/failover"
 	"github.com/remora-ha/remora/internal/gtid"
 	"github.com/remora-ha/remora/internal/lab"
 	"github.com/remora-ha/remora/topology"
@@ -67,6 +70,9 @@ var words = []word{
 	// "What Is New in MySQL 8.4": the old ones are gone.
 	{`RPL_SEMI_SYNC_(SOURCE|REPLICA)_`, 80026, never, false},
 	{`RPL_SEMI_SYNC_(MASTER|SLAVE)_`, 0, 80400, true},
+	{`PLUGIN RPL_SEMI_SYNC_(SOURCE|REPLICA)\b`, 80026, never, false},
+	{`PLUGIN RPL_SEMI_SYNC_(MASTER|SLAVE)\b`, 0, 80400, false},
+	{`\bLOG_REPLICA_UPDATES\b`, 80026, never, false},
 	{`_WAIT_FOR_SLAVE_COUNT`, 0, 80400, false},
 	// 8.0 manual, "Replica Server Options and Variables": renamed in 8.0.26; the old names hold until 8.4 and some beyond.
 	{`@@(GLOBAL\.)?(LOG_REPLICA_UPDATES|REPLICA_[A-Z_]+)`, 80026, never, false},
@@ -81,6 +87,8 @@ var words = []word{
 	{`SET_USER_ID`, 0, 80400, false},
 	// 8.3 release notes: GTIDs may have tags.
 	{`AUTOMATIC:|TRANSACTION_GTID_TAG`, 80300, never, false},
+	// 8.2 release notes: DISABLE ON REPLICA for events.
+	{`DISABLE ON REPLICA`, 80200, never, false},
 	// Of one maker alone.
 	{`\bSUPER_READ_ONLY\b|GTID_EXECUTED\b|GTID_PURGED|WAIT_FOR_EXECUTED_GTID_SET|GTID_NEXT|PERFORMANCE_SCHEMA\.|FOR CHANNEL`, 0, never, false},
 	{`SHOW ALL SLAVES STATUS|KILL HARD|MASTER_USE_GTID|MASTER_GTID_WAIT|GTID_SLAVE_POS|GTID_BINLOG|GTID_STRICT_MODE|SLAVE_PARALLEL_THREADS`, 0, 0, true},
@@ -206,6 +214,35 @@ func TestEachDialectSpeaksOnlyWordsOfItsReleases(t *testing.T) {
 		for _, s := range statementsOf(t, c.d, c.semi, "x") {
 			if bad := unknown(s.sql, c.maria, c.first, c.last); len(bad) > 0 {
 				t.Errorf("%T.%s: not every server of it knows %q in %s", c.d, s.by, bad, s.sql)
+			}
+		}
+	}
+}
+
+// TestTheDoctorSpeaksWordsThatTheServerKnows: what it says mends a server is typed there, or put into its option file.
+func TestTheDoctorSpeaksWordsThatTheServerKnows(t *testing.T) {
+	for _, version := range []string{"8.0.11", "8.0.21", "8.0.25", "8.0.36", "8.1.0", "8.2.0", "8.4.7", "9.7.4"} {
+		var major, minor, patch, retries, events = 0, 0, 0, 5, 3
+		_, err := fmt.Sscanf(version, "%d.%d.%d", &major, &minor, &patch)
+		must(t, err)
+		is := release(major*10000 + minor*100 + patch)
+		ill := doctor.Server{
+			Addr: "b:3306", Events: &events, Plugins: map[string]bool{}, Variables: map[string]string{"event_scheduler": "ON"},
+			Channels: []doctor.Channel{{ConnectRetry: *second(60), Retries: &retries, TLS: true, Wanders: is >= 80022}},
+			State:    &topology.State{Flavor: "mysql", Version: version, LogBin: true, ReadOnly: true, Sources: []topology.Source{{Addr: "a:3306"}}},
+		}
+		c := doctor.Cluster{Name: "main", Writer: "a:3306", Policy: failover.DefaultPolicy(), Want: doctor.Want{ConnectRetry: *second(1)}, Servers: []doctor.Server{ill}}
+		c.Policy.Durability, c.Policy.Rejoin = failover.SemiSync, failover.RejoinClone
+		checks := map[string]bool{}
+		for _, f := range doctor.Examine(&doctor.Facts{Clusters: []doctor.Cluster{c}}).Findings {
+			checks[f.Check] = true
+			if bad := unknown(f.Mend, false, is, is); len(bad) > 0 {
+				t.Errorf("%s %s: a server of %s does not know %q in %s", f.Check, f.Sentence, version, bad, f.Mend)
+			}
+		}
+		for _, check := range []string{"binary_log", "channel_retry", "channel_heartbeat", "event_scheduler", "semi_sync_plugin", "super_read_only"} {
+			if !checks[check] {
+				t.Errorf("%s: %s is not found", version, check)
 			}
 		}
 	}
