@@ -136,16 +136,20 @@ func (p *planner) primarySemiSync(to *topology.Instance) *SemiSyncPlan {
 	if p.in.Forced {
 		others := 0
 		for _, i := range p.members() {
-			if i.Fresh() && i.Addr != p.target && !delayed(i.State) && (i.State.IsReplica() || i.Addr == p.in.From) {
+			if i.Fresh() && i.Addr != p.target && !i.State.LeftAlone() && canAcknowledge(i.State) && (i.State.IsReplica() || i.Addr == p.in.From) {
 				others++
 			}
 		}
-		if n = min(n, others); n == 0 {
+		if n = min(n, others); n == 0 || to != nil && to.State != nil && to.State.SemiSync.NoSource {
 			return &SemiSyncPlan{}
 		}
 	}
 	return p.sourceSemiSync(n)
 }
+
+// canAcknowledge says that a replica can, once it receives: it has what that takes, and is
+// not delayed, for what a delayed one alone has could not be had from it before its delay is over.
+func canAcknowledge(st *topology.State) bool { return !delayed(st) && !st.SemiSync.NoReplica }
 
 // sourceSemiSync is a source that waits for n acknowledgements, as the policy says.
 func (f *facts) sourceSemiSync(n int) *SemiSyncPlan {
@@ -156,13 +160,13 @@ func (f *facts) sourceSemiSync(n int) *SemiSyncPlan {
 	return plan
 }
 
-// replicaSemiSync is how the policy wants a replica. One that is delayed does not
-// acknowledge: what it alone has could not be had from it before its delay is over.
+// replicaSemiSync is how the policy wants a replica. One that cannot acknowledge follows
+// all the same.
 func (f *facts) replicaSemiSync(i *topology.Instance) *SemiSyncPlan {
 	if f.p.Durability != SemiSync {
 		return nil
 	}
-	return &SemiSyncPlan{Replica: i == nil || !delayed(i.State)}
+	return &SemiSyncPlan{Replica: i == nil || canAcknowledge(i.State)}
 }
 
 // commit routes to the target, and under semi_sync moves the replicas at the
@@ -262,8 +266,8 @@ func (p *planner) fromReturns(from *topology.Instance) bool {
 // astray says that an instance has to be moved to the target: the old primary,
 // who follows it, or who was moved already and did not start.
 func (p *planner) astray(i *topology.Instance) bool {
-	if i.State.MultiSource() {
-		return false // it is left alone
+	if i.State.LeftAlone() {
+		return false
 	}
 	if src := p.s.ChannelTo(i, p.target); src != nil {
 		idle := src.IO == topology.ThreadNo && src.IOError == "" && src.SQLError == ""
@@ -354,8 +358,8 @@ func (p *planner) followAgain(from, to *topology.Instance) []Step {
 
 // returningSemiSync is how the old primary is opened again.
 func (p *planner) returningSemiSync(from *topology.Instance) *SemiSyncPlan {
-	if p.p.Durability != SemiSync {
-		return nil
+	if p.p.Durability != SemiSync || from != nil && from.State != nil && from.State.SemiSync.NoSource {
+		return nil // it was open without, and cannot be opened otherwise
 	}
 	return p.sourceSemiSync(p.waitCount(from))
 }
@@ -386,7 +390,7 @@ func (p *planner) receiveAgain() []Step {
 			continue
 		}
 		step := p.repoint(i.Addr, p.in.From)
-		if stopped && (p.positions || i.State.MultiSource()) {
+		if stopped && (p.positions || i.State.LeftAlone()) {
 			step.Do, step.Source = StartReplica, src.Addr // that channel alone, where it stands
 		}
 		step.Why = fmt.Sprintf("%s receives from %s again", i.Addr, p.in.From)

@@ -190,7 +190,7 @@ func (p *planner) attached() (attached, acking int) {
 		if !i.Fresh() || i.Addr == p.target {
 			continue
 		}
-		if src := p.s.ChannelTo(i, p.target); src != nil && src.IO != topology.ThreadNo && !delayed(i.State) {
+		if src := p.s.ChannelTo(i, p.target); src != nil && src.IO != topology.ThreadNo && canAcknowledge(i.State) {
 			attached++
 		}
 		if src := p.s.ChannelTo(i, p.in.From); src != nil && src.IO != topology.ThreadNo && i.State.SemiSync.ReplicaEnabled {

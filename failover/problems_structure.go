@@ -186,25 +186,7 @@ func policyMismatch(f *facts) []hit {
 		found = append(found, hit{instance: a, sentence: fmt.Sprintf(format, args...)})
 	}
 	if f.p.Durability == SemiSync && f.prim.Fresh() {
-		s, want := f.prim.State.SemiSync, f.waitCount(f.prim)
-		switch {
-		case !s.SourceEnabled:
-			add(f.primary, "the policy's durability is semi_sync, and semi-sync is off on primary %s: acknowledged transactions can be lost", f.primary)
-		case !s.SourceActive:
-			add(f.primary, "semi-sync has fallen back to asynchronous on primary %s: acknowledged transactions can be lost", f.primary)
-		default:
-			if unmet := f.sourceSemiSync(want).Unmet(f.prim.State); unmet != "" {
-				add(f.primary, "primary %s is not set as the policy says: %s", f.primary, unmet)
-			}
-		}
-		for _, r := range f.direct {
-			if why := f.mute(r); why != "" {
-				add(r.Addr, "%s", why)
-			}
-		}
-		if want != f.p.WaitCount {
-			add(f.primary, "the policy's wait_count is %d, and MariaDB waits for one acknowledgement only", f.p.WaitCount)
-		}
+		f.semiSyncMismatch(add)
 	}
 	for _, i := range f.members() {
 		if m := member(i); m != "" {
@@ -218,4 +200,31 @@ func policyMismatch(f *facts) []hit {
 		}
 	}
 	return found
+}
+
+// semiSyncMismatch says in what semi-sync is not set as the policy wants it.
+func (f *facts) semiSyncMismatch(add func(a topology.Addr, format string, args ...any)) {
+	s, want := f.prim.State.SemiSync, f.waitCount(f.prim)
+	switch {
+	case s.NoSource:
+		add(f.primary, "the policy's durability is semi_sync, and primary %s has no plugin for it (rpl_semi_sync_source): acknowledged transactions can be lost; `remora doctor` has the statement", f.primary)
+	case !s.SourceEnabled:
+		add(f.primary, "the policy's durability is semi_sync, and semi-sync is off on primary %s: acknowledged transactions can be lost", f.primary)
+	case !s.SourceActive:
+		add(f.primary, "semi-sync has fallen back to asynchronous on primary %s: acknowledged transactions can be lost", f.primary)
+	default:
+		if unmet := f.sourceSemiSync(want).Unmet(f.prim.State); unmet != "" {
+			add(f.primary, "primary %s is not set as the policy says: %s", f.primary, unmet)
+		}
+	}
+	for _, r := range f.direct {
+		if why := f.mute(r); why != "" {
+			add(r.Addr, "%s", why)
+		} else if r.Fresh() && member(r) == "" && r.State.SemiSync.NoReplica {
+			add(r.Addr, "replica %s has no plugin to acknowledge with (rpl_semi_sync_replica): no commit waits for it; `remora doctor` has the statement", r.Addr)
+		}
+	}
+	if want != f.p.WaitCount {
+		add(f.primary, "the policy's wait_count is %d, and MariaDB waits for one acknowledgement only", f.p.WaitCount)
+	}
 }

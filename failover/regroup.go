@@ -62,7 +62,7 @@ func (f *facts) binding() int { return max(f.waitCount(f.prim), f.prim.State.Sem
 func (f *facts) movable(r, to *topology.Instance) bool {
 	lag, known := f.lag(r)
 	src := f.s.ChannelTo(r, f.primary)
-	return src.SQL == topology.ThreadYes && r.State.SemiSync.ReplicaActive && !r.State.MultiSource() && known && lag <= f.p.Lag.Max.D() &&
+	return src.SQL == topology.ThreadYes && r.State.SemiSync.ReplicaActive && !r.State.LeftAlone() && known && lag <= f.p.Lag.Max.D() &&
 		f.downtime(r.Addr) == nil && f.errant(r).Empty() && f.purged(to.State, r.State).Empty() &&
 		r.State.Flavor == to.State.Flavor && !older(r.State, to.State) && !rowOverStatement(to.State, r.State)
 }
@@ -165,7 +165,7 @@ func (p *planner) bring(a topology.Addr) (stop, wait, move []Step) {
 		return nil, nil, move // it was moved, and did not start
 	case src != nil:
 		return nil, []Step{p.standBy(fmt.Sprintf("%s does not receive from %s yet", a, p.in.To))}, nil
-	case old == nil || r.State.MultiSource() || old.SQLError != "" || old.IO == topology.ThreadNo && old.IOError != "":
+	case old == nil || r.State.LeftAlone() || old.SQLError != "" || old.IO == topology.ThreadNo && old.IOError != "":
 		return nil, []Step{p.standBy(fmt.Sprintf("%s is not as it was when it was chosen", a))}, nil
 	case old.IO != topology.ThreadNo || p.unsettled(r):
 		stop = []Step{{

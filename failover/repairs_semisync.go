@@ -18,6 +18,9 @@ func (f *facts) semiSyncRepairs() []Step {
 			return []Step{{Do: SetSemiSync, Target: r.Addr, SemiSync: f.replicaSemiSync(r), Why: why}}
 		}
 	}
+	if f.prim.State.SemiSync.NoSource {
+		return nil // it cannot be set: see PolicyMismatch
+	}
 	plan, why := f.adjustedSource()
 	if plan.Unmet(f.prim.State) == "" {
 		return nil

@@ -115,6 +115,10 @@ var rules = []rule{
 		have, want := len(ackers), f.waitCount(x.inst)
 		return when(have < want, "%s would have %d replicas to acknowledge its writes and durability needs %d%s", x.addr(), have, want, colon(strings.Join(lost, "; ")))
 	}},
+	{"semi_sync_plugin", true, "install it, as `remora doctor` says, or force it: then its commits wait for nobody", func(f *facts, x *contender, _ []*contender, _ wish) string {
+		return when(f.p.Durability == SemiSync && x.inst.Fresh() && x.st.SemiSync.NoSource,
+			"%s has no plugin to wait for acknowledgements with (rpl_semi_sync_source), and the policy's durability is semi_sync", x.addr())
+	}},
 	{"indirect", false, "repoint it to the primary first", func(f *facts, x *contender, _ []*contender, w wish) string {
 		return when(w.kind == KindSwitchover && !w.open && x.inst.Fresh() && !x.direct, "%s does not replicate directly from primary %s", x.addr(), f.primary)
 	}},
@@ -143,11 +147,11 @@ func (f *facts) applyRules(x *contender, all []*contender, w wish) {
 
 // ackers are the readable replicas that can acknowledge what x would write. One
 // with errant transactions that x lacks will not be able to follow it, and one that
-// is delayed does not acknowledge. Without GTID neither will one that is behind; where
+// is delayed, or has no plugin for it, does not acknowledge. Without GTID neither will one that is behind; where
 // those stand, in sentences, is `behind`.
 func (f *facts) ackers(x *contender, all []*contender, w wish) (list []topology.Addr, behind []string) {
 	for _, o := range all {
-		if o == x || !f.follower(o) || o.st.MultiSource() || delayed(o.st) || older(o.st, x.st) || o.st.Flavor != x.st.Flavor || !x.st.Executed.Contains(o.errant) {
+		if o == x || !f.follower(o) || o.st.LeftAlone() || !canAcknowledge(o.st) || older(o.st, x.st) || o.st.Flavor != x.st.Flavor || !x.st.Executed.Contains(o.errant) {
 			continue
 		}
 		if words := f.behind(o, x, w); words != "" {

@@ -139,7 +139,7 @@ func TestAPrimaryAndAReplicaOfMySQL(t *testing.T) {
 		Flavor: "mysql", Version: "8.0.36", ServerID: 1, ServerUUID: uuids, LogBin: true, LogReplicaUpdates: true, BinlogFormat: "ROW",
 		GTIDMode: "ON", GTIDStrict: true, Executed: gtid.MustParse(uuids + ":1-9:11"), Purged: gtid.MustParse(uuids + ":1-3"),
 		Replicas: []topology.Addr{"db2:3306"}, Uptime: *second(5), Connections: 3, MaxConnections: 100,
-		SemiSync: topology.SemiSync{SourceEnabled: true, SourceActive: true, Timeout: *second(1), WaitCount: 2, Clients: 2},
+		SemiSync: topology.SemiSync{SourceEnabled: true, SourceActive: true, Timeout: *second(1), WaitCount: 2, Clients: 2, NoReplica: true},
 	}
 	if diff := cmp.Diff(want, r.state, compareSets); diff != "" {
 		t.Error(diff)

@@ -94,6 +94,7 @@ func (oracle) parseAs(names channelNames, results map[string]result) (*reading, 
 	}
 	st.PersistedOpen = persistedOpen(results[partPersisted].pairs())
 	r := &reading{state: st, semiSync: oracleSemiSync(vars)}
+	st.SemiSync.NoSource, st.SemiSync.NoReplica = r.semiSync.source == "", r.semiSync.replica == ""
 	for _, line := range results[partReplication] {
 		c, err := oracleChannel(line, names, results[partHeartbeats])
 		if err != nil {
@@ -200,7 +201,7 @@ func (oracle) semiSync(r *reading, plan semiSyncPlan) (statement, error) {
 	case words.replica != "":
 		add("%s_enabled=%d", words.replica, number(plan.replica))
 	case plan.replica:
-		return statement{}, errors.New("semi-sync as a replica is wanted, but its plugin is not installed")
+		return statement{}, errors.New("semi-sync as a replica is wanted, but its plugin is not installed; `remora doctor` has the statement")
 	}
 	switch {
 	case words.source != "":
@@ -215,7 +216,7 @@ func (oracle) semiSync(r *reading, plan semiSyncPlan) (statement, error) {
 		}
 		add("%s_enabled=%d", words.source, number(plan.source))
 	case plan.source:
-		return statement{}, errors.New("semi-sync as a source is wanted, but its plugin is not installed")
+		return statement{}, errors.New("semi-sync as a source is wanted, but its plugin is not installed; `remora doctor` has the statement")
 	}
 	return setGlobals(set...), nil
 }

@@ -257,6 +257,10 @@ func TestAGroupMemberIsKnown(t *testing.T) {
 	if st.Member != "group_replication" || st.IsReplica() {
 		t.Errorf("the group's primary: %+v", st)
 	}
+	err = servers(t, testConfig()).Do(testContext(t), failover.Step{Do: failover.Repoint, Target: addr(s), Source: "127.0.0.1:1"})
+	if st := look(t, s); err == nil || !strings.Contains(err.Error(), "managed by group_replication") || !st.Writable() || st.IsReplica() {
+		t.Errorf("a repoint of it: %v; %+v", err, st)
+	}
 	must(t, s.Exec(testContext(t), "STOP GROUP_REPLICATION"))
 	if st := look(t, s); st.Member != "group_replication" || !st.SuperReadOnly {
 		t.Errorf("a member that left its group, and may come back: %+v", st)

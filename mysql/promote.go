@@ -15,6 +15,9 @@ func (a *actor) promote(ctx context.Context, step failover.Step) error {
 	if err != nil {
 		return err
 	}
+	if _, err := a.semiSync(r, step.SemiSync); err != nil {
+		return err
+	}
 	if err := a.forgetSources(ctx, r, a.stopIdle); err != nil {
 		return err
 	}

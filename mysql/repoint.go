@@ -21,6 +21,9 @@ func (a *actor) repoint(ctx context.Context, step failover.Step) error {
 	if r.state.MultiSource() {
 		return a.failed("it replicates from several sources, and such a replica is left alone: point its channel to %s by hand", step.Source)
 	}
+	if r.state.Member != "" {
+		return a.failed("it is managed by %s, and such a server is left alone: point its channel to %s with the tools of that cluster", r.state.Member, step.Source)
+	}
 	if !a.session.dialect.isReadOnly(r.state) {
 		if err := a.closeWrites(ctx); err != nil {
 			return err
@@ -28,6 +31,9 @@ func (a *actor) repoint(ctx context.Context, step failover.Step) error {
 		if r, err = a.read(ctx); err != nil {
 			return err
 		}
+	}
+	if _, err := a.semiSync(r, step.SemiSync); err != nil {
+		return err
 	}
 	c := r.channel()
 	byPosition := !step.At.IsZero()
@@ -52,6 +58,9 @@ func (a *actor) startReplica(ctx context.Context, step failover.Step) error {
 	c := r.channelFrom(step.Source)
 	if c == nil {
 		return a.failed("it is to replicate from %s and does not: someone else repoints it", step.Source)
+	}
+	if _, err := a.semiSync(r, step.SemiSync); err != nil {
+		return err
 	}
 	return a.resume(ctx, r, c, step)
 }

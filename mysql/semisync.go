@@ -11,11 +11,22 @@ import (
 
 // setSemiSync brings semi-sync to the plan; nil leaves it as it is.
 func (a *actor) setSemiSync(ctx context.Context, r *reading, plan *failover.SemiSyncPlan) error {
-	if plan.Unmet(r.state) == "" {
-		return nil
+	st, err := a.semiSync(r, plan)
+	if err != nil || st.sql == "" {
+		return err
 	}
 	if plan.WaitCount > 1 && r.state.Flavor == string(gtid.MariaDB) {
 		a.log.Warn("MariaDB waits for one acknowledgement", "wanted", plan.WaitCount)
+	}
+	return a.do(ctx, st)
+}
+
+// semiSync is the statement that brings semi-sync to the plan, empty where there is nothing
+// to set. It is an error where the server cannot: what would have to be undone then is not
+// begun before that is known.
+func (a *actor) semiSync(r *reading, plan *failover.SemiSyncPlan) (statement, error) {
+	if plan.Unmet(r.state) == "" {
+		return statement{}, nil
 	}
 	wanted := semiSyncPlan{source: plan.Source, replica: plan.Replica, waitCount: plan.WaitCount}
 	switch {
@@ -25,13 +36,10 @@ func (a *actor) setSemiSync(ctx context.Context, r *reading, plan *failover.Semi
 		wanted.timeout = strconv.FormatInt(max(1, plan.Timeout.D().Milliseconds()), 10)
 	}
 	st, err := a.session.dialect.semiSync(r, wanted)
-	switch {
-	case err != nil:
-		return a.failed("%w", err)
-	case st.sql == "":
-		return nil
+	if err != nil {
+		return statement{}, a.failed("%w", err)
 	}
-	return a.do(ctx, st)
+	return st, nil
 }
 
 // checkSemiSync compares a reading with the plan.
@@ -48,6 +56,9 @@ func (a *actor) checkSemiSync(r *reading, plan *failover.SemiSyncPlan) error {
 func (a *actor) adjustSemiSync(ctx context.Context, step failover.Step) error {
 	r, err := a.read(ctx)
 	if err != nil {
+		return err
+	}
+	if _, err := a.semiSync(r, step.SemiSync); err != nil {
 		return err
 	}
 	c := r.channel()

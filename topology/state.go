@@ -115,6 +115,11 @@ type SemiSync struct {
 	Waiting        int      `json:"waiting,omitempty"`     // sessions that wait for an acknowledgement now
 	ReplicaEnabled bool     `json:"replica_enabled"`
 	ReplicaActive  bool     `json:"replica_active"`
+
+	// MySQL without the plugin for a side: it can neither wait for acknowledgements, nor
+	// acknowledge, before that is installed.
+	NoSource  bool `json:"no_source,omitempty"`
+	NoReplica bool `json:"no_replica,omitempty"`
 }
 
 // Binds says that a commit really waits for the acknowledgements, now and however
@@ -128,6 +133,10 @@ func (s *State) IsReplica() bool { return s != nil && len(s.Sources) > 0 }
 
 // MultiSource says whether it replicates from several sources, each over a channel.
 func (s *State) MultiSource() bool { return s != nil && len(s.Sources) > 1 }
+
+// LeftAlone says that its replication is not Remora's to change: it serves somebody beyond
+// the cluster by other channels, or something else manages it.
+func (s *State) LeftAlone() bool { return s.MultiSource() || s != nil && s.Member != "" }
 
 // Writable says whether ordinary users can write.
 func (s *State) Writable() bool { return s != nil && !s.ReadOnly && !s.SuperReadOnly }
