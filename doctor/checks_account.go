@@ -26,6 +26,12 @@ var accountChecks = []Check{
 			if c.Policy.Repair.SaveExtra {
 				lacks(UseRescue, Warning, ", to save what the primary lacks (repair.save_extra)")
 			}
+			if c.byPosition() {
+				lacks(UsePositions, Error, ", to fail over without GTID")
+			}
+			if c.Want.Events {
+				lacks(UseEvents, Warning, ", to enable events on a promotion (mysql.enable_events)")
+			}
 			if c.Policy.Rejoin == failover.RejoinClone && c.Policy.Clone.Command == "" && !s.mariadb() {
 				lacks(UseClone, Warning, ", to clone a server (rejoin: clone)")
 			}

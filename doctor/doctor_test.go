@@ -195,6 +195,8 @@ var sicknesses = []sick{
 	{"privileges", Warning, "a:3306", "lacks SELECT, to save", "", main(0, missing(UseRescue, "SELECT"))},
 	{"privileges", Warning, "y:3306", "lacks CLONE_ADMIN, to clone", "", all(func(f *Facts) { f.Clusters[1].Policy.Rejoin = failover.RejoinClone },
 		shop(0, func(s *Server) { s.Plugins["clone"] = true }), shop(1, func(s *Server) { missing(UseClone, "CLONE_ADMIN")(s); s.Plugins["clone"] = true }))},
+	{"privileges", Error, "a:3306", "lacks BINLOG MONITOR, to fail over without GTID", "", main(0, missing(UsePositions, "BINLOG MONITOR"))},
+	{"privileges", Warning, "y:3306", "lacks EVENT, to enable events", "", all(func(f *Facts) { f.Clusters[1].Want.Events = true }, shop(1, missing(UseEvents, "EVENT")))},
 	{"replication_account", Error, "a:3306", "does not exist", "", main(0, func(s *Server) { s.Replication = []Account{} })},
 	{"replication_account", Error, "a:3306", "host 10.% lacks REPLICATION SLAVE", "", main(0, func(s *Server) {
 		s.Replication = []Account{{Host: "10.%", Missing: map[Use][]string{UseReplicate: {"REPLICATION SLAVE"}}, Grant: map[Use]string{UseReplicate: "GRANT"}}}
@@ -337,6 +339,18 @@ func TestFindingsOfTheDecisionCycleAreLines(t *testing.T) {
 	}
 	if w := (Report{}).Worst(); w != "" {
 		t.Errorf("the worst of nothing is %q", w)
+	}
+}
+
+// What a cluster by GTID has no use for is not asked for.
+func TestOnlyWhatIsUsedIsAskedFor(t *testing.T) {
+	f := well()
+	f.Clusters[0].Servers[1].State.Sources[0].GTID = true
+	for _, use := range []Use{UsePositions, UseEvents, UseClone} {
+		missing(use, "SOMETHING")(&f.Clusters[0].Servers[0])
+		if r := Examine(f); len(r.Findings) > 0 {
+			t.Errorf("%s: %+v", use, r.Findings)
+		}
 	}
 }
 

@@ -43,6 +43,7 @@ type Want struct {
 	ReplicationTLS bool              // replicas shall encrypt
 	TLS            string            // the mode of Remora's own connections
 	Sidecars       int               // that keep a connection to each server
+	Events         bool              // a promotion shall enable events
 }
 
 // Server is what one database server is set to.
@@ -99,6 +100,8 @@ const (
 	UseAlways    Use = "always"    // everything else
 	UseRescue    Use = "rescue"    // saving transactions as SQL
 	UseClone     Use = "clone"     // MySQL's CLONE
+	UseEvents    Use = "events"    // enabling events on promotion
+	UsePositions Use = "positions" // a failover without GTID
 	UseReplicate Use = "replicate" // the replication account's own
 )
 
@@ -208,6 +211,23 @@ func (c *Cluster) writer() *Server {
 		}
 	}
 	return nil
+}
+
+// byPosition says that the cluster replicates by file and position, as far as it was read.
+func (c *Cluster) byPosition() bool {
+	positions := false
+	for i := range c.Servers {
+		if !c.Servers[i].read() {
+			continue
+		}
+		for _, src := range c.Servers[i].State.Sources {
+			if src.GTID {
+				return false
+			}
+			positions = true
+		}
+	}
+	return positions
 }
 
 // read says whether anything is known of the server.

@@ -221,6 +221,18 @@ func dialectOf(version string) (dialect, error) {
 	}
 }
 
+// release is the version of a server of MySQL's as one number: 80016 for 8.0.16.
+func (r *reading) release() int {
+	m := versionPattern.FindStringSubmatch(r.state.Version)
+	if m == nil {
+		return 0
+	}
+	major, _ := strconv.Atoi(m[1])
+	minor, _ := strconv.Atoi(m[2])
+	patch, _ := strconv.Atoi(m[3])
+	return major*10000 + minor*100 + patch
+}
+
 // read asks for all parts in one round trip. Parts that the account may not see
 // are left out from then on; the error of such a part is in s.denied.
 func (s *session) read(ctx context.Context) (*reading, error) {

@@ -223,6 +223,9 @@ func TestGrantsAreReadWithoutTheirHashes(t *testing.T) {
 		if got := slices.Contains(lacks.Missing[doctor.UseAlways], "SYSTEM_USER"); got != want {
 			t.Errorf("%s: SYSTEM_USER is asked for: %v", r.state.Version, got)
 		}
+		if !slices.Contains(lacks.Missing[doctor.UseEvents], "SET_USER_ID") {
+			t.Errorf("%s: before 8.2 %v are asked for", r.state.Version, lacks.Missing[doctor.UseEvents])
+		}
 		if !strings.Contains(lacks.Grant[doctor.UseAlways], "replication_applier_status_by_worker") {
 			t.Errorf("%s: not all tables are asked for: %s", r.state.Version, lacks.Grant[doctor.UseAlways])
 		}

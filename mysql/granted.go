@@ -48,7 +48,7 @@ func (g granted) holds(object, privilege string) bool {
 // broader are privileges that hold what another one does.
 var broader = map[string]string{
 	// MySQL: what SUPER was split into.
-	"REPLICATION_SLAVE_ADMIN": "SUPER", "SYSTEM_VARIABLES_ADMIN": "SUPER", "CONNECTION_ADMIN": "SUPER",
+	"REPLICATION_SLAVE_ADMIN": "SUPER", "SYSTEM_VARIABLES_ADMIN": "SUPER", "CONNECTION_ADMIN": "SUPER", "SET_USER_ID": "SUPER",
 	// MariaDB before 10.11, where READ_ONLY ADMIN is part of SUPER.
 	"READ_ONLY ADMIN": "SUPER",
 	// MariaDB before 10.5.9, which has no SLAVE MONITOR; later ones spell it both ways.
@@ -73,11 +73,18 @@ func (g granted) account(me string, r *reading) doctor.Account {
 		user, host = me[:i], me[i+1:]
 	}
 	a := doctor.Account{Host: host, Missing: map[doctor.Use][]string{}, Grant: map[doctor.Use]string{}}
-	need := map[doctor.Use][]string{doctor.UseAlways: mariadbPrivileges, doctor.UseRescue: mariadbRescue}
+	need := map[doctor.Use][]string{
+		doctor.UseAlways: mariadbPrivileges, doctor.UseRescue: mariadbRescue, doctor.UseEvents: mariadbEvents, doctor.UsePositions: mariadbPositions,
+	}
 	if !r.mariadb() {
-		need = map[doctor.Use][]string{doctor.UseAlways: slices.DeleteFunc(slices.Clone(oraclePrivileges), func(p string) bool {
-			return p == "SYSTEM_USER" && before8016(r.state.Version) // which has no such privilege
-		}), doctor.UseRescue: oracleRescue, doctor.UseClone: oracleClone}
+		always, events := oraclePrivileges, oracleEvents
+		if r.release() < 80016 {
+			always = slices.DeleteFunc(slices.Clone(always), func(p string) bool { return p == "SYSTEM_USER" })
+		}
+		if r.release() < 80200 {
+			events = oracleEventsBefore82
+		}
+		need = map[doctor.Use][]string{doctor.UseAlways: always, doctor.UseRescue: oracleRescue, doctor.UseClone: oracleClone, doctor.UseEvents: events}
 	}
 	for use, privileges := range need {
 		if lacks := g.lacking(privileges); len(lacks) > 0 {
@@ -98,7 +105,3 @@ func (g granted) account(me string, r *reading) doctor.Account {
 	}
 	return a
 }
-
-var first8016 = regexp.MustCompile(`^8\.0\.(?:[0-9]|1[0-5])(?:\D|$)`)
-
-func before8016(version string) bool { return first8016.MatchString(version) }

@@ -79,7 +79,7 @@ func PositionGrants(flavor string) []string {
 	if flavor == string(gtid.MySQL) {
 		return nil
 	}
-	return []string{"GRANT BINLOG MONITOR ON *.* TO `remora`@`%`"} // the binary logs' names, ends and events
+	return []string{"GRANT " + strings.Join(mariadbPositions, ", ") + " ON *.* TO `remora`@`%`"}
 }
 
 // TagGrants lists what Remora's account needs besides, on MySQL from 8.3 on where GTIDs
@@ -100,5 +100,14 @@ var (
 	}
 	oracleRescue      = []string{"SELECT"}
 	oracleClone       = []string{"CLONE_ADMIN", "BACKUP_ADMIN", "INSERT"} // INSERT: on mysql.plugin, to install it
+	mariadbPositions  = []string{"BINLOG MONITOR"}                        // the binary logs' names, ends and events
 	discardPrivileges = []string{"INSERT", "UPDATE", "DELETE", "TRIGGER"} // TRIGGER: to see that there is none
+)
+
+// What [Config.EnableEvents] takes besides [Grants]: to see the events, to leave them their
+// definers, and on MariaDB to do it unlogged.
+var (
+	mariadbEvents        = []string{"EVENT", "SET USER", "BINLOG ADMIN"}
+	oracleEvents         = []string{"EVENT", "SET_ANY_DEFINER"}
+	oracleEventsBefore82 = []string{"EVENT", "SET_USER_ID"}
 )

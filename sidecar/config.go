@@ -80,6 +80,7 @@ type MySQLConfig struct {
 	ConnectRetry        topology.Duration `yaml:"connect_retry"`    // of a replica that lost its source
 	KillAfter           topology.Duration `yaml:"kill_after"`       // how long statements in progress may hold up read_only
 	Keep                []string          `yaml:"keep_sessions_of"` // users whose sessions are never ended
+	EnableEvents        bool              `yaml:"enable_events"`    // on a promotion those that were off because the server was a replica
 }
 
 // adapter is the configuration of package mysql for one cluster.
@@ -94,7 +95,7 @@ func (c *MySQLConfig) adapter(d failover.Detection) (mysql.Config, error) {
 	}
 	return mysql.Config{
 		User: c.User, Password: password, ReplicationUser: c.ReplicationUser, ReplicationPassword: replication,
-		TLS: c.TLS, ReplicationTLS: c.ReplicationTLS, ConnectRetry: c.ConnectRetry, KillAfter: c.KillAfter, Keep: c.Keep,
+		TLS: c.TLS, ReplicationTLS: c.ReplicationTLS, ConnectRetry: c.ConnectRetry, KillAfter: c.KillAfter, Keep: c.Keep, EnableEvents: c.EnableEvents,
 		Heartbeat: d.Heartbeat, ProbeTimeout: d.Timeout,
 	}, nil
 }

@@ -6,8 +6,10 @@ import (
 	"path/filepath"
 	"reflect"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
@@ -254,5 +256,17 @@ func TestAPrintedConfigurationReadsTheSame(t *testing.T) {
 	cfg.Clusters, again.Clusters = nil, nil
 	if diff := cmp.Diff(cfg, again); diff != "" {
 		t.Error(diff)
+	}
+}
+
+func TestWhatIsSaidOfTheServersArrives(t *testing.T) {
+	c := MySQLConfig{User: "u", ReplicationUser: "r", ReplicationTLS: "on", ConnectRetry: topology.Duration(time.Second), KillAfter: topology.Duration(time.Minute), Keep: []string{"m"}, EnableEvents: true}
+	got, err := c.adapter(failover.Detection{Heartbeat: topology.Duration(2 * time.Second)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got.User != "u" || got.ReplicationUser != "r" || got.ReplicationTLS != "on" || got.ConnectRetry != c.ConnectRetry || got.KillAfter != c.KillAfter ||
+		!slices.Equal(got.Keep, c.Keep) || !got.EnableEvents || got.Heartbeat.D() != 2*time.Second {
+		t.Errorf("%+v", got)
 	}
 }

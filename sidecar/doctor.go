@@ -76,7 +76,7 @@ func (s *Sidecar) clusterFacts(name string) doctor.Cluster {
 	c := doctor.Cluster{
 		Name: name, Writer: route.Writer, Epoch: route.Epoch, WriterGroup: cfg.Hostgroups.Writer, ReaderGroup: cfg.Hostgroups.Reader, Policy: cfg.Policy,
 		Want: doctor.Want{
-			ConnectRetry: s.cfg.MySQL.ConnectRetry, ReplicationTLS: s.cfg.MySQL.ReplicationTLS == "on", TLS: s.cfg.MySQL.TLS.Mode, Sidecars: len(s.cfg.Nodes),
+			ConnectRetry: s.cfg.MySQL.ConnectRetry, ReplicationTLS: s.cfg.MySQL.ReplicationTLS == "on", TLS: s.cfg.MySQL.TLS.Mode, Sidecars: len(s.cfg.Nodes), Events: s.cfg.MySQL.EnableEvents,
 		},
 	}
 	for _, a := range s.known(name) {

@@ -133,7 +133,7 @@ func (s *Sidecar) settings() map[string]string {
 		"nodes": nodes,
 		"lease": []any{lease.Heartbeat, lease.TTL, lease.FenceTime, lease.Failsafe},
 		"raft":  []any{raft.Heartbeat, raft.Election, raft.Lease},
-		"mysql": []any{servers.User, servers.ReplicationUser, servers.TLS.Mode, servers.ReplicationTLS, servers.ConnectRetry, servers.KillAfter, servers.Keep},
+		"mysql": []any{servers.User, servers.ReplicationUser, servers.TLS.Mode, servers.ReplicationTLS, servers.ConnectRetry, servers.KillAfter, servers.Keep, servers.EnableEvents},
 	}
 	var consuls []any // each node may reach one through an agent of its own
 	for _, store := range s.cfg.Consul {
