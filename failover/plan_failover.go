@@ -167,15 +167,22 @@ func (p *planner) attach() bool {
 		return true
 	}
 	var steps []Step
+	counted := 0
 	for _, step := range p.repoints(false) {
 		if step.Do == SetReadOnly || step.Target == p.in.From {
 			continue
 		}
-		step.Optional = len(steps) >= required
+		if !canAcknowledge(p.s.State(step.Target)) {
+			step.Optional = true
+			steps = append(steps, step)
+			continue
+		}
+		step.Optional = counted >= required
+		counted++
 		step.Why = fmt.Sprintf("%s cannot acknowledge what %s writes any more, and will acknowledge what %s writes", step.Target, p.in.From, p.target)
 		steps = append(steps, step)
 	}
-	if p.positions && attached+len(steps) < p.waitCount(p.s.Instance(p.target)) && !p.in.Forced {
+	if p.positions && attached+counted < p.waitCount(p.s.Instance(p.target)) && !p.in.Forced {
 		p.awaitFollowers()
 		return false
 	}

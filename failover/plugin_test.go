@@ -70,6 +70,22 @@ func TestWithoutTheReplicasPluginOneFollowsAndIsNotCountedOn(t *testing.T) {
 	}
 }
 
+func TestWhoCannotAcknowledgeDoesNotHoldAFailoverUp(t *testing.T) {
+	b := primary("a").replica("b").replica("c").replica("d").onMySQL().semiSync(1).semi("c", noReplica).kill("a").begin()
+	for _, stage := range Remaining(&b.c) {
+		if stage[0].Do != Repoint {
+			continue
+		}
+		for _, s := range stage {
+			if s.Optional != (s.Target == at("c")) {
+				t.Errorf("%s, optional: %v", s, s.Optional)
+			}
+		}
+		return
+	}
+	t.Errorf("nobody is moved before the promotion: %v", Remaining(&b.c))
+}
+
 func TestAPrimaryWithoutThePluginIsToldAndOpenedAgain(t *testing.T) {
 	off := func(s *topology.SemiSync) { *s = topology.SemiSync{NoSource: true} }
 	b := primary("a").replica("b").replica("c").onMySQL().semiSync(1).semi("a", off)

@@ -36,6 +36,9 @@ func drawCase(t *rapid.T) *build {
 	})
 	if drawn(t, "durability", false, true) {
 		b.semiSync(drawn(t, "wait count", 1, 2))
+		for k := range b.c.Snapshot.Instances {
+			b.drawPlugins(t, &b.c.Snapshot.Instances[k])
+		}
 	}
 	switch drawn(t, "primary", "fine", "killed", "killed", "frozen", "unclear") {
 	case "killed":
@@ -53,6 +56,16 @@ func drawCase(t *rapid.T) *build {
 		b.ask(r)
 	}
 	return b
+}
+
+// drawPlugins takes away one of the two plugins that MySQL has semi-sync by, or none.
+func (b *build) drawPlugins(t *rapid.T, i *topology.Instance) {
+	switch s := &i.State.SemiSync; drawn(t, string(i.Addr)+" lacks", "", "", "", "source", "replica") {
+	case "source":
+		s.NoSource, s.SourceEnabled, s.SourceActive = true, false, false
+	case "replica":
+		s.NoReplica, s.ReplicaEnabled, s.ReplicaActive = true, false, false
+	}
 }
 
 func (b *build) drawReplica(t *rapid.T, name string) {

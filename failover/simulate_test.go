@@ -16,6 +16,9 @@ func (b *build) effect(s Step) {
 		b.c.Snapshot.Taken = b.c.Snapshot.Taken.Add(time.Millisecond)
 		i.Reach, i.ReadAt = topology.Up, b.c.Snapshot.Taken // the step ended well, so the server answers
 	}
+	if i != nil && refuses(i.State, s.SemiSync) {
+		return
+	}
 	switch s.Do {
 	case CloseProxies:
 		for n := range b.c.Snapshot.Proxies {
@@ -107,9 +110,15 @@ func (b *build) repoint(i *topology.Instance, s Step) {
 	setSemiSync(i.State, s.SemiSync)
 }
 
+// refuses says that a server cannot be set so, whereupon it does nothing of the step.
+func refuses(st *topology.State, plan *SemiSyncPlan) bool {
+	return plan.Unmet(st) != "" && (plan.Source && st.SemiSync.NoSource || plan.Replica && st.SemiSync.NoReplica)
+}
+
 func setSemiSync(st *topology.State, plan *SemiSyncPlan) {
 	if plan != nil {
 		st.SemiSync = topology.SemiSync{
+			NoSource: st.SemiSync.NoSource, NoReplica: st.SemiSync.NoReplica,
 			SourceEnabled: plan.Source, SourceActive: plan.Source, ReplicaEnabled: plan.Replica, ReplicaActive: plan.Replica,
 			WaitCount: plan.WaitCount, Timeout: plan.Timeout, WaitPoint: afterSync, WaitsAlone: true,
 		}
