@@ -125,7 +125,7 @@ func (a *actor) awaitClone(ctx context.Context, want gtid.Set) error {
 	var last error
 	for {
 		if !pause(ctx, cloneLook) {
-			return a.failed("its data were cloned, but it has not come back with them: start mysqld, and look at performance_schema.clone_status: %w", errors.Join(ctx.Err(), last))
+			return a.failed("the clone was begun, and it has not come back with the data of its donor: start mysqld, and look at performance_schema.clone_status: %w", errors.Join(ctx.Err(), last))
 		}
 		bounded, cancel := context.WithTimeout(ctx, 5*time.Second)
 		s, err := dial(bounded, a.addr, a.cfg)

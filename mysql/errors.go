@@ -55,6 +55,7 @@ const (
 	erTooManyConnections   = 1040
 	erDatabaseDenied       = 1044
 	erAccessDenied         = 1045
+	erNotReady             = 1047 // of a member of Galera that is not part of it
 	erShutdown             = 1053
 	erParse                = 1064
 	erNoSuchThread         = 1094
@@ -67,7 +68,12 @@ const (
 	erUserLimit            = 1226
 	erSpecificAccessDenied = 1227
 	erAccessDeniedNoPass   = 1698
+	erPasswordExpired      = 1820
+	erPasswordExpiredLogIn = 1862
+	erOffline              = 3032
 	erAccountLocked        = 3118
+	erWantsTLS             = 3159
+	erTooManyPasswords     = 3955
 )
 
 // lacksPrivilege says that a statement was refused for want of a privilege, in a
@@ -139,7 +145,8 @@ func reachOf(err error) topology.Reach {
 func reachOfNumber(n int) topology.Reach {
 	switch n {
 	case erTooManyConnections, erAccessDenied, erAccessDeniedNoPass, erDatabaseDenied, erHostBlocked, erHostNotPrivileged,
-		erUserConnections, erUserLimit, erSpecificAccessDenied, erTableDenied, erColumnDenied, erAccountLocked, erShutdown:
+		erUserConnections, erUserLimit, erSpecificAccessDenied, erTableDenied, erColumnDenied, erAccountLocked, erShutdown,
+		erNotReady, erPasswordExpired, erPasswordExpiredLogIn, erOffline, erWantsTLS, erTooManyPasswords:
 		return topology.Denied
 	}
 	return topology.Garbled

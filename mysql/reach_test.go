@@ -239,6 +239,10 @@ func TestReachOfAnError(t *testing.T) {
 		{&mysqldriver.MySQLError{Number: 1129}, topology.Denied},
 		{&mysqldriver.MySQLError{Number: 1203}, topology.Denied},
 		{&mysqldriver.MySQLError{Number: 1226}, topology.Denied},
+		{&mysqldriver.MySQLError{Number: 1820}, topology.Denied}, // the password has expired
+		{&mysqldriver.MySQLError{Number: 3032}, topology.Denied}, // offline_mode
+		{&mysqldriver.MySQLError{Number: 3159}, topology.Denied}, // require_secure_transport
+		{&mysqldriver.MySQLError{Number: 1047}, topology.Denied}, // WSREP has not yet prepared node for application use
 		{&mysqldriver.MySQLError{Number: 1064}, topology.Garbled},
 		{mysqldriver.ErrNoTLS, topology.Denied},
 		{mysqldriver.ErrMalformPkt, topology.Garbled},
