@@ -42,7 +42,9 @@ func halfway(t *testing.T, primary, replica *lab.Server, cut func() error) {
 // logEndOf is where a server's binary log ends.
 func logEndOf(t *testing.T, s *lab.Server) topology.Coordinates {
 	t.Helper()
-	row, err := s.Row(testContext(t), in(s, "SHOW MASTER STATUS", "SHOW BINARY LOG STATUS"))
+	d, err := dialectOf(look(t, s).Version)
+	must(t, err)
+	row, err := s.Row(testContext(t), d.logEnd())
 	must(t, err)
 	return coordinates(row["File"], row["Position"])
 }

@@ -51,6 +51,15 @@ func only(t *testing.T, f lab.Flavor, why string) {
 	}
 }
 
+// isOf says that a server of MySQL's is of a release or a later one, such as 80300 for 8.3.0: MYSQLD may name an older one.
+func isOf(t *testing.T, s *lab.Server, release int) bool {
+	t.Helper()
+	return (&reading{state: look(t, s)}).release() >= release
+}
+
+// tagsSince is the first release whose GTIDs have tags.
+const tagsSince = 80300
+
 // in is what a server's flavor calls a thing.
 func in(s *lab.Server, mariadb, mysql string) string {
 	if s.Flavor() == lab.MySQL {

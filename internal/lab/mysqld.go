@@ -67,6 +67,10 @@ func (mysqlEngine) args(s *Server, data string) []string {
 	return args
 }
 
+// logStatus says where the binary log ends in words of all releases; SHOW has them by one name before 8.2 and by another
+// from 8.4 on.
+const logStatus = "SELECT LOCAL->>'$.binary_log_file' AS File, LOCAL->>'$.binary_log_position' AS Position FROM performance_schema.log_status"
+
 func (mysqlEngine) words() words {
 	return words{
 		open: "SET GLOBAL read_only=0", close: "SET GLOBAL super_read_only=1",
@@ -77,7 +81,7 @@ func (mysqlEngine) words() words {
 		ioError: "Last_IO_Error", sqlError: "Last_SQL_Error", delay: "SQL_Delay", sourcePort: "Source_Port", received: "Retrieved_Gtid_Set",
 		position: "SELECT @@GLOBAL.gtid_executed AS pos",
 		applied:  "SELECT WAIT_FOR_EXECUTED_GTID_SET('%s', 0.02) AS waited, @@GLOBAL.gtid_executed AS pos",
-		logEnd:   "SHOW BINARY LOG STATUS", awaitLog: "SOURCE_POS_WAIT",
+		logEnd:   logStatus, awaitLog: "SOURCE_POS_WAIT",
 		semiSync: "rpl_semi_sync_source_enabled", clients: "Rpl_semi_sync_source_clients", waiting: "Rpl_semi_sync_source_wait_sessions",
 		closed: "SELECT @@super_read_only AS closed",
 	}

@@ -92,7 +92,7 @@ var sidecarStatements = map[lab.Flavor][]string{
 		"CHANGE MASTER TO MASTER_CONNECT_RETRY=1", "START SLAVE",
 	},
 	lab.MySQL: {
-		"SHOW REPLICA STATUS", "SHOW BINARY LOG STATUS", "SHOW REPLICAS", "SHOW PROCESSLIST", "SHOW BINARY LOGS",
+		"SHOW REPLICA STATUS", "SHOW REPLICAS", "SHOW PROCESSLIST", "SHOW BINARY LOGS",
 		"SELECT @@GLOBAL.gtid_executed, @@GLOBAL.gtid_purged", "SELECT COUNT(*) FROM performance_schema.replication_connection_status",
 		"STOP REPLICA", "SET GLOBAL rpl_semi_sync_source_enabled=1", "SET GLOBAL rpl_semi_sync_source_enabled=0",
 		"SET GLOBAL read_only=0", "SET GLOBAL super_read_only=1", "CHANGE REPLICATION SOURCE TO SOURCE_CONNECT_RETRY=1", "START REPLICA",
