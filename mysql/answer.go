@@ -52,6 +52,7 @@ const (
 	keptHeads  = 8         // nor the columns of more results that look different
 	answerMax  = 16 << 20  // bytes of an answer; more is none to our questions
 
+	comQuit    = 0x01
 	comQuery   = 0x03
 	comPing    = 0x0e
 	okHeader   = 0x00

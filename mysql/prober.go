@@ -156,6 +156,7 @@ func (p *Prober) read(ctx context.Context, light bool) (r *reading, err error) {
 	if err != nil {
 		return nil, err
 	}
+	s.takeOver()
 	s.opened, s.rare = p.now(), map[string]result{}
 	p.session = s
 	s.wire.onEnd(p.onBreak)

@@ -22,8 +22,9 @@ import (
 // connection, after which the session is of no use.
 type session struct {
 	addr      topology.Addr
-	conn      driver.Conn
+	conn      driver.Conn // nil after takeOver
 	wire      *wire
+	lent      *loan // the wire as the driver has it
 	dialect   dialect
 	id        uint32 // the connection's, for KILL
 	opened    time.Time
@@ -37,8 +38,11 @@ type session struct {
 
 const (
 	rowLimit     = 1 << 14                // rows of a result; more is no answer to our questions
-	goodbyeLimit = 100 * time.Millisecond // for the driver's farewell
+	goodbyeLimit = 100 * time.Millisecond // for the farewell
 )
+
+// quit is the farewell as it travels.
+var quit = []byte{1, 0, 0, 0, comQuit}
 
 // dial logs in. It takes no round trip beyond the protocol's own.
 func dial(ctx context.Context, addr topology.Addr, cfg Config) (s *session, err error) {
@@ -56,7 +60,8 @@ func dial(ctx context.Context, addr topology.Addr, cfg Config) (s *session, err 
 			_ = socket.Close()
 			return nil, err
 		}
-		return s.wire, nil
+		s.lent = &loan{wire: s.wire}
+		return s.lent, nil
 	}
 	connector, err := mysqldriver.NewConnector(conf)
 	if err != nil {
@@ -116,6 +121,10 @@ type result []row
 // have columns. When a statement fails, the results of those before it are returned
 // with the error.
 func (s *session) query(ctx context.Context, statements string) (results []result, err error) {
+	if s.conn == nil {
+		results, _, err = s.ask(ctx, statements) // not freed: what was answered lasts
+		return results, err
+	}
 	s.heard = false
 	err = s.guard(ctx, func() error {
 		if err := ctx.Err(); err != nil {
@@ -174,6 +183,40 @@ func (s *session) exec(ctx context.Context, statement string) error {
 	})
 }
 
+// loan is a wire that the driver has until it is taken back.
+type loan struct {
+	*wire
+	over bool
+}
+
+// Write sends what the driver says while it has the wire.
+func (l *loan) Write(b []byte) (int, error) {
+	if l.over {
+		return len(b), nil
+	}
+	return l.wire.Write(b)
+}
+
+// Close ends the connection while the driver has it.
+func (l *loan) Close() error {
+	if l.over {
+		return nil
+	}
+	return l.wire.Close()
+}
+
+// takeOver has the session do without the driver once it has logged in, for one that only asks: of a connection that is kept
+// the driver's buffer and the goroutine by which it watches over its questions are most of the memory, and thousands are kept. Over TLS the driver
+// has the connection, and keeps it.
+func (s *session) takeOver() {
+	if !s.wire.plain() {
+		return
+	}
+	s.lent.over = true
+	_ = s.conn.Close()
+	s.conn = nil
+}
+
 // broken says whether the connection has ended by itself.
 func (s *session) broken() bool { return s.wire.cause() != nil }
 
@@ -184,6 +227,9 @@ func (s *session) close() {
 	}
 	s.wire.disarm()
 	_ = s.wire.SetWriteDeadline(time.Now().Add(goodbyeLimit))
+	if s.conn == nil {
+		_, _ = s.wire.Write(quit)
+	}
 	s.release()
 }
 

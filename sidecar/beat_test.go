@@ -32,7 +32,7 @@ func TestProbesOfThousandsBeginTogether(t *testing.T) {
 			var watchers []*watcher
 			for range n {
 				w, p := beating(b, interval)
-				running.Go(func() { w.run(ctx) })
+				w.start(ctx, &running)
 				probers, watchers = append(probers, p), append(watchers, w)
 			}
 			pass(10*interval + beatEvery)
@@ -51,6 +51,9 @@ func TestProbesOfThousandsBeginTogether(t *testing.T) {
 				t.Errorf("interval %s: the last signs of life were asked for at %d instants, want some and %d at most", interval, len(instants), most)
 			}
 			stop()
+			for _, w := range watchers {
+				w.stop()
+			}
 			running.Wait()
 			for range int64(3 * interval / beatEvery) {
 				b.turnTo(b.number+1, time.Now())
@@ -70,8 +73,8 @@ func TestWhatIsNotHeardIsProbed(t *testing.T) {
 		w, p := beating(b, time.Second)
 		var running sync.WaitGroup
 		running.Go(func() { b.run(ctx) })
-		running.Go(func() { w.run(ctx) })
-		defer func() { stop(); running.Wait() }()
+		w.start(ctx, &running)
+		defer func() { stop(); w.stop(); running.Wait() }()
 		pass(2*time.Second + beatEvery)
 		hails := p.hails.Load() // the first comes within a second
 		p.expect(t, "while it answers", 1, 0, hails)

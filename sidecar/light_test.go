@@ -72,9 +72,9 @@ func watched(t *testing.T, sparing time.Duration) (context.Context, *watcher, *c
 	w, p := newWatcher(dbA, time.Second, 500*time.Millisecond, func(_, _ topology.View) {}), &countingProber{}
 	w.prober = p
 	w.sparing.Store(int64(sparing))
-	ended := make(chan struct{})
-	go func() { w.run(ctx); close(ended) }()
-	t.Cleanup(func() { stop(); <-ended })
+	var running sync.WaitGroup
+	w.start(ctx, &running)
+	t.Cleanup(func() { stop(); w.stop(); running.Wait() })
 	return ctx, w, p
 }
 

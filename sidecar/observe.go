@@ -43,7 +43,6 @@ type observer struct {
 
 type watching struct {
 	*watcher
-	stop context.CancelFunc
 	// until is when a guest goes: an instance that is not of this sidecar's share, and was asked
 	// for, or was of it until just now. Zero: it is of the share.
 	until time.Time
@@ -113,15 +112,14 @@ func (o *observer) tidy(now time.Time) {
 
 // begin starts a watcher; o.mu is held.
 func (o *observer) begin(addr topology.Addr, t target) *watching {
-	run, stop := context.WithCancel(o.run)
 	w := newWatcher(addr, t.Interval.D(), t.Timeout.D(), func(before, after topology.View) { o.noticed(t.cluster, before, after) })
 	if t.spread {
 		w.beat, w.opening, w.probing = o.beat, o.opening, o.probing
 	}
 	w.sparing.Store(int64(t.sparing))
 	w.prober = o.ports.Prober(t.cluster, addr, w.poke)
-	o.watchers[addr] = &watching{watcher: w, stop: stop}
-	o.wg.Go(func() { w.run(run) })
+	o.watchers[addr] = &watching{watcher: w}
+	w.start(o.run, &o.wg)
 	return o.watchers[addr]
 }
 

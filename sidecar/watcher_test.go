@@ -14,12 +14,11 @@ import (
 // watch runs a watcher whose probes `probe` answers, in virtual time.
 func watch(t *testing.T, probe probeFunc, test func(w *watcher)) {
 	synctest.Test(t, func(t *testing.T) {
-		ctx, stop := context.WithCancel(context.Background())
 		w := newWatcher(dbA, 250*time.Millisecond, 500*time.Millisecond, func(_, _ topology.View) {})
 		w.prober = probe
-		ended := make(chan struct{})
-		go func() { w.run(ctx); close(ended) }()
-		defer func() { stop(); <-ended }()
+		var running sync.WaitGroup
+		w.start(context.Background(), &running)
+		defer func() { w.stop(); running.Wait() }()
 		synctest.Wait()
 		test(w)
 	})
@@ -167,6 +166,7 @@ func TestThousandsLogInOneAfterTheOther(t *testing.T) {
 			}
 			began := time.Now()
 			var watchers sync.WaitGroup
+			defer watchers.Wait()
 			watchers.Go(func() { // as beat.run does, but it stays as late as it is
 				for ctx.Err() == nil {
 					<-time.After(beatEvery)
@@ -177,7 +177,8 @@ func TestThousandsLogInOneAfterTheOther(t *testing.T) {
 			for range n {
 				w := newWatcher(dbA, 10*time.Second, 500*time.Millisecond, func(_, _ topology.View) {})
 				w.prober, w.opening, w.beat = probeFunc(silent), opening, beat
-				watchers.Go(func() { w.run(ctx) })
+				w.start(ctx, &watchers)
+				defer w.stop()
 			}
 			<-time.After(turnTime * (n/2 - 1) / 2)
 			synctest.Wait()
@@ -194,7 +195,6 @@ func TestThousandsLogInOneAfterTheOther(t *testing.T) {
 				t.Errorf("late %t: %d were asked %d times in a minute, want at least %d", late, n, again, want)
 			}
 			stop()
-			watchers.Wait()
 		})
 	}
 }
