@@ -12,8 +12,9 @@ import (
 )
 
 const (
-	// maxAsking bounds the requests that hang in a raft that does not answer.
-	maxAsking = 64
+	// maxAsking bounds the requests that hang in a raft that does not answer. Thousands of clusters that begin at the
+	// same time are committed by as many of them.
+	maxAsking = 512
 	// enqueueWait is how long an abandoned request still tries to reach raft.
 	enqueueWait = 10 * time.Second
 	// nudgeWait: later, CommitTimeout has done the nudge's work.
@@ -49,21 +50,37 @@ func (n *Node) Apply(ctx context.Context, cmd ledger.Command) (ledger.Result, er
 }
 
 // nudge lets the followers know at once what has been committed: raft tells them
-// with the next entry, so it gets one, or else after CommitTimeout.
-func (n *Node) nudge() { n.send(func() { n.raft.Barrier(nudgeWait) }) }
+// with the next entry, so it gets one, or else after CommitTimeout. One does for all that was committed
+// before raft takes it.
+func (n *Node) nudge() {
+	if n.nudges.Add(1) > 1 {
+		return // who is at it sees that there is more
+	}
+	sent := n.send(func() {
+		for more := true; more; {
+			asked := n.nudges.Load()
+			n.raft.Barrier(nudgeWait)
+			more = !n.nudges.CompareAndSwap(asked, 0)
+		}
+	})
+	if !sent {
+		n.nudges.Store(0)
+	}
+}
 
 // send gives raft something to do whose outcome nobody waits for. A raft that has
 // much to do already is spared.
-func (n *Node) send(request func()) {
+func (n *Node) send(request func()) bool {
 	select {
 	case n.asking <- struct{}{}:
 	default:
-		return
+		return false
 	}
 	go func() {
 		defer func() { <-n.asking }()
 		request()
 	}()
+	return true
 }
 
 // Barrier waits until everything committed so far has been applied here. Only

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 
 	"github.com/hashicorp/raft"
 
@@ -22,6 +23,7 @@ type Node struct {
 	terms   chan Term
 	// asking bounds the requests that wait for raft, see [Node.ask].
 	asking chan struct{}
+	nudges atomic.Int64 // that were asked for and not sent, see [Node.nudge]
 
 	stop     func()        // ends the node's own goroutines
 	own      chan struct{} // closed when they have ended

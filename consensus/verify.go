@@ -19,7 +19,7 @@ import (
 func (n *Node) Verify(ctx context.Context) error {
 	const what = "verify the leadership"
 	term, round := n.raft.CurrentTerm(), n.trans.rounds.begin()
-	n.send(func() { n.raft.VerifyLeader() })
+	_ = n.send(func() { n.raft.VerifyLeader() })
 	for {
 		answers, news := n.trans.rounds.answers()
 		switch {

@@ -1,6 +1,9 @@
 package ledger
 
-import "strings"
+import (
+	"fmt"
+	"strings"
+)
 
 // maxEpoch keeps epochs exact in every JSON reader, and far from overflow.
 const maxEpoch = 1 << 52
@@ -45,18 +48,29 @@ func (f *ForgetNode) apply(s *State, _ entry) Result {
 // OpenIntent names an open intent that waits for the proxies, of the first cluster that has
 // one; "" is none.
 func (s *State) OpenIntent() string {
-	for _, name := range s.ClusterNames() {
-		if i := s.Clusters[name].Intent; i != nil && !i.Regroups() {
-			return string(i.Kind) + " " + i.ID + " of cluster " + name
+	first := ""
+	for name, c := range s.Clusters {
+		if c.Intent != nil && !c.Intent.Regroups() && (first == "" || name < first) {
+			first = name
 		}
 	}
-	return ""
+	if first == "" {
+		return ""
+	}
+	i := s.Clusters[first].Intent
+	return string(i.Kind) + " " + i.ID + " of cluster " + first
 }
+
+// listAtMost is how many names a sentence holds.
+const listAtMost = 20
 
 // list spells names for a sentence.
 func list(names []string) string {
 	if len(names) == 0 {
 		return "none"
+	}
+	if more := len(names) - listAtMost; more > 1 {
+		return fmt.Sprintf("%s and %d more", strings.Join(names[:listAtMost], ", "), more)
 	}
 	return strings.Join(names, ", ")
 }

@@ -54,6 +54,12 @@ func (d *decider) calmness(c *failover.Case, v *failover.Verdict, may bool) calm
 	return state
 }
 
+// unsettle has the cluster looked at soon though nothing was found: something is to be done that waits for an answer, which may be lost.
+func (d *decider) unsettle() {
+	d.calm = calm{}
+	d.restless.set(d.shared())
+}
+
 // pace is when the cluster is looked at again if nobody tells of a change. Thousands of them
 // are not looked at in one instant, nor all the time.
 func (d *decider) pace() time.Duration {
@@ -67,10 +73,10 @@ func (d *decider) pace() time.Duration {
 func (t *term) storms() int32 { return max(1, t.restless.Load()/restlessAtOnce) }
 
 // gathering is how long more news is awaited before the cluster is looked at: one look does for all of it. Nothing is where it
-// hurries, or where little goes on in the fleet.
+// hurries, where it was asked for to be read, for the answers count for a moment only, or where little goes on in the fleet.
 func (d *decider) gathering() time.Duration {
 	storms := d.storms()
-	if d.hurries || storms < 4 {
+	if d.hurries || d.reread || storms < 4 {
 		return 0
 	}
 	return min(mostGathering, time.Duration(storms)*gatherFor)

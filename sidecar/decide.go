@@ -118,8 +118,8 @@ func (d *decider) cycle(ctx context.Context) bool {
 	if !ok {
 		return false
 	}
-	if d.discover(ctx, &c) {
-		return true
+	if again, err := d.discover(ctx, &c); again || err != nil {
+		return again
 	}
 	handing := d.resigning()
 	if handing != "" {
@@ -132,6 +132,7 @@ func (d *decider) cycle(ctx context.Context) bool {
 	d.heedDoubts(ctx, &c, &v)
 	switch {
 	case acts(&c, &v) && !d.current(ctx, &c):
+		d.unsettle()
 		return false // the answers wake us
 	case c.Intent != nil:
 		return d.advance(ctx, &c)
@@ -226,8 +227,9 @@ func (d *decider) say(sentence string) {
 	}
 }
 
-// discover adds instances that others named as source or replica.
-func (d *decider) discover(ctx context.Context, c *failover.Case) bool {
+// discover adds instances that others named as source or replica, and says whether there were such. What could not be recorded
+// is said here.
+func (d *decider) discover(ctx context.Context, c *failover.Case) (bool, error) {
 	known := d.ports.Consensus.State().Clusters[d.cluster].Known
 	var found []topology.Addr
 	add := func(a topology.Addr) {
@@ -252,15 +254,15 @@ func (d *decider) discover(ctx context.Context, c *failover.Case) bool {
 		}
 	}
 	if found = topology.SortAddrs(found); len(found) == 0 {
-		return false
+		return false, nil
 	}
 	_, err := d.commit(ctx, ledger.Command{Discover: &ledger.Discover{Cluster: d.cluster, Addrs: found}})
 	if err != nil {
 		d.log.Warn("instances were found but could not be recorded", "cluster", d.cluster, "instances", topology.JoinAddrs(found), "error", err)
-		return false
+		return false, err
 	}
 	d.log.Info("discovered instances", "cluster", d.cluster, "instances", topology.JoinAddrs(found))
-	return true
+	return true, nil
 }
 
 // adopt commits the first route of a cluster.
