@@ -2,11 +2,13 @@ package api
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -213,5 +215,31 @@ func wantText(t *testing.T, err error, want string) {
 	}
 	if have != want {
 		t.Errorf("%s\nwant %s", have, want)
+	}
+}
+
+// Confirmed views arrive as they were told, to the microsecond; what is cut short is an error.
+func TestConfirmedViewsTravelAsOneText(t *testing.T) {
+	for _, c := range []Confirmed{
+		nil,
+		{{Instance: "a:3306", Age: 0}},
+		{{Instance: "a:3306", Age: 1500 * time.Microsecond}, {Instance: "[::1]:3306", Age: time.Hour}},
+	} {
+		raw, err := json.Marshal(Heartbeat{Node: "n1", Again: c})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var h Heartbeat
+		if err := json.Unmarshal(raw, &h); err != nil || !slices.Equal(h.Again, c) {
+			t.Errorf("%v travels as %s and arrives as %v: %v", c, raw, h.Again, err)
+		}
+	}
+	if text, _ := (Confirmed{{Instance: "a:3306", Age: -time.Second}}).MarshalText(); string(text) != "a:3306 0 " {
+		t.Errorf("what will be read is told as %q", text)
+	}
+	for _, text := range []string{"a:3306", "a:3306 ", "a:3306 5", "a:3306 x ", "a:3306 -5 ", "a:3306 5 b:3306 ", "a:3306 9223372036854775807 "} {
+		if err := new(Confirmed).UnmarshalText([]byte(text)); err == nil {
+			t.Errorf("%q is taken for confirmed views", text)
+		}
 	}
 }

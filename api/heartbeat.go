@@ -1,6 +1,11 @@
 package api
 
 import (
+	"bytes"
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/remora-ha/remora/topology"
@@ -20,7 +25,7 @@ type Heartbeat struct {
 	Views []AgedView `json:"views,omitempty"`
 	// Again are instances that were read again and say nothing else to those who decide than the
 	// view that the leader holds; but for GTID sets, lags of a second and the like.
-	Again []Again `json:"again,omitempty"`
+	Again Confirmed `json:"again,omitempty"`
 	// Proxies is the state of the sidecar's own ProxySQL by cluster; nil where
 	// the sidecar has none (a witness).
 	Proxies map[string]topology.Proxy `json:"proxies,omitempty"`
@@ -47,8 +52,37 @@ type Heartbeat struct {
 
 // Again confirms a view.
 type Again struct {
-	Instance topology.Addr `json:"i"`
-	Age      int64         `json:"a"` // of the reading, in microseconds
+	Instance topology.Addr
+	Age      time.Duration // of the reading; microseconds are told
+}
+
+// Confirmed are views that are confirmed. There are thousands in a second, so they travel as one text: address and
+// age in microseconds, in turns, with a space after each.
+type Confirmed []Again
+
+// MarshalText implements [encoding.TextMarshaler].
+func (c Confirmed) MarshalText() ([]byte, error) {
+	text := make([]byte, 0, 32*len(c))
+	for _, a := range c {
+		text = append(append(text, a.Instance...), ' ')
+		text = append(strconv.AppendInt(text, max(0, a.Age.Microseconds()), 10), ' ')
+	}
+	return text, nil
+}
+
+// UnmarshalText implements [encoding.TextUnmarshaler]. Addresses are not checked: they are to be looked up.
+func (c *Confirmed) UnmarshalText(text []byte) error {
+	*c = make(Confirmed, 0, bytes.Count(text, []byte(" "))/2)
+	for rest := string(text); rest != ""; {
+		instance, after, _ := strings.Cut(rest, " ")
+		age, after, ended := strings.Cut(after, " ")
+		µs, err := strconv.ParseInt(age, 10, 64)
+		if err != nil || !ended || µs < 0 || µs > int64(math.MaxInt64/time.Microsecond) {
+			return fmt.Errorf("confirmed views: %q of %q is no age in microseconds", age, instance)
+		}
+		*c, rest = append(*c, Again{topology.Addr(instance), time.Duration(µs) * time.Microsecond}), after
+	}
+	return nil
 }
 
 // AgedView is a view with its age instead of an instant, for the two clocks

@@ -149,10 +149,16 @@ func (e *evidence) answering(self string, addrs []topology.Addr, now time.Time, 
 	return n
 }
 
+// companyEvery is how old what company says may be: thousands of clusters ask for it.
+const companyEvery = idleCycle
+
 // company is a word for which sidecars are heard, and hold a lease: when it changes every cluster is to be looked at.
 func (e *evidence) company(now time.Time, boot time.Duration) string {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	if now.Sub(e.metAt).Abs() < companyEvery {
+		return e.met
+	}
 	names := make([]string, 0, len(e.nodes))
 	for name, r := range e.nodes {
 		if now.Sub(r.heard) < e.lease.TTL.D() {
@@ -166,5 +172,6 @@ func (e *evidence) company(now time.Time, boot time.Duration) string {
 		}
 	}
 	slices.Sort(names)
-	return strings.Join(names, ", ")
+	e.met, e.metAt = strings.Join(names, ", "), now
+	return e.met
 }

@@ -34,6 +34,8 @@ type evidence struct {
 	presumed time.Duration
 	fence    time.Duration
 	nodes    map[string]*report
+	met      string // see company
+	metAt    time.Time
 }
 
 // report is what one sidecar said last.

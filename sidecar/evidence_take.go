@@ -85,7 +85,7 @@ func (e *evidence) update(r *report, h api.Heartbeat, now time.Time) []string {
 			r.held = 0
 			continue
 		}
-		if at := now.Add(-time.Duration(again.Age) * time.Microsecond); at.After(v.At) {
+		if at := now.Add(-again.Age); at.After(v.At) {
 			v.At = at
 			r.views[again.Instance] = v
 		}

@@ -209,6 +209,7 @@ func TestAClusterThatIsWellIsOnlyGlancedAt(t *testing.T) {
 		}
 		looked()
 		e.take(api.Heartbeat{Node: "n3", Seq: 1, Started: time.Unix(1, 0), Shares: "x"}, time.Now())
+		<-time.After(companyEvery)
 		if d.still(time.Now()) {
 			t.Error("another sidecar is known of, and it is only glanced at")
 		}

@@ -1,11 +1,14 @@
 package sidecar
 
-import "sync"
+import (
+	"slices"
+	"sync"
+)
 
 // signal wakes all that watch it; wake-ups that nobody has taken yet merge.
 type signal struct {
 	mu       sync.Mutex
-	watchers map[chan struct{}]struct{}
+	watchers []chan struct{} // one or two, of thousands of signals
 }
 
 // watch returns a channel that gets a value after each notify, and its end.
@@ -13,21 +16,18 @@ func (s *signal) watch() (<-chan struct{}, func()) {
 	ch := make(chan struct{}, 1)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.watchers == nil {
-		s.watchers = map[chan struct{}]struct{}{}
-	}
-	s.watchers[ch] = struct{}{}
+	s.watchers = append(s.watchers, ch)
 	return ch, func() {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		delete(s.watchers, ch)
+		s.watchers = slices.DeleteFunc(s.watchers, func(c chan struct{}) bool { return c == ch })
 	}
 }
 
 func (s *signal) notify() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for ch := range s.watchers {
+	for _, ch := range s.watchers {
 		select {
 		case ch <- struct{}{}:
 		default:

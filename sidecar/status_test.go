@@ -23,7 +23,7 @@ func TestTheStatusSaysWhoWatchesWhatAndSinceWhen(t *testing.T) {
 		f.seq++
 		f.evidence.take(api.Heartbeat{
 			Node: "n3", Seq: f.seq, Since: f.seq - 1, Started: f.started, Shares: "all",
-			Again: []api.Again{{Instance: dbA, Age: time.Since(then).Microseconds()}},
+			Again: []api.Again{{Instance: dbA, Age: time.Since(then)}},
 		}, time.Now())
 
 		st := f.Status()

@@ -87,7 +87,7 @@ func (t *tale) tell(h *api.Heartbeat, r *reading, now time.Time) {
 	case held != nil && !held.at.Before(r.At): // it was not read again
 	case held != nil && !r.close && (now.Before(held.until) || !r.StateAt.After(held.view.StateAt)) && !moved(held.view, r.View):
 		t.again = append(t.again, r.View)
-		h.Again = append(h.Again, api.Again{Instance: r.Instance, Age: max(0, now.Sub(r.At).Microseconds())})
+		h.Again = append(h.Again, api.Again{Instance: r.Instance, Age: max(0, now.Sub(r.At))})
 	case h.Shares != "" && len(t.whole) == maxWhole:
 		t.more = true
 	default:

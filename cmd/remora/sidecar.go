@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
+	"runtime/debug"
 
 	"github.com/spf13/cobra"
 	"gopkg.in/yaml.v3"
@@ -29,8 +31,17 @@ over before they open another writer.`,
 			if err != nil {
 				return err
 			}
+			saveMemory()
 			return sidecar.Serve(c.Context(), cfg, cfg.Log.Logger(a.err), thisBuild().String())
 		},
+	}
+}
+
+// saveMemory has the garbage collector let the heap grow by half before it collects again, unless GOGC says otherwise: a sidecar of thousands of
+// instances keeps much and makes little garbage, so that a third of its memory costs it 1% of a core.
+func saveMemory() {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(50)
 	}
 }
 
