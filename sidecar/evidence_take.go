@@ -87,7 +87,7 @@ func (e *evidence) update(r *report, h api.Heartbeat, now time.Time) []string {
 		}
 		if at := now.Add(-again.Age); at.After(v.At) {
 			v.At = at
-			r.views[again.Instance] = v
+			r.views[v.Instance] = v // by its own name, for the other one keeps the text of all in memory
 		}
 	}
 	r.proxies, r.acked = merged(r.proxies, h.Proxies), merged(r.acked, h.Acknowledged)
