@@ -100,7 +100,7 @@ func (b *beat) turnTo(number int64, now time.Time) {
 		b.wheel[n%wheelSize] = nil
 		for _, d := range slot {
 			switch {
-			case d.gone.Load():
+			case d.job.ended():
 			case d.number > n: // of a later turn of the wheel
 				b.put(d.watcher, d.number)
 			default:
@@ -117,7 +117,7 @@ func (b *beat) begin(w *watcher, now time.Time) {
 	if w.hail(now) {
 		b.hailed = append(b.hailed, hailing{w, now})
 	} else {
-		w.wake()
+		w.job.wake()
 	}
 }
 
@@ -128,11 +128,11 @@ func (b *beat) listen(now time.Time) {
 	silent := b.hailed[:0]
 	for _, h := range b.hailed {
 		switch {
-		case h.heard() || h.gone.Load():
+		case h.heard() || h.job.ended():
 		case now.Sub(h.since) < listenFor:
 			silent = append(silent, h)
 		default:
-			h.wake()
+			h.job.wake()
 		}
 	}
 	clear(b.hailed[len(silent):])

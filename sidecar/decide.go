@@ -28,6 +28,7 @@ const (
 type decider struct {
 	*term
 	cluster string
+	job     job
 	// turn makes operators' requests and the decider's own cycle take turns: there
 	// are never two recoveries of a cluster at once. It holds a value while somebody's
 	// turn is on; a mutex could not be waited for in virtual time, nor given up.
@@ -73,39 +74,34 @@ func newDecider(t *term, cluster string) *decider {
 	}
 }
 
-// run looks at the cluster whenever something of it changed, and now and then.
-func (d *decider) run(ctx context.Context) {
-	defer d.background.Wait()
-	own, stopOwn := d.observer.changed.watch(d.cluster)
-	defer stopOwn()
-	others, stopOthers := d.evidence.changed.watch(d.cluster)
-	defer stopOthers()
-	agreed, stopAgreed := d.agreed.watch(d.cluster)
-	defer stopAgreed()
-	defer d.restless.set(false)
-	timer := time.NewTimer(0)
-	defer timer.Stop()
-	for ctx.Err() == nil {
-		if d.cycle(ctx) {
-			continue // something was done: look again at once
-		}
-		for waiting := true; waiting; {
-			timer.Reset(d.pace())
-			select {
-			case <-ctx.Done():
-				waiting = false
-			case <-timer.C:
-				waiting = d.still(time.Now())
-			case <-own:
-				waiting = false
-			case <-others:
-				waiting = false
-			case <-agreed:
-				waiting = false
-			}
-		}
-		pause(ctx, d.gathering())
+// attend has the cluster looked at whenever something of it changed, and now and then, until the end, which it returns. What runs for it is
+// among running.
+func (d *decider) attend(ctx context.Context, running *sync.WaitGroup) (end func()) {
+	d.job.do = func(why reasons) { d.work(ctx, why) }
+	d.job.start(running)
+	stops := []func(){
+		d.observer.changed.listen(d.cluster, d.job.ask), d.evidence.changed.listen(d.cluster, d.job.ask), d.agreed.listen(d.cluster, d.job.ask),
 	}
+	d.job.ask()
+	return func() {
+		for _, stop := range stops {
+			stop()
+		}
+		d.job.end(d.background.Wait)
+	}
+}
+
+// work looks at the cluster until there is nothing more to do for now.
+func (d *decider) work(ctx context.Context, why reasons) {
+	if !why.asked && d.still(time.Now()) {
+		d.job.in(d.pace())
+		return
+	}
+	pause(ctx, d.gathering())
+	for ctx.Err() == nil && d.cycle(ctx) { // something was done: look again at once
+		continue
+	}
+	d.job.in(d.pace())
 }
 
 // cycle is gather → state → one switch → act. It says whether it changed anything.

@@ -7,31 +7,41 @@ import (
 
 // signal wakes all that watch it; wake-ups that nobody has taken yet merge.
 type signal struct {
-	mu       sync.Mutex
-	watchers []chan struct{} // one or two, of thousands of signals
+	mu        sync.Mutex
+	listeners []*listener // one or two, of thousands of signals
 }
+
+type listener struct{ wake func() }
 
 // watch returns a channel that gets a value after each notify, and its end.
 func (s *signal) watch() (<-chan struct{}, func()) {
 	ch := make(chan struct{}, 1)
+	return ch, s.listen(func() {
+		select {
+		case ch <- struct{}{}:
+		default:
+		}
+	})
+}
+
+// listen has a function called at each notify until the end, which it returns. The function must not wait.
+func (s *signal) listen(wake func()) (end func()) {
+	l := &listener{wake}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.watchers = append(s.watchers, ch)
-	return ch, func() {
+	s.listeners = append(s.listeners, l)
+	return func() {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		s.watchers = slices.DeleteFunc(s.watchers, func(c chan struct{}) bool { return c == ch })
+		s.listeners = slices.DeleteFunc(s.listeners, func(x *listener) bool { return x == l })
 	}
 }
 
 func (s *signal) notify() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, ch := range s.watchers {
-		select {
-		case ch <- struct{}{}:
-		default:
-		}
+	for _, l := range s.listeners {
+		l.wake()
 	}
 }
 
@@ -43,7 +53,14 @@ type news struct {
 }
 
 // watch is woken by what happens to a cluster; to any cluster where it is "".
-func (n *news) watch(cluster string) (<-chan struct{}, func()) {
+func (n *news) watch(cluster string) (<-chan struct{}, func()) { return n.signal(cluster).watch() }
+
+// listen has a function called likewise, see [signal.listen].
+func (n *news) listen(cluster string, wake func()) (end func()) {
+	return n.signal(cluster).listen(wake)
+}
+
+func (n *news) signal(cluster string) *signal {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.of == nil {
@@ -52,7 +69,7 @@ func (n *news) watch(cluster string) (<-chan struct{}, func()) {
 	if n.of[cluster] == nil {
 		n.of[cluster] = &signal{}
 	}
-	return n.of[cluster].watch()
+	return n.of[cluster]
 }
 
 // notify wakes who watches one of the clusters; without any, everybody.

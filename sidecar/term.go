@@ -65,13 +65,18 @@ func newTerm(s *Sidecar, number uint64) *term {
 func (t *term) run(ctx context.Context) {
 	context.AfterFunc(ctx, func() { close(t.ended) })
 	var loops sync.WaitGroup
+	var ends []func()
 	for _, d := range t.deciders {
-		loops.Go(func() { d.run(ctx) })
+		ends = append(ends, d.attend(ctx, &loops))
 	}
 	for _, p := range t.stores {
 		loops.Go(func() { p.run(ctx) })
 	}
 	loops.Go(func() { t.yield(ctx) })
+	<-ctx.Done()
+	for _, end := range ends {
+		end()
+	}
 	loops.Wait()
 }
 

@@ -11,7 +11,7 @@ import (
 
 // watcher probes one instance: every interval, at once when its connection
 // breaks or somebody asks, and again at once after a time-out, for only a second
-// one in a row counts. It has a goroutine while it probes only, for there are thousands.
+// one in a row counts.
 type watcher struct {
 	addr     topology.Addr
 	prober   Prober
@@ -23,124 +23,56 @@ type watcher struct {
 	// sparing is how old the last reading of a server that answers may be, in nanoseconds, where a sign of life will do.
 	sparing atomic.Int64
 	changed func(before, after topology.View)
-	gone    atomic.Bool // it was stopped
 
-	scheduled bool // by run: it has probed for the first time
+	job       job
+	scheduled bool // by work: it has probed for the first time
+	ctx       context.Context
+	cancel    context.CancelFunc
 
 	mu      sync.Mutex
-	ctx     context.Context // of its probes; nil before start
-	cancel  context.CancelFunc
-	running *sync.WaitGroup // its goroutine is among them
-	timer   *time.Timer     // until its time has come, where there is no beat
-	busy    bool            // it probes, or is about to
-	next    next            // what it probes for after that
 	view    topology.View
 	started uint64        // probes begun, without those where a sign of life was to do
 	ended   uint64        // probes ended, likewise
 	done    chan struct{} // closed when the next one ends; nil where nobody waits for it
 }
 
-// next is why a watcher is to probe once more.
-type next struct {
-	asked bool // somebody waits for it, or a connection broke
-	due   bool // its time has come
-}
-
 func newWatcher(addr topology.Addr, interval, timeout time.Duration, changed func(before, after topology.View)) *watcher {
-	return &watcher{addr: addr, interval: interval, timeout: timeout, changed: changed}
+	w := &watcher{addr: addr, interval: interval, timeout: timeout, changed: changed}
+	w.job.do = w.work
+	return w
 }
 
 // start begins to watch until stop is called. What runs for it is among running.
 func (w *watcher) start(ctx context.Context, running *sync.WaitGroup) {
-	w.mu.Lock()
 	w.ctx, w.cancel = context.WithCancel(ctx)
-	w.running = running
-	w.mu.Unlock()
+	w.job.start(running)
 	w.poke()
 }
 
 // stop ends what is under way, and the connection.
 func (w *watcher) stop() {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.gone.Swap(true) {
-		return
-	}
 	w.cancel()
-	if w.timer != nil {
-		w.timer.Stop()
-	}
-	if !w.busy {
-		w.running.Go(w.prober.Close)
-	}
+	w.job.end(w.prober.Close)
 }
 
 // poke asks for a probe at once; pokes during one merge into one after it.
-func (w *watcher) poke() { w.begin(next{asked: true}) }
+func (w *watcher) poke() { w.job.ask() }
 
-// wake has it probe because its time has come.
-func (w *watcher) wake() { w.begin(next{due: true}) }
-
-// begin probes, or once more after the probe that is under way.
-func (w *watcher) begin(why next) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.ctx == nil || w.gone.Load() {
-		return
+// work probes once. The first probe is where intervals begin.
+func (w *watcher) work(why reasons) {
+	if why.due && w.beat == nil {
+		w.job.in(w.interval)
 	}
-	w.next.asked, w.next.due = w.next.asked || why.asked, w.next.due || why.due
-	if !w.busy {
-		w.busy = true
-		w.running.Go(w.run)
-	}
-}
-
-// run probes as long as there is a reason to.
-func (w *watcher) run() {
-	for why := w.take(); why != (next{}); why = w.take() {
-		w.probe(w.ctx, !why.asked)
-		w.schedule()
-	}
-}
-
-// take takes why to probe; nothing ends the run.
-func (w *watcher) take() (why next) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.gone.Load() {
-		w.running.Go(w.prober.Close)
-	} else {
-		why, w.next = w.next, next{}
-	}
-	w.busy = why != (next{})
-	return why
-}
-
-// schedule has it probe at each interval from the first probe on.
-func (w *watcher) schedule() {
+	w.probe(w.ctx, !why.asked)
 	if w.scheduled {
 		return
 	}
 	w.scheduled = true
 	if w.beat != nil {
 		w.beat.join(w)
-		return
+	} else {
+		w.job.in(w.interval)
 	}
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if !w.gone.Load() {
-		w.timer = time.AfterFunc(w.interval, w.tick)
-	}
-}
-
-// tick is the end of an interval.
-func (w *watcher) tick() {
-	w.mu.Lock()
-	if !w.gone.Load() {
-		w.timer.Reset(w.interval)
-	}
-	w.mu.Unlock()
-	w.wake()
 }
 
 // hail asks for a sign of life where that will do, and waits for nothing.

@@ -6,7 +6,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"unique"
 )
 
 // DefaultPort is assumed where an address names a host alone.
@@ -82,7 +81,7 @@ func (a *Addr) UnmarshalText(text []byte) error {
 	if err != nil {
 		return err
 	}
-	*a = Addr(unique.Make(string(parsed)).Value()) // the same few thousand again and again
+	*a = parsed
 	return nil
 }
 
