@@ -54,11 +54,6 @@ type mark struct {
 }
 
 func (in *install) mark(ctx context.Context) (m mark, err error) {
-	s, leader, err := in.settledStatus(ctx)
-	if err != nil {
-		return m, err
-	}
-	m.index, m.disk = s.Index, sizeOf(in.dataDir(leader))
 	m.at, m.counts = time.Now(), in.db.Counts()
 	if m.own, err = usageOf(os.Getpid()); err != nil {
 		return m, err
@@ -70,6 +65,12 @@ func (in *install) mark(ctx context.Context) (m mark, err error) {
 		}
 		m.each = append(m.each, u)
 	}
+	// Last, for the answer takes the leader megabytes that it gives back in its own time.
+	s, leader, err := in.settledStatus(ctx)
+	if err != nil {
+		return m, err
+	}
+	m.index, m.disk = s.Index, sizeOf(in.dataDir(leader))
 	return m, nil
 }
 
@@ -83,13 +84,12 @@ func (in *install) rest(ctx context.Context, r *Report) error {
 	if err := pause(ctx, in.opts.For); err != nil {
 		return err
 	}
-	// The counters first: the status that a mark begins with costs the leader something.
-	span := time.Since(before.at).Seconds()
 	after, err := in.mark(ctx)
 	if err != nil {
 		return err
 	}
-	cores := func(a, b usage) float64 { return (b.cpu - a.cpu).Seconds() / after.at.Sub(before.at).Seconds() }
+	span := after.at.Sub(before.at).Seconds()
+	cores := func(a, b usage) float64 { return (b.cpu - a.cpu).Seconds() / span }
 	readings := float64(after.counts.Readings - before.counts.Readings)
 	all, most := 0.0, int64(0)
 	var resident int64
@@ -102,11 +102,11 @@ func (in *install) rest(ctx context.Context, r *Report) error {
 		r.add("rest", "memory of "+in.sidecars[i].Name, megabytes(after.each[i].resident), "MB")
 		r.add("rest", "open files of "+in.sidecars[i].Name, float64(after.each[i].files), "")
 	}
-	rate := readings / after.at.Sub(before.at).Seconds()
+	rate := readings / span
 	r.add("rest", "CPU of all sidecars", all, "cores")
 	r.add("rest", "memory of the largest sidecar", megabytes(most), "MB")
 	r.add("rest", "readings", rate, "/s")
-	pings := float64(after.counts.Pings-before.counts.Pings) / after.at.Sub(before.at).Seconds()
+	pings := float64(after.counts.Pings-before.counts.Pings) / span
 	r.add("rest", "pings", pings, "/s")
 	r.add("rest", "CPU per 1,000 readings and pings a second", all/(rate+pings)*1000, "cores")
 	r.add("rest", "memory per 1,000 instances, all sidecars", megabytes(resident)/float64(in.opts.Instances)*1000, "MB")
