@@ -25,7 +25,7 @@ type Heartbeat struct {
 	Views []AgedView `json:"views,omitempty"`
 	// Again are instances that were read again and say nothing else to those who decide than the
 	// view that the leader holds; but for GTID sets, lags of a second and the like.
-	Again Confirmed `json:"again,omitempty"`
+	Again Confirmed `json:"confirmed,omitempty"`
 	// Proxies is the state of the sidecar's own ProxySQL by cluster; nil where
 	// the sidecar has none (a witness).
 	Proxies map[string]topology.Proxy `json:"proxies,omitempty"`

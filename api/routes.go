@@ -177,7 +177,11 @@ func handle[In any](s *server, how bodies, do func(*http.Request, In) (any, erro
 			w.WriteHeader(http.StatusNoContent)
 			return
 		}
-		s.write(w, http.StatusOK, out)
+		if st, ok := out.(Status); ok {
+			s.stream(w, st)
+		} else {
+			s.write(w, http.StatusOK, out)
+		}
 	}
 }
 

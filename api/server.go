@@ -1,6 +1,7 @@
 package api
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"crypto/subtle"
@@ -112,12 +113,38 @@ func (s *server) write(w http.ResponseWriter, status int, out any) {
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
-	_, err = w.Write(raw) // megabytes, of thousands of clusters: not to be copied for a line's end
+	if _, err := w.Write(append(raw, '\n')); err != nil {
+		s.log.Debug("the answer did not reach its client", "error", err)
+	}
+}
+
+// stream sends a status cluster by cluster: of thousands it is megabytes, which the leader would keep for long after it was asked once.
+func (s *server) stream(w http.ResponseWriter, st Status) {
+	clusters := st.Clusters
+	st.Clusters = st.Clusters[:0]
+	raw, err := json.Marshal(st)
+	if err != nil || !bytes.HasSuffix(raw, []byte("[]}")) { // the clusters come last; null for none
+		st.Clusters = clusters
+		s.write(w, http.StatusOK, st)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	out := json.NewEncoder(w)
+	_, err = w.Write(raw[:len(raw)-len("]}")])
+	for i := range clusters {
+		if i > 0 && err == nil {
+			_, err = io.WriteString(w, ",")
+		}
+		if err == nil {
+			err = out.Encode(&clusters[i])
+		}
+	}
 	if err == nil {
-		_, err = io.WriteString(w, "\n")
+		_, err = io.WriteString(w, "]}\n")
 	}
 	if err != nil {
-		s.log.Debug("the answer did not reach its client", "error", err)
+		s.log.Debug("the status did not reach its client", "error", err)
+		panic(http.ErrAbortHandler) // so that half of it is taken for no answer
 	}
 }
 

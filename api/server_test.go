@@ -5,10 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"math"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -271,4 +274,23 @@ func ask(t *testing.T, base, method, path, body string, headers map[string]strin
 	var reply ErrorReply
 	_ = json.Unmarshal(raw, &reply)
 	return answer{res.StatusCode, res.Header, string(raw), reply.Error}
+}
+
+// A status is the same JSON in one piece and cluster by cluster.
+func TestAStatusIsStreamed(t *testing.T) {
+	for n := range 4 {
+		want := Status{Node: "n1", Leader: "n1", Term: 3, Taken: time.Unix(1, 0).UTC(), Nodes: []NodeStatus{{Name: "n1"}}, Clusters: []ClusterStatus{}}
+		for i := range n {
+			want.Clusters = append(want.Clusters, ClusterStatus{Name: fmt.Sprintf("c%d", i), Sentence: "all is <well>", Instances: []InstanceStatus{}, Findings: []failover.Finding{}})
+		}
+		rec := httptest.NewRecorder()
+		(&server{log: slog.New(slog.DiscardHandler)}).stream(rec, want)
+		var got Status
+		if err := json.Unmarshal(rec.Body.Bytes(), &got); err != nil || cmp.Diff(got, want) != "" {
+			t.Errorf("%d clusters arrive as %s: %v", n, rec.Body, err)
+		}
+		if kind := rec.Header().Get("Content-Type"); kind != "application/json" {
+			t.Errorf("the status is said to be %q", kind)
+		}
+	}
 }

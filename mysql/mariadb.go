@@ -24,19 +24,19 @@ const (
 	partPersisted   = "persisted variables"
 )
 
-func (mariadb) parts() []part {
-	return []part{
-		{name: partVariables, essential: true, needs: "a log-in", sql: "SELECT VERSION() AS version" +
-			selectGlobals("server_id", "read_only", "log_bin", "log_slave_updates", "binlog_format", "gtid_strict_mode",
-				"gtid_binlog_state", "gtid_slave_pos", "report_host", "report_port", "max_connections", "slave_parallel_threads",
-				"rpl_semi_sync_master_enabled", "rpl_semi_sync_master_timeout", "rpl_semi_sync_master_wait_point",
-				"rpl_semi_sync_master_wait_no_slave", "rpl_semi_sync_slave_enabled")},
-		{name: partReplication, essential: true, needs: "SLAVE MONITOR ON *.*", sql: "SHOW ALL SLAVES STATUS"},
-		{name: partStatus, essential: true, needs: "a log-in", sql: "SHOW GLOBAL STATUS WHERE Variable_name IN (" +
-			"'Uptime','Threads_connected','Rpl_semi_sync_master_status','Rpl_semi_sync_master_clients'," +
-			"'Rpl_semi_sync_master_wait_sessions','Rpl_semi_sync_slave_status','wsrep_cluster_size')"},
-		{name: partReplicas, needs: "REPLICATION MASTER ADMIN ON *.*", sql: "SHOW SLAVE HOSTS"},
-	}
+func (mariadb) parts() []part { return mariadbParts }
+
+var mariadbParts = []part{
+	{name: partVariables, essential: true, needs: "a log-in", sql: "SELECT VERSION() AS version" +
+		selectGlobals("server_id", "read_only", "log_bin", "log_slave_updates", "binlog_format", "gtid_strict_mode",
+			"gtid_binlog_state", "gtid_slave_pos", "report_host", "report_port", "max_connections", "slave_parallel_threads",
+			"rpl_semi_sync_master_enabled", "rpl_semi_sync_master_timeout", "rpl_semi_sync_master_wait_point",
+			"rpl_semi_sync_master_wait_no_slave", "rpl_semi_sync_slave_enabled")},
+	{name: partReplication, essential: true, needs: "SLAVE MONITOR ON *.*", sql: "SHOW ALL SLAVES STATUS"},
+	{name: partStatus, essential: true, needs: "a log-in", sql: "SHOW GLOBAL STATUS WHERE Variable_name IN (" +
+		"'Uptime','Threads_connected','Rpl_semi_sync_master_status','Rpl_semi_sync_master_clients'," +
+		"'Rpl_semi_sync_master_wait_sessions','Rpl_semi_sync_slave_status','wsrep_cluster_size')"},
+	{name: partReplicas, needs: "REPLICATION MASTER ADMIN ON *.*", sql: "SHOW SLAVE HOSTS"},
 }
 
 // selectGlobals lists variables that every version has.

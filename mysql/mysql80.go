@@ -5,7 +5,9 @@ import "github.com/remora-ha/remora/internal/gtid"
 // mysql80 is MySQL 8.0, in the words that all its releases know.
 type mysql80 struct{ oracle }
 
-func (mysql80) parts() []part { return oracleParts("SHOW SLAVE STATUS", "SHOW SLAVE HOSTS") }
+var parts80 = oracleParts("SHOW SLAVE STATUS", "SHOW SLAVE HOSTS")
+
+func (mysql80) parts() []part { return parts80 }
 
 func (d mysql80) parse(results map[string]result) (*reading, error) {
 	return d.parseAs(oldNames, results)

@@ -6,7 +6,9 @@ import "github.com/remora-ha/remora/internal/gtid"
 // old words are gone.
 type mysql84 struct{ oracle }
 
-func (mysql84) parts() []part { return oracleParts("SHOW REPLICA STATUS", "SHOW REPLICAS") }
+var parts84 = oracleParts("SHOW REPLICA STATUS", "SHOW REPLICAS")
+
+func (mysql84) parts() []part { return parts84 }
 
 func (d mysql84) parse(results map[string]result) (*reading, error) {
 	return d.parseAs(newNames, results)

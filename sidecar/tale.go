@@ -13,7 +13,7 @@ import (
 
 // wholeEvery is how long a view that stays the same in what decisions look at goes without
 // being told wholly: its GTID sets move on meanwhile.
-const wholeEvery = 10 * time.Second
+const wholeEvery = 20 * time.Second
 
 // maxWhole is how many whole views a heartbeat of a sidecar that shares the watching has at most,
 // those first that the leader acts upon; the next one follows at once. Thousands in one would come too
