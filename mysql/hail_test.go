@@ -2,6 +2,7 @@ package mysql
 
 import (
 	"context"
+	"fmt"
 	"testing"
 	"time"
 
@@ -99,4 +100,46 @@ func TestWhatCannotBeHailedIsPinged(t *testing.T) {
 		t.Error("not hailed afterwards")
 	}
 	awaitHeard(t, p)
+}
+
+// A kept connection goes without the driver once that has logged in: what it reads, asks one by one where something is denied, and says
+// at its end is the same, on the same connection.
+func TestAKeptConnectionHasNoDriver(t *testing.T) {
+	s := alone(t, lab.ServerOptions{})
+	ctx := testContext(t)
+	conn, err := dial(ctx, addr(s), rootConfig())
+	must(t, err)
+	defer conn.close()
+	aborted := func() string {
+		results, err := conn.query(ctx, "SHOW GLOBAL STATUS LIKE 'Aborted_clients'")
+		must(t, err)
+		return results[0].first()["Value"]
+	}
+	before := aborted()
+	p, broke := prober(t, addr(s), testConfig())
+	probeWithin(t, p, testLimit)
+	id := p.session.id
+	if p.session.conn != nil {
+		t.Error("it keeps the driver")
+	}
+	results, err := p.session.query(ctx, "SELECT CONNECTION_ID() AS id; SELECT 2 AS two")
+	if err != nil || len(results) != 2 || results[0].first().integer("id") != int(id) || results[1].first()["two"] != "2" {
+		t.Errorf("asked without the driver, connection %d says %v: %v", id, results, err)
+	}
+	if v := probeWithin(t, p, testLimit); v.Reach != topology.Answered || p.session.id != id {
+		t.Errorf("the next reading is over connection %d and not %d: %+v", p.session.id, id, v)
+	}
+	p.Close()
+	must(t, lab.Eventually(ctx, "the end of the connection", 10*time.Millisecond, func() (bool, string) {
+		results, err := conn.query(ctx, fmt.Sprintf("SELECT COUNT(*) AS n FROM information_schema.processlist WHERE id = %d", id))
+		return err == nil && results[0].first()["n"] == "0", fmt.Sprint(results, err)
+	}))
+	if after := aborted(); after != before {
+		t.Errorf("the server counts %s connections that ended without a word, and %s before", after, before)
+	}
+	select {
+	case <-broke:
+		t.Error("its end is told as a break")
+	default:
+	}
 }

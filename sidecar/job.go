@@ -55,11 +55,9 @@ func (j *job) begin(why reasons) {
 func (j *job) in(d time.Duration) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	switch {
-	case j.over:
-	case j.timer == nil:
+	if j.timer == nil {
 		j.timer = time.AfterFunc(d, j.wake)
-	default:
+	} else {
 		j.timer.Reset(d)
 	}
 }

@@ -229,3 +229,22 @@ func TestAClusterThatIsWellIsOnlyGlancedAt(t *testing.T) {
 		}
 	})
 }
+
+// A cluster that is to be adopted when it has been read again is not left alone, for the answer may be lost.
+func TestAClusterThatWaitsForAnAnswerIsNotLeftAlone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFollower()
+		f.raft.must(t, ledger.Command{Discover: &ledger.Discover{Cluster: "main", Addrs: []topology.Addr{dbA}}})
+		d := newDecider(newTerm(f.Sidecar, 1), "main")
+		read := wellView("n2", dbA, dbA, time.Now())
+		read.State.Sources, read.State.ReadOnly = nil, false
+		aged := api.Age(read, time.Now())
+		aged.StateAge = topology.Duration(5 * time.Second)
+		d.evidence.take(api.Heartbeat{Node: "n2", Seq: 1, Started: time.Unix(1, 0), Shares: "x", Views: []api.AgedView{aged}}, time.Now())
+		d.cycle(context.Background())
+		if d.calm.now || !d.restless.is {
+			t.Errorf("it is left alone for %s: %s", d.pace(), d.lastVerdict().Decision.Sentence)
+		}
+		d.background.Wait()
+	})
+}
