@@ -82,3 +82,30 @@ func TestHungDisk(t *testing.T) {
 		t.Errorf("close once more: %v", err)
 	}
 }
+
+// Of many commits that end together one nudge tells the followers, and one that finds no room does not end all nudges.
+func TestOneNudgeDoesForManyCommits(t *testing.T) {
+	c := newCluster(t, 1, nil).start()
+	leader, _ := c.leader()
+	for range maxAsking {
+		leader.asking <- struct{}{}
+	}
+	leader.nudge()
+	for range maxAsking {
+		<-leader.asking
+	}
+	if n := leader.nudges.Load(); n != 0 {
+		t.Errorf("%d nudges wait for good for one that was not sent", n)
+	}
+	before := leader.raft.LastIndex()
+	leader.nudges.Store(1) // one is under way
+	for range 100 {
+		leader.nudge()
+	}
+	if after := leader.raft.LastIndex(); after != before {
+		t.Errorf("100 nudges beside one that is not sent yet made %d entries", after-before)
+	}
+	leader.nudges.Store(0)
+	leader.nudge()
+	eventually(t, "a nudge's entry", func() bool { return leader.raft.LastIndex() > before && leader.nudges.Load() == 0 })
+}

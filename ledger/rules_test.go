@@ -1,6 +1,8 @@
 package ledger
 
 import (
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -222,4 +224,13 @@ func anchorOf(target topology.Addr) *Anchor {
 	return &Anchor{Cluster: "main", IntentID: "f", Anchor: failover.Anchor{
 		Target: target, Source: topology.Coordinates{File: "binlog.000009", Pos: 7}, At: topology.Coordinates{File: "binlog.000002", Pos: 5},
 	}}
+}
+
+// A sentence names a few of thousands of clusters.
+func TestASentenceNamesAFewOfThousands(t *testing.T) {
+	for n, want := range map[int]string{0: "none", 2: "c, c", 21: strings.Repeat("c, ", 20) + "c", 3000: strings.Repeat("c, ", 19) + "c and 2980 more"} {
+		if got := list(slices.Repeat([]string{"c"}, n)); got != want {
+			t.Errorf("%d names are %q", n, got)
+		}
+	}
 }

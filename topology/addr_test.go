@@ -2,6 +2,8 @@ package topology
 
 import (
 	"encoding/json"
+	"net"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -27,6 +29,17 @@ func TestParseAddr(t *testing.T) {
 			t.Errorf("ParseAddr(%q) = %q, want an error", bad, got)
 		}
 	}
+}
+
+// A host's name is what this pattern says; it is not used, for thousands of addresses are read in a second.
+func TestAHostIsWhatThePatternSays(t *testing.T) {
+	pattern := regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9_.-]*[A-Za-z0-9])?$`)
+	rapid.Check(t, func(rt *rapid.T) {
+		host := rapid.StringOfN(rapid.RuneFrom([]rune("aZ09._-:; \n\u00e9")), 0, 4, -1).Draw(rt, "host")
+		if want := pattern.MatchString(host) || net.ParseIP(host) != nil; isHost(host) != want {
+			rt.Fatalf("%q is a host: %t, want %t", host, !want, want)
+		}
+	})
 }
 
 func TestAddrParts(t *testing.T) {
