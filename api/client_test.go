@@ -12,8 +12,10 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unsafe"
 
 	"github.com/remora-ha/remora/failover"
+	"github.com/remora-ha/remora/topology"
 )
 
 // answers makes a server that answers the same to everything.
@@ -240,6 +242,28 @@ func TestConfirmedViewsTravelAsOneText(t *testing.T) {
 	for _, text := range []string{"a:3306", "a:3306 ", "a:3306 5", "a:3306 x ", "a:3306 -5 ", "a:3306 5 b:3306 ", "a:3306 9223372036854775807 "} {
 		if err := new(Confirmed).UnmarshalText([]byte(text)); err == nil {
 			t.Errorf("%q is taken for confirmed views", text)
+		}
+	}
+}
+
+// What thousands of views say alike is in memory once, from whomever it came.
+func TestViewsShareTheirTexts(t *testing.T) {
+	var views []topology.View
+	for range 2 {
+		var h Heartbeat
+		err := json.Unmarshal([]byte(`{"views":[{"instance":"b:3306","state":{"version":"8.4.3","replicas":["c:3306"],"sources":[{"addr":"a:3306"}]}}]}`), &h)
+		if err != nil {
+			t.Fatal(err)
+		}
+		h.shareTexts()
+		views = append(views, h.Views[0].View)
+	}
+	texts := func(v topology.View) []string {
+		return []string{string(v.Instance), v.State.Version, string(v.State.Replicas[0]), string(v.State.Sources[0].Addr)}
+	}
+	for i, a := range texts(views[0]) {
+		if b := texts(views[1])[i]; a == "" || a != b || unsafe.StringData(a) != unsafe.StringData(b) {
+			t.Errorf("%q and %q are two texts", a, b)
 		}
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unique"
 
 	"github.com/remora-ha/remora/topology"
 )
@@ -162,3 +163,33 @@ type ProbeReply struct {
 	Node  string     `json:"node"`
 	Views []AgedView `json:"views"`
 }
+
+// shareTexts has the views share their texts with all others that say the same: each comes in a message of its own, and thousands of servers
+// have the same release, and the addresses of one another.
+func (h *Heartbeat) shareTexts() {
+	for i := range h.Views {
+		shareTexts(&h.Views[i].View)
+	}
+}
+
+func shareTexts(v *topology.View) {
+	unify(&v.Observer)
+	unify(&v.Instance)
+	st := v.State
+	if st == nil {
+		return
+	}
+	for _, text := range []*string{&st.Flavor, &st.Version, &st.ServerUUID, &st.BinlogFormat, &st.GTIDMode, &st.SemiSync.WaitPoint} {
+		unify(text)
+	}
+	unify(&st.ReportedAs)
+	for i := range st.Replicas {
+		unify(&st.Replicas[i])
+	}
+	for i := range st.Sources {
+		unify(&st.Sources[i].Addr)
+		unify(&st.Sources[i].SourceID)
+	}
+}
+
+func unify[T ~string](text *T) { *text = unique.Make(*text).Value() }

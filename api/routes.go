@@ -24,6 +24,7 @@ func (s *server) handler() http.Handler {
 	node, mux := s.node, http.NewServeMux()
 	mux.HandleFunc("GET /v1/health", s.health)
 	mux.HandleFunc("POST /v1/heartbeat", handle(s, lenient, func(r *http.Request, h Heartbeat) (any, error) {
+		h.shareTexts()
 		return node.Heartbeat(r.Context(), h)
 	}))
 	mux.HandleFunc("POST /v1/confirm", handle(s, lenient, func(r *http.Request, c ConfirmRequest) (any, error) {

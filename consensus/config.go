@@ -146,7 +146,6 @@ func (c Config) raft(notify chan<- bool) *raft.Config {
 	r.LocalID = raft.ServerID(c.Name)
 	r.HeartbeatTimeout, r.ElectionTimeout, r.LeaderLeaseTimeout = c.Heartbeat, c.Election, c.Lease
 	r.CommitTimeout = c.CommitTimeout
-	r.MaxAppendEntries = maxAsking / 2 // what is asked at the same time is written with one sync of the disk, or two
 	r.SnapshotThreshold, r.SnapshotInterval, r.TrailingLogs = c.SnapshotThreshold, c.SnapshotInterval, c.TrailingLogs
 	r.NotifyCh = notify
 	r.Logger = hclogger(c.Log)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"sync/atomic"
 	"time"
 
 	mysqldriver "github.com/go-sql-driver/mysql"
@@ -186,12 +187,12 @@ func (s *session) exec(ctx context.Context, statement string) error {
 // loan is a wire that the driver has until it is taken back.
 type loan struct {
 	*wire
-	over bool
+	over atomic.Bool // the driver's own goroutine may ask, when a context ends
 }
 
 // Write sends what the driver says while it has the wire.
 func (l *loan) Write(b []byte) (int, error) {
-	if l.over {
+	if l.over.Load() {
 		return len(b), nil
 	}
 	return l.wire.Write(b)
@@ -199,7 +200,7 @@ func (l *loan) Write(b []byte) (int, error) {
 
 // Close ends the connection while the driver has it.
 func (l *loan) Close() error {
-	if l.over {
+	if l.over.Load() {
 		return nil
 	}
 	return l.wire.Close()
@@ -212,7 +213,7 @@ func (s *session) takeOver() {
 	if !s.wire.plain() {
 		return
 	}
-	s.lent.over = true
+	s.lent.over.Store(true)
 	_ = s.conn.Close()
 	s.conn = nil
 }

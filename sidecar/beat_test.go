@@ -136,7 +136,8 @@ func TestNewsIsGatheredInAStorm(t *testing.T) {
 			t.Errorf("%d restless clusters, hurries %t: %s, want %s", tc.restless, tc.hurries, got, tc.want)
 		}
 	}
-	if d.hurries, d.reread = false, true; d.gathering() != 0 {
+	d.hurries = false
+	if d.unsettle(); d.gathering() != 0 {
 		t.Error("what was asked for, and counts for a moment only, is gathered")
 	}
 }

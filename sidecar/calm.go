@@ -56,7 +56,7 @@ func (d *decider) calmness(c *failover.Case, v *failover.Verdict, may bool) calm
 
 // unsettle has the cluster looked at soon though nothing was found: something is to be done that waits for an answer, which may be lost.
 func (d *decider) unsettle() {
-	d.calm = calm{}
+	d.calm, d.waits = calm{}, true
 	d.restless.set(d.shared())
 }
 
@@ -76,7 +76,7 @@ func (t *term) storms() int32 { return max(1, t.restless.Load()/restlessAtOnce) 
 // hurries, where it was asked for to be read, for the answers count for a moment only, or where little goes on in the fleet.
 func (d *decider) gathering() time.Duration {
 	storms := d.storms()
-	if d.hurries || d.reread || storms < 4 {
+	if d.hurries || d.waits || storms < 4 {
 		return 0
 	}
 	return min(mostGathering, time.Duration(storms)*gatherFor)

@@ -46,6 +46,7 @@ type decider struct {
 	asked       time.Time
 	reread      bool // who reads the cluster was asked to since all of it was read
 	hurries     bool // its primary is in doubt, or being changed, as of the last cycle
+	waits       bool // likewise: something is to be done that waits for an answer
 	doubting    counted
 	restless    counted
 	calm        calm   // whether nothing is going on, as of the last cycle
@@ -70,7 +71,8 @@ func newDecider(t *term, cluster string) *decider {
 	return &decider{
 		term: t, cluster: cluster, turn: make(chan struct{}, 1), doubting: counted{of: &t.doubting}, restless: counted{of: &t.restless}, inFlight: map[topology.Addr]failover.Step{},
 		ended: map[start]time.Time{}, detected: map[topology.Addr]time.Time{}, told: map[topology.Addr]told{},
-		memory: memory{watch: failover.Watch{Since: time.Now()}},
+		memory:  memory{watch: failover.Watch{Since: time.Now()}},
+		hurries: true, // until it has been looked at
 	}
 }
 
@@ -114,8 +116,9 @@ func (d *decider) cycle(ctx context.Context) bool {
 	if !ok {
 		return false
 	}
-	if again, err := d.discover(ctx, &c); again || err != nil {
-		return again
+	found, recorded := d.discover(ctx, &c)
+	if found && recorded {
+		return true
 	}
 	handing := d.resigning()
 	if handing != "" {
@@ -132,6 +135,9 @@ func (d *decider) cycle(ctx context.Context) bool {
 		return false // the answers wake us
 	case c.Intent != nil:
 		return d.advance(ctx, &c)
+	case c.Snapshot.Route.Epoch == 0 && found:
+		d.unsettle() // its instances are to be recorded before
+		return false
 	case c.Snapshot.Route.Epoch == 0:
 		return d.adopt(ctx, &c)
 	case v.Decision.Intent != nil && handing != "":
@@ -223,9 +229,8 @@ func (d *decider) say(sentence string) {
 	}
 }
 
-// discover adds instances that others named as source or replica, and says whether there were such. What could not be recorded
-// is said here.
-func (d *decider) discover(ctx context.Context, c *failover.Case) (bool, error) {
+// discover adds instances that others named as source or replica, and says whether there were such, and whether they are recorded.
+func (d *decider) discover(ctx context.Context, c *failover.Case) (some, recorded bool) {
 	known := d.ports.Consensus.State().Clusters[d.cluster].Known
 	var found []topology.Addr
 	add := func(a topology.Addr) {
@@ -250,15 +255,15 @@ func (d *decider) discover(ctx context.Context, c *failover.Case) (bool, error) 
 		}
 	}
 	if found = topology.SortAddrs(found); len(found) == 0 {
-		return false, nil
+		return false, false
 	}
 	_, err := d.commit(ctx, ledger.Command{Discover: &ledger.Discover{Cluster: d.cluster, Addrs: found}})
 	if err != nil {
 		d.log.Warn("instances were found but could not be recorded", "cluster", d.cluster, "instances", topology.JoinAddrs(found), "error", err)
-		return false, err
+		return true, false
 	}
 	d.log.Info("discovered instances", "cluster", d.cluster, "instances", topology.JoinAddrs(found))
-	return true, nil
+	return true, true
 }
 
 // adopt commits the first route of a cluster.

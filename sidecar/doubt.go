@@ -44,6 +44,7 @@ func (d *decider) heedDoubts(ctx context.Context, c *failover.Case, v *failover.
 		d.readAnew(ctx, c)
 	}
 	d.hurries = inDoubt || c.Intent != nil || v.Decision.Intent != nil || v.Decision.Wait
+	d.waits = false
 	d.doubting.set(shared && inDoubt)
 	d.calm = d.calmness(c, v, shared && !inDoubt)
 	d.restless.set(shared && !d.calm.now)

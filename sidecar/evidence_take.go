@@ -5,7 +5,6 @@ import (
 	"reflect"
 	"slices"
 	"time"
-	"unique"
 
 	"github.com/remora-ha/remora/api"
 	"github.com/remora-ha/remora/topology"
@@ -130,34 +129,9 @@ func (e *evidence) held(node string) uint64 {
 func (r *report) tell(views []api.AgedView, now time.Time) {
 	for _, aged := range views {
 		v := aged.Land(now)
-		canonical(&v)
 		r.views[v.Instance] = v
 		if answer, ok := r.asked[v.Instance]; ok && !answer.At.After(v.At) {
 			delete(r.asked, v.Instance)
 		}
 	}
 }
-
-// canonical has a view share its texts with all others that say the same: each came in a message of its own, and thousands of servers have
-// the same release, and the addresses of one another.
-func canonical(v *topology.View) {
-	unify(&v.Observer)
-	unify(&v.Instance)
-	st := v.State
-	if st == nil {
-		return
-	}
-	for _, text := range []*string{&st.Flavor, &st.Version, &st.ServerUUID, &st.BinlogFormat, &st.GTIDMode, &st.SemiSync.WaitPoint} {
-		unify(text)
-	}
-	unify(&st.ReportedAs)
-	for i := range st.Replicas {
-		unify(&st.Replicas[i])
-	}
-	for i := range st.Sources {
-		unify(&st.Sources[i].Addr)
-		unify(&st.Sources[i].SourceID)
-	}
-}
-
-func unify[T ~string](text *T) { *text = unique.Make(*text).Value() }

@@ -51,13 +51,16 @@ func (j *job) begin(why reasons) {
 	}
 }
 
-// in has the work done when a time has passed, which begins anew when it is called again.
+// in has the work done when a time has passed, which begins anew when it is called again: a time that came since counts no more.
 func (j *job) in(d time.Duration) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	if j.timer == nil {
+	j.next.due = false
+	switch {
+	case j.over:
+	case j.timer == nil:
 		j.timer = time.AfterFunc(d, j.wake)
-	} else {
+	default:
 		j.timer.Reset(d)
 	}
 }

@@ -76,6 +76,9 @@ func TestAJobsTimeComesOnceAndAnewWhenItIsSetAgain(t *testing.T) {
 		if got := done(); len(got) != 0 {
 			t.Errorf("its time was put off, and it was done for %v", got)
 		}
+		pass(100*time.Millisecond + 50*time.Millisecond)
+		j.wake()
+		j.in(time.Hour) // which comes instead of the time before, that has come meanwhile
 		pass(10 * time.Second)
 		if got := done(); !slices.Equal(got, []reasons{{due: true}}) {
 			t.Errorf("done for %v, want once as its time came", got)
