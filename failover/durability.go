@@ -36,20 +36,33 @@ func (p *planner) stops() []Step {
 	}
 	var steps []Step
 	for _, i := range p.members() {
-		src := p.s.ChannelTo(i, p.in.From)
-		source, receives := p.in.From, src != nil && src.IO != topology.ThreadNo
-		if src != nil {
-			source = src.Addr
+		if step, may := p.stop(i); may && (p.tied(i) || p.unsettled(i)) {
+			steps = append(steps, step)
 		}
-		if i.Addr == p.in.From || !i.Fresh() || !receives && !p.unsettled(i) || src != nil && src.SQL == topology.ThreadNo && src.SQLError != "" {
-			continue
-		}
-		steps = append(steps, Step{
-			Do: StopReceiving, Target: i.Addr, Source: source, Wait: stopWait, Optional: true,
-			Why: fmt.Sprintf("%s acknowledges nothing that %s writes any more", i.Addr, p.in.From),
-		})
 	}
 	return steps
+}
+
+// tied says that by its last reading a replica receives from the old primary, or tries to.
+func (p *planner) tied(i *topology.Instance) bool {
+	src := p.s.ChannelTo(i, p.in.From)
+	return src != nil && src.IO != topology.ThreadNo
+}
+
+// stop is the step by which one replica leaves the old primary; false for one that
+// cannot be stopped, or not without a risk.
+func (p *planner) stop(i *topology.Instance) (Step, bool) {
+	src, source := p.s.ChannelTo(i, p.in.From), p.in.From
+	if src != nil {
+		source = src.Addr
+	}
+	if i.Addr == p.in.From || !i.Fresh() || src != nil && src.SQL == topology.ThreadNo && src.SQLError != "" {
+		return Step{}, false
+	}
+	return Step{
+		Do: StopReceiving, Target: i.Addr, Source: source, Wait: stopWait, Optional: true,
+		Why: fmt.Sprintf("%s acknowledges nothing that %s writes any more", i.Addr, p.in.From),
+	}, true
 }
 
 // mayCommit says why the old primary might still tell clients that it committed;

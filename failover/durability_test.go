@@ -69,6 +69,29 @@ func TestTheDurabilityFenceStandsInForAProxyThatIsNotHeard(t *testing.T) {
 	}
 }
 
+// Whom no stop has reached may have acknowledged more since it was read, while a proxy was still open: its relay log
+// is not risked by a move, nor by the promotion, before it was stopped and read again.
+func TestWhoMayHaveAcknowledgedSinceItWasReadIsStoppedFirst(t *testing.T) {
+	unreached := func(stopped ...string) *build { // all proxies hold, and early is over
+		b := stale().acknowledge().stop(stopped...).pass(promptly)
+		b.proxyOf("s2").LeaseOver = true
+		return b
+	}
+	rest := []string{"promote b:3306", "commit route b:3306", "conclude"}
+
+	b := unreached("b")
+	expectPlan(t, Remaining(&b.c), append([]string{"stop receiving c:3306", "repoint c:3306 to b:3306"}, rest...)...)
+	if Remaining(&b.c)[0][0].Optional {
+		t.Error("c may be moved while it is being stopped")
+	}
+	b.stop("c")
+	source(b.inst("c")).Received = gtid.MustParse("0-1-101")
+	expectPlan(t, Remaining(&b.c)[:1], "retarget c:3306")
+
+	b = unreached("c")
+	expectPlan(t, Remaining(&b.c), append([]string{"drain b:3306", "repoint c:3306 to b:3306"}, rest...)...)
+}
+
 func TestWhoHoldsUpTheDurabilityFence(t *testing.T) {
 	two := func(b *build) { // acknowledgements, of three replicas
 		b.replica("d")

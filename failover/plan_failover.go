@@ -133,14 +133,16 @@ func (p *planner) gather(ch *choice, w wish) {
 }
 
 // drained says that nothing is left in the target's relay log and nothing more
-// arrives. An IO thread that tries in vain to reach a dead source brings nothing.
+// arrives. An IO thread that tries in vain to reach a dead source brings nothing; under
+// semi_sync that is not taken for granted, for what it brings after all it acknowledges.
 func (p *planner) drained(x *contender) bool {
 	src := x.st.Source()
 	if src == nil {
 		return true
 	}
 	source := p.s.Resolve(src.Addr)
-	quiet := src.IO == topology.ThreadNo || p.planned(StopReceiving, x.addr()) || src.IO == topology.ThreadConnecting && p.reach(source) == topology.Down
+	vain := src.IO == topology.ThreadConnecting && p.reach(source) == topology.Down && p.p.Durability != SemiSync
+	quiet := src.IO == topology.ThreadNo || p.planned(StopReceiving, x.addr()) || vain
 	return quiet && p.facts.drained(x.st)
 }
 
@@ -153,9 +155,11 @@ func (p *planner) drainWait() Duration {
 
 // attach moves replicas to the target before it opens, under semi_sync only: its
 // first commit will wait for them, and those that leave the old primary cannot
-// acknowledge there any more. It goes on without them when patience ends, but not
-// without GTID: who has not come by then never will, and every commit would wait. It
-// says whether the target may be opened after that.
+// acknowledge there any more. Who still receives there by its last reading is stopped
+// and read again first: since then it may have acknowledged what the target lacks, and
+// a move could cost it its relay log. It goes on without them when patience ends, but
+// not without GTID: who has not come by then never will, and every commit would wait.
+// It says whether the target may be opened after that.
 func (p *planner) attach() bool {
 	impatient := !p.s.Taken.Before(p.begun().Add(patience))
 	if p.p.Durability != SemiSync || impatient && (!p.positions || p.in.Forced) {
@@ -166,7 +170,7 @@ func (p *planner) attach() bool {
 	if required <= 0 {
 		return true
 	}
-	var steps []Step
+	var stops, steps []Step
 	counted := 0
 	for _, step := range p.repoints(false) {
 		if step.Do == SetReadOnly || step.Target == p.in.From {
@@ -179,6 +183,11 @@ func (p *planner) attach() bool {
 		}
 		step.Optional = counted >= required
 		counted++
+		i := p.s.Instance(step.Target)
+		if stop, may := p.stop(i); may && p.tied(i) && !step.Optional && !p.planned(StopReceiving, i.Addr) {
+			stop.Optional = false
+			stops = append(stops, stop)
+		}
 		step.Why = fmt.Sprintf("%s cannot acknowledge what %s writes any more, and will acknowledge what %s writes", step.Target, p.in.From, p.target)
 		steps = append(steps, step)
 	}
@@ -186,6 +195,7 @@ func (p *planner) attach() bool {
 		p.awaitFollowers()
 		return false
 	}
+	p.add(stops...)
 	p.add(steps...)
 	return true
 }
@@ -200,7 +210,7 @@ func (p *planner) attached() (attached, acking int) {
 		if src := p.s.ChannelTo(i, p.target); src != nil && src.IO != topology.ThreadNo && canAcknowledge(i.State) {
 			attached++
 		}
-		if src := p.s.ChannelTo(i, p.in.From); src != nil && src.IO != topology.ThreadNo && i.State.SemiSync.ReplicaEnabled {
+		if p.tied(i) && i.State.SemiSync.ReplicaEnabled {
 			acking++
 		}
 	}
