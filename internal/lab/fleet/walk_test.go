@@ -116,9 +116,10 @@ func TestTheNewPrimaryDiesWithTheLeader(t *testing.T) {
 	if len(list) != 2 || !strings.Contains(list[1].Error, second.Addr+" died before the failover had ended") || list[0].Error != "" {
 		t.Errorf("on record are %d recoveries: %+v", len(list), list)
 	}
-	must(t, first.Start(ctx))
-	must(t, second.Start(ctx))
-	must(t, w.Converged(ctx))
+	for _, s := range []*lab.Server{first, second} {
+		_, err = w.Return(ctx, s)
+		must(t, err)
+	}
 	nothingLost(t, ctx, w.Fleet, load)
 }
 
