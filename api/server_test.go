@@ -294,3 +294,34 @@ func TestAStatusIsStreamed(t *testing.T) {
 		}
 	}
 }
+
+// narrow is a client that goes away after some bytes.
+type narrow struct {
+	http.ResponseWriter
+	room int
+}
+
+func (n *narrow) Write(b []byte) (int, error) {
+	if n.room -= len(b); n.room < 0 {
+		return 0, io.ErrClosedPipe
+	}
+	return n.ResponseWriter.Write(b)
+}
+
+// Half a status is no answer: the connection is cut off wherever it stops.
+func TestHalfAStatusIsCutOff(t *testing.T) {
+	st := Status{Node: "n1", Clusters: []ClusterStatus{{Name: "a"}, {Name: "b"}}}
+	whole := httptest.NewRecorder()
+	s := &server{log: slog.New(slog.DiscardHandler)}
+	s.stream(whole, st)
+	for room := range whole.Body.Len() {
+		func() {
+			defer func() {
+				if err, _ := recover().(error); !errors.Is(err, http.ErrAbortHandler) {
+					t.Errorf("after %d bytes: %v", room, err)
+				}
+			}()
+			s.stream(&narrow{httptest.NewRecorder(), room}, st)
+		}()
+	}
+}

@@ -122,6 +122,10 @@ func TestASignOfLifeRevivesNoLaterView(t *testing.T) {
 // News is gathered where much is going on in the fleet, but not of a cluster that hurries.
 func TestNewsIsGatheredInAStorm(t *testing.T) {
 	d := newDecider(newTerm(newFollower().Sidecar, 1), "main")
+	d.term.restless.Store(1000 * restlessAtOnce)
+	if got := d.gathering(); got != 0 {
+		t.Errorf("the first look of a term waits for %s", got)
+	}
 	for _, tc := range []struct {
 		restless int32
 		hurries  bool
